@@ -1,0 +1,201 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varvefs/varve/fuse"
+)
+
+// readyEnv names the descriptor by which a daemon tells the command that started it how it went.
+const readyEnv = "_VARVE_READY_FD"
+
+// report is what a daemon tells: a mount, or an error and its exit code.
+type report struct {
+	Mounted *mounted `json:"mounted,omitempty"`
+	Error   string   `json:"error,omitempty"`
+	Code    int      `json:"code,omitempty"`
+}
+
+// readyPipe is the pipe to the starting command, in a daemon; otherwise nil.
+func readyPipe() *os.File {
+	fd, err := strconv.Atoi(os.Getenv(readyEnv))
+	if err != nil {
+		return nil
+	}
+	os.Unsetenv(readyEnv)
+	syscall.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), "ready")
+}
+
+// startDaemon runs this command line again in a session of its own, and returns when that process serves its mount or
+// has failed.
+func startDaemon() (*mounted, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), readyEnv+"=3")
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return nil, fmt.Errorf("start the daemon: %w", err)
+	}
+	var told report
+	if err := json.NewDecoder(r).Decode(&told); err != nil {
+		state := cmd.Wait()
+		return nil, codedError{fmt.Errorf("the daemon ended before it mounted: %v", state), exitInternal}
+	}
+	if told.Mounted == nil {
+		_ = cmd.Wait()
+		return nil, codedError{fmt.Errorf("%s", told.Error), told.Code}
+	}
+	// A question of our own shows that the mount answers.
+	if _, err := os.Stat(told.Mounted.Dir); err != nil {
+		return nil, mountError{err}
+	}
+	return told.Mounted, nil
+}
+
+// daemon serves a mount in the background, and tells the starting command when it does.
+func (m *mountCommand) daemon(o mountOptions, dir string, ready *os.File) error {
+	tell := func(r report) error {
+		defer ready.Close()
+		return json.NewEncoder(ready).Encode(r)
+	}
+	err := m.serve(o, dir, daemonLog(), func(d *mounted) error {
+		if err := os.Chdir("/"); err != nil { // keep no other mount busy
+			return err
+		}
+		return tell(report{Mounted: d})
+	})
+	if err != nil {
+		if tell(report{Error: err.Error(), Code: exitCode(err)}) == nil {
+			return codedError{io.EOF, exitCode(err)}
+		}
+	}
+	return err
+}
+
+// lifeName is the abstract socket that a daemon holds open as long as it lives. Who connects to it before unmounting
+// sees it close when the daemon is gone, which umount(2) alone does not tell.
+func lifeName(dev uint64) string {
+	return fmt.Sprintf("@varve/%d:%d", unix.Major(dev), unix.Minor(dev))
+}
+
+// announceLife opens the daemon's socket.
+func announceLife(m *fuse.Mount) (io.Closer, error) {
+	dev, err := m.Device()
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("unix", lifeName(dev))
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				// The daemon's end closes the connection; so does the other side's.
+				_, _ = io.Copy(io.Discard, c)
+				c.Close()
+			}()
+		}
+	}()
+	return l, nil
+}
+
+// watchLife connects to the daemon of a mount. The daemon must belong to the user who mounted, so that nobody else can
+// keep an umount waiting. Without a daemon it returns nil.
+func watchLife(dev uint64, owner uint32) net.Conn {
+	c, err := net.Dial("unix", lifeName(dev))
+	if err != nil {
+		return nil
+	}
+	raw, err := c.(*net.UnixConn).SyscallConn()
+	if err == nil {
+		var cred *unix.Ucred
+		e := raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+		if e == nil && err == nil && (cred.Uid == owner || cred.Uid == 0) {
+			return c
+		}
+	}
+	c.Close()
+	return nil
+}
+
+// mountInfo is one line of /proc/self/mountinfo.
+type mountInfo struct {
+	dev    uint64
+	dir    string
+	fstype string
+	owner  uint32 // user_id of a FUSE mount
+}
+
+// findMount finds the mount that lies on a directory, the topmost one if there are several. It asks the kernel's table
+// only, so it works on dead mounts.
+func findMount(dir string) (*mountInfo, error) {
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	var found *mountInfo
+	for line := range strings.Lines(string(table)) {
+		f := strings.Fields(line)
+		if len(f) < 10 || unescapeMount(f[4]) != dir {
+			continue
+		}
+		var major, minor uint32
+		if _, err := fmt.Sscanf(f[2], "%d:%d", &major, &minor); err != nil {
+			continue
+		}
+		found = &mountInfo{dev: unix.Mkdev(major, minor), dir: dir}
+		for i := 6; i+3 < len(f)+1; i++ {
+			if f[i] == "-" && i+3 < len(f) {
+				found.fstype = f[i+1]
+				for _, o := range strings.Split(f[i+3], ",") {
+					if id, ok := strings.CutPrefix(o, "user_id="); ok {
+						n, _ := strconv.ParseUint(id, 10, 32)
+						found.owner = uint32(n)
+					}
+				}
+				break
+			}
+		}
+	}
+	return found, nil
+}
+
+// unescapeMount undoes the octal escapes of /proc/self/mountinfo.
+func unescapeMount(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/ondisk"
+)
+
+// Exit codes. They are documented in docs/cli.md and never change their meaning. The first five and the last are those
+// of mount(8).
+const (
+	exitOK          = 0
+	exitUsage       = 1  // the command line is wrong
+	exitSystem      = 2  // the operating system refused: no such image, no permission, input or output failed
+	exitInternal    = 4  // a bug in varve
+	exitInterrupted = 8  // SIGINT or SIGTERM
+	exitNotFound    = 10 // the path is not in the image
+	exitDamaged     = 11 // the image is damaged; what could be read was
+	exitUnsupported = 12 // the image uses a feature that varve does not have, or is none of ext2, ext3 and ext4
+	exitNoKey       = 13 // the contents are encrypted
+	exitMount       = 32 // mounting or unmounting failed
+)
+
+// usageError is an error of the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// mountError is a failure to mount or unmount.
+type mountError struct{ error }
+
+func (e mountError) Unwrap() error { return e.error }
+
+// codedError is an error whose exit code is known already, such as one that a daemon reported.
+type codedError struct {
+	error
+	code int
+}
+
+func exitCode(err error) int {
+	var usage usageError
+	var mount mountError
+	var coded codedError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &coded):
+		return coded.code
+	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
+		return exitUsage
+	case errors.As(err, &mount):
+		return exitMount
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.Is(err, ondisk.ErrUnsupported):
+		return exitUnsupported
+	case errors.Is(err, ondisk.ErrCorrupt):
+		return exitDamaged
+	case errors.Is(err, ext4.ErrNoKey):
+		return exitNoKey
+	case errors.Is(err, ext4.ErrNotExist), errors.Is(err, ext4.ErrNotDir), errors.Is(err, ext4.ErrLoop):
+		return exitNotFound
+	}
+	return exitSystem
+}

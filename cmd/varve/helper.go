@@ -1,0 +1,64 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// errRehearsal ends a mount that mount(8) was told to fake.
+var errRehearsal = errors.New("a rehearsal: nothing was mounted")
+
+// mountHelperArgs turns the arguments that mount(8) gives to a helper (mount.TYPE SOURCE DIR [-sfnv] [-N namespace] [-o
+// options] [-t type]; see mount(8), "EXTERNAL HELPERS") into those of varve mount.
+func mountHelperArgs(args []string) ([]string, error) {
+	out := []string{"mount"}
+	verbose, places := false, 0
+	for i := 0; i < len(args); i++ {
+		switch a := args[i]; {
+		case a == "-o" && i+1 < len(args):
+			i++
+			out = append(out, "-o", args[i])
+		case (a == "-t" || a == "-N") && i+1 < len(args):
+			i++
+		case strings.HasPrefix(a, "-") && strings.Trim(a[1:], "sfnvrw") == "" && len(a) > 1:
+			if strings.Contains(a, "f") {
+				return nil, errRehearsal
+			}
+			verbose = verbose || strings.Contains(a, "v")
+		case strings.HasPrefix(a, "-"):
+			return nil, usageError{fmt.Errorf("unknown option %q; usage: mount.varve SOURCE DIR [-sfnv] [-o options]", a)}
+		default:
+			places++
+			out = append(out, a)
+		}
+	}
+	if places != 2 {
+		return nil, usageError{fmt.Errorf("usage: mount.varve SOURCE DIR [-sfnv] [-o options]")}
+	}
+	if !verbose {
+		out = append(out, "--quiet")
+	}
+	return out, nil
+}
+
+// umountHelperArgs turns the arguments that umount(8) gives to a helper (umount.TYPE DIR [-flnrv] [-N namespace] [-t
+// type]; see umount(8), "EXTERNAL HELPERS") into those of varve umount.
+func umountHelperArgs(args []string) ([]string, error) {
+	out := []string{"umount"}
+	for i := 0; i < len(args); i++ {
+		switch a := args[i]; {
+		case (a == "-t" || a == "-N") && i+1 < len(args):
+			i++
+		case strings.HasPrefix(a, "-") && strings.Trim(a[1:], "flnrv") == "" && len(a) > 1:
+			if strings.Contains(a, "l") {
+				out = append(out, "--lazy")
+			}
+		case strings.HasPrefix(a, "-"):
+			return nil, usageError{fmt.Errorf("unknown option %q; usage: umount.varve DIR [-flnrv]", a)}
+		default:
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvefs/varve/internal/volume"
+)
+
+// schemaVersion counts incompatible changes of what --json prints.
+const schemaVersion = 1
+
+// imageFlags are the options that say which file system of an image is meant. All commands that open one have them.
+func imageFlags(cmd *cobra.Command, spec *volume.Spec) {
+	f := cmd.Flags()
+	f.StringVar(&spec.Part, "part", "", "partition `N`, or auto for the only one with an ext file system")
+	f.Int64Var(&spec.Offset, "offset", 0, "the file system begins at this byte of the image")
+	f.StringVar(&spec.Journal, "journal-device", "", "`image` of the external journal")
+	f.BoolVar(&spec.NoRecovery, "norecovery", false, "do not replay the journal")
+}
+
+// writeJSON prints one JSON document.
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// parseSize reads a number of bytes with an optional suffix K, M or G (powers of 1024).
+func parseSize(s string) (int64, error) {
+	digits, shift := s, 0
+	if n := len(s); n > 0 {
+		if i := strings.IndexByte("KMG", s[n-1]&^0x20); i >= 0 && s[n-1] >= 'A' {
+			digits, shift = s[:n-1], 10*(i+1)
+		}
+	}
+	v, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || v < 0 || v > 1<<62>>shift {
+		return 0, fmt.Errorf("%q is no size: expected a number of bytes, with K, M or G", s)
+	}
+	return v << shift, nil
+}

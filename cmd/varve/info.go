@@ -1,0 +1,202 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvefs/varve/internal/volume"
+	"github.com/varvefs/varve/ondisk"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+func newInfo() *cobra.Command {
+	var spec volume.Spec
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "info IMAGE",
+		Short: "Describe a file system, and say whether varve can read it",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			spec.Image = args[0]
+			i, err := describe(spec)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), i)
+			}
+			return i.print(cmd.OutOrStdout())
+		},
+	}
+	imageFlags(cmd, &spec)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// imageInfo is what varve info tells. Sizes ending in _bytes are in bytes, times are RFC 3339.
+type imageInfo struct {
+	SchemaVersion  int        `json:"schema_version"`
+	Image          string     `json:"image"`
+	Type           string     `json:"type"`
+	Label          string     `json:"label"`
+	UUID           string     `json:"uuid"`
+	Partition      int        `json:"partition,omitempty"`
+	OffsetBytes    int64      `json:"offset_bytes"`
+	ImageBytes     int64      `json:"image_bytes"`
+	BlockSize      uint32     `json:"block_size_bytes"`
+	ClusterSize    uint32     `json:"cluster_size_bytes"`
+	Blocks         uint64     `json:"blocks"`
+	FreeBlocks     uint64     `json:"free_blocks"`
+	ReservedBlocks uint64     `json:"reserved_blocks"`
+	Inodes         uint32     `json:"inodes"`
+	FreeInodes     uint32     `json:"free_inodes"`
+	InodeSize      uint16     `json:"inode_size_bytes"`
+	Groups         uint32     `json:"groups"`
+	Compat         []string   `json:"features_compat"`
+	Incompat       []string   `json:"features_incompat"`
+	ROCompat       []string   `json:"features_ro_compat"`
+	State          string     `json:"state"`
+	NeedsRecovery  bool       `json:"needs_recovery"`
+	MkfsTime       *time.Time `json:"mkfs_time,omitempty"`
+	MountTime      *time.Time `json:"mount_time,omitempty"`
+	WriteTime      *time.Time `json:"write_time,omitempty"`
+	LastMounted    string     `json:"last_mounted"`
+	ErrorCount     uint32     `json:"error_count"`
+	ReplayedBlocks int        `json:"replayed_blocks"`
+	Readable       bool       `json:"readable"`
+	Problems       []string   `json:"problems"`
+}
+
+// describe reads the superblock, and then opens the file system to see whether that works.
+func describe(spec volume.Spec) (*imageInfo, error) {
+	v, s, err := volume.OpenSuperblock(spec)
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close()
+	i := &imageInfo{
+		SchemaVersion: schemaVersion, Image: spec.Image, Type: s.Kind(), Label: s.Label, UUID: disk.FormatUUID(s.UUID),
+		OffsetBytes: spec.Offset, ImageBytes: v.Device.Size(), BlockSize: uint32(s.BlockSize),
+		ClusterSize: uint32(s.BlockSize) * s.ClusterBlocks, Blocks: uint64(s.Blocks), FreeBlocks: s.FreeBlocks,
+		ReservedBlocks: s.ReservedBlocks, Inodes: s.Inodes, FreeInodes: s.FreeInodes, InodeSize: s.InodeSize,
+		Compat: names(s.Compat.Names()), Incompat: names(s.Incompat.Names()), ROCompat: names(s.ROCompat.Names()),
+		State: state(s), MkfsTime: known(s.MkfsTime), MountTime: known(s.MountTime), WriteTime: known(s.WriteTime),
+		LastMounted: s.LastMounted, ErrorCount: s.ErrorCount, Problems: []string{},
+	}
+	if v.Partition != nil {
+		i.Partition, i.OffsetBytes = v.Partition.Number, v.Partition.Offset
+	}
+	if s.IsJournalDevice() {
+		i.Type = "journal"
+	} else {
+		i.Groups = uint32(s.Groups())
+	}
+	i.open(spec)
+	return i, nil
+}
+
+// open tries what a mount would do.
+func (i *imageInfo) open(spec volume.Spec) {
+	v, err := volume.Open(spec)
+	if err != nil {
+		i.Problems = append(i.Problems, err.Error())
+		i.NeedsRecovery = errors.Is(err, ondisk.ErrCorrupt)
+		return
+	}
+	defer v.Close()
+	i.NeedsRecovery = v.NeedsRecovery()
+	i.ReplayedBlocks = v.Replayed()
+	if st, err := v.Stat(); err != nil {
+		i.Problems = append(i.Problems, err.Error())
+	} else {
+		i.FreeBlocks, i.FreeInodes = st.Free, uint32(st.FreeInodes)
+	}
+	if want := v.Superblock().BlockSize.Offset(v.Superblock().Blocks); v.Device.Size() < want {
+		i.Problems = append(i.Problems, fmt.Sprintf("the image is cut short: %d bytes of %d", v.Device.Size(), want))
+	}
+	if _, err := v.Inode(disk.RootIno); err != nil {
+		i.Problems = append(i.Problems, fmt.Sprintf("root directory: %v", err))
+		return
+	}
+	i.Readable = true
+}
+
+func state(s *disk.Superblock) string {
+	switch {
+	case s.State&disk.StateErrors != 0:
+		return "errors"
+	case s.State&disk.StateClean == 0:
+		return "not clean"
+	}
+	return "clean"
+}
+
+func known(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func names(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+func (i *imageInfo) print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(name string, format string, args ...any) {
+		fmt.Fprintf(t, "%s:\t%s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("Type", "%s", i.Type)
+	row("Label", "%s", i.Label)
+	row("UUID", "%s", i.UUID)
+	if i.Partition != 0 {
+		row("Partition", "%d at byte %d", i.Partition, i.OffsetBytes)
+	}
+	row("Size", "%d blocks of %d bytes in %d groups, %d free", i.Blocks, i.BlockSize, i.Groups, i.FreeBlocks)
+	row("Inodes", "%d of %d bytes, %d free", i.Inodes, i.InodeSize, i.FreeInodes)
+	row("Features", "%s", join(i.Compat, i.Incompat, i.ROCompat))
+	row("State", "%s", i.State)
+	if i.NeedsRecovery {
+		row("Journal", "needs recovery: %d blocks are newer in the journal", i.ReplayedBlocks)
+	}
+	if i.LastMounted != "" {
+		row("Last mounted on", "%s", i.LastMounted)
+	}
+	if i.WriteTime != nil {
+		row("Last written", "%s", i.WriteTime.Format(time.RFC3339))
+	}
+	if i.ErrorCount > 0 {
+		row("Errors seen by the kernel", "%d", i.ErrorCount)
+	}
+	for _, p := range i.Problems {
+		row("Problem", "%s", p)
+	}
+	if i.Readable {
+		row("varve", "can mount it read-only, and read it with ls, cat, stat, tree, cp and tar")
+	} else {
+		row("varve", "cannot read it")
+	}
+	return t.Flush()
+}
+
+func join(lists ...[]string) string {
+	out := ""
+	for _, l := range lists {
+		for _, name := range l {
+			out += " " + name
+		}
+	}
+	if out == "" {
+		return "(none)"
+	}
+	return out[1:]
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/volume"
+)
+
+func newLs() *cobra.Command {
+	var spec volume.Spec
+	var long, all, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "ls IMAGE [PATH]",
+		Short: "List a directory of an image, without mounting it",
+		Args:  cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			spec.Image = args[0]
+			v, err := volume.Open(spec)
+			if err != nil {
+				return advise(err)
+			}
+			defer v.Close()
+			path := pathArg(args)
+			n, err := v.Resolve(path, true)
+			if err != nil {
+				return err
+			}
+			l, err := list(n, path, all)
+			if asJSON {
+				if e := writeJSON(cmd.OutOrStdout(), l); e != nil {
+					return e
+				}
+				return err
+			}
+			for _, e := range l.entries {
+				switch {
+				case !long:
+					_, _ = fmt.Fprintln(cmd.OutOrStdout(), quoteName(e.node.Name))
+				case e.inode == nil:
+					_, _ = fmt.Fprintf(cmd.OutOrStdout(), "?????????? %s: %s\n", quoteName(e.node.Name), e.node.Error)
+				default:
+					_, _ = fmt.Fprintln(cmd.OutOrStdout(), e.node.line(e.inode))
+				}
+			}
+			return err
+		},
+	}
+	imageFlags(cmd, &spec)
+	cmd.Flags().BoolVarP(&long, "long", "l", false, "show mode, links, owner, size and time, too")
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "show . and .., too")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// pathArg is the path within the image, the second argument of most commands.
+func pathArg(args []string) string {
+	if len(args) < 2 {
+		return "/"
+	}
+	return args[1]
+}
+
+// listing is a directory as varve ls shows it.
+type listing struct {
+	SchemaVersion int     `json:"schema_version"`
+	Path          string  `json:"path"`
+	Entries       []*node `json:"entries"`
+
+	entries []listed
+}
+
+type listed struct {
+	node  *node
+	inode *ext4.Inode // nil where it cannot be read
+}
+
+// list reads a directory, sorted by name; a file is listed as itself. Of a damaged directory, what can be read is
+// returned beside the error; a name whose inode cannot be read has the error in its node.
+func list(n *ext4.Inode, path string, all bool) (*listing, error) {
+	l := &listing{SchemaVersion: schemaVersion, Path: path, Entries: []*node{}}
+	if !n.IsDir() {
+		l.add(listed{newNode(base(path), n), n})
+		return l, nil
+	}
+	entries, err := readDir(n)
+	for _, e := range entries {
+		if (e.name == "." || e.name == "..") && !all {
+			continue
+		}
+		child, childErr := n.FS().Inode(e.ino)
+		if e.name != "." && e.name != ".." {
+			child, childErr = n.Child(e.name, e.ino)
+		}
+		if childErr != nil {
+			l.add(listed{&node{Name: e.name, Inode: uint32(e.ino), Error: childErr.Error()}, nil})
+			continue
+		}
+		l.add(listed{newNode(e.name, child), child})
+	}
+	return l, err
+}
+
+func (l *listing) add(e listed) {
+	l.entries = append(l.entries, e)
+	l.Entries = append(l.Entries, e.node)
+}
+
+// entry is one name of a directory.
+type entry struct {
+	name string
+	ino  ext4.Ino
+}
+
+// readDir reads all names of a directory, sorted.
+func readDir(n *ext4.Inode) ([]entry, error) {
+	var out []entry
+	err := n.ReadDir(0, func(e ext4.Dirent) bool {
+		out = append(out, entry{string(e.Name), e.Ino})
+		return true
+	})
+	slices.SortFunc(out, func(a, b entry) int { return strings.Compare(a.name, b.name) })
+	return out, err
+}

@@ -1,0 +1,84 @@
+// Command varve mounts ext2, ext3 and ext4 images through FUSE and reads them without a mount.
+//
+// Each subcommand has a file of its own. Called as mount.varve, umount.varve or umount.fuse.varve it is the helper that
+// mount(8) and umount(8) look for.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	os.Exit(run(os.Args, os.Stderr))
+}
+
+// run executes a command line and returns its exit code.
+func run(args []string, stderr *os.File) int {
+	name := filepath.Base(args[0])
+	rest := args[1:]
+	var err error
+	switch {
+	case strings.HasPrefix(name, "mount."):
+		rest, err = mountHelperArgs(rest)
+	case strings.HasPrefix(name, "umount."):
+		rest, err = umountHelperArgs(rest)
+	}
+	if errors.Is(err, errRehearsal) {
+		return exitOK
+	}
+	if err == nil {
+		// Mounting has its own handling of signals: the daemon unmounts.
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		root := newRoot()
+		root.SetArgs(rest)
+		err = root.ExecuteContext(ctx)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "varve: %v\n", err)
+	}
+	return exitCode(err)
+}
+
+// newRoot assembles the command line.
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "varve",
+		Short:         "Mount and read ext2, ext3 and ext4 images",
+		Long:          "varve mounts real ext2, ext3 and ext4 images through FUSE, and reads them without any mount.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
+	})
+	root.AddCommand(newMount(), newUmount(), newInfo(), newLs(), newCat(), newStat(), newTree(), newCp(), newTar(),
+		newDemo(), newVersion(), newMan())
+	for _, c := range root.Commands() {
+		if c.Args != nil {
+			c.Args = usageArgs(c.Args)
+		}
+	}
+	return root
+}
+
+// usageArgs makes a wrong number of arguments a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{fmt.Errorf("%w; usage: %s", err, cmd.UseLine())}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/syslog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/varvefs/varve/fuse"
+	"github.com/varvefs/varve/internal/volume"
+)
+
+const mountLong = `Mount the ext2, ext3 or ext4 file system of an image (or block device) read-only.
+
+The image is never written to. If its journal holds newer blocks, they are shown as the kernel would show them after its
+own recovery. The command returns when the mount answers; a daemon then serves it until it is unmounted.
+
+Options for -o, in mount(8)'s grammar:
+  ro                     read-only, which is always so
+  allow_other            let all users in, each by the file system's permissions and ACLs
+  auto_unmount           unmount when the daemon ends, however it ends (needs fusermount3)
+  max_background=N       readahead requests at a time (64)
+  part=N|auto            the partition to mount
+  fsoffset=BYTES         where in the image the file system begins (also offset=, which mount(8) keeps to itself)
+  sb=N                   superblock at N KiB, for a backup
+  cache=SIZE             bound of the metadata cache (16M)
+  journal_path=IMAGE     the external journal
+  norecovery, noload     leave the journal alone
+  suid, dev, noexec      as in mount(8); the default is nosuid,nodev,exec
+Options that mean nothing to such a mount (defaults, noatime, nofail, _netdev, x-*, ...) are accepted.`
+
+// mountCommand is a varve mount command line.
+type mountCommand struct {
+	options      []string
+	spec         volume.Spec
+	foreground   bool
+	replaceStale bool
+	quiet        bool
+	json         bool
+	debug        bool
+}
+
+func newMount() *cobra.Command {
+	m := &mountCommand{}
+	cmd := &cobra.Command{
+		Use:   "mount IMAGE DIR",
+		Short: "Mount an image read-only",
+		Long:  mountLong,
+		Args:  cobra.ExactArgs(2),
+		RunE:  func(cmd *cobra.Command, args []string) error { return m.run(cmd, args[0], args[1]) },
+	}
+	f := cmd.Flags()
+	f.StringArrayVarP(&m.options, "options", "o", nil, "mount options, separated by commas")
+	f.BoolVarP(&m.foreground, "foreground", "f", false, "stay in the foreground and log to standard error")
+	f.BoolVar(&m.replaceStale, "replace-stale", false, "take over a mount point whose daemon is gone")
+	f.BoolVarP(&m.quiet, "quiet", "q", false, "print nothing where all goes well")
+	f.BoolVar(&m.json, "json", false, "describe the mount as JSON")
+	f.BoolVar(&m.debug, "debug", false, "log every request; implies --foreground")
+	imageFlags(cmd, &m.spec)
+	return cmd
+}
+
+// mounted describes a new mount.
+type mounted struct {
+	SchemaVersion  int    `json:"schema_version"`
+	Image          string `json:"image"`
+	Dir            string `json:"dir"`
+	Type           string `json:"type"`
+	Label          string `json:"label"`
+	Options        string `json:"options"`
+	ReplayedBlocks int    `json:"replayed_blocks"`
+	Pid            int    `json:"pid"`
+}
+
+func (m *mounted) String() string {
+	replayed := ""
+	if m.ReplayedBlocks > 0 {
+		replayed = fmt.Sprintf("; %d blocks come from the journal, which was replayed in memory", m.ReplayedBlocks)
+	}
+	return fmt.Sprintf("%s mounted on %s: %s, %s%s", m.Image, m.Dir, m.Type, m.Options, replayed)
+}
+
+func (m *mountCommand) run(cmd *cobra.Command, image, dir string) error {
+	o, err := parseMountOptions(m.options)
+	if err != nil {
+		return err
+	}
+	m.merge(&o, image)
+	if dir, err = m.checkDir(dir); err != nil {
+		return mountError{err}
+	}
+	if ready := readyPipe(); ready != nil {
+		return m.daemon(o, dir, ready)
+	}
+	if m.foreground || m.debug {
+		logger := log.New(os.Stderr, "varve: ", 0)
+		return m.serve(o, dir, logger, func(d *mounted) error { return m.announce(cmd, d) })
+	}
+	d, err := startDaemon()
+	if err != nil {
+		return err
+	}
+	return m.announce(cmd, d)
+}
+
+// merge adds the options that have flags of their own.
+func (m *mountCommand) merge(o *mountOptions, image string) {
+	o.spec.Image = image
+	if m.spec.Part != "" {
+		o.spec.Part = m.spec.Part
+	}
+	if m.spec.Offset != 0 {
+		o.spec.Offset = m.spec.Offset
+	}
+	if m.spec.Journal != "" {
+		o.spec.Journal = m.spec.Journal
+	}
+	o.spec.NoRecovery = o.spec.NoRecovery || m.spec.NoRecovery
+	if o.spec.Cache == 0 {
+		o.spec.Cache = volume.DefaultCache
+	}
+	if o.fuse.MaxBackground == 0 {
+		o.fuse.MaxBackground = fuse.DefaultMaxBackground
+	}
+	if abs, err := filepath.Abs(image); err == nil {
+		o.fuse.Source = abs
+	}
+	o.fuse.Debug = m.debug
+}
+
+// announce says what was mounted, and how.
+func (m *mountCommand) announce(cmd *cobra.Command, d *mounted) error {
+	if m.json {
+		return writeJSON(cmd.OutOrStdout(), d)
+	}
+	if !m.quiet {
+		fmt.Fprintf(cmd.ErrOrStderr(), "varve: %v\n", d)
+	}
+	return nil
+}
+
+// checkDir checks the mount point, and frees it of a dead mount if asked to.
+func (m *mountCommand) checkDir(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(dir)
+	if errors.Is(err, syscall.ENOTCONN) {
+		if !m.replaceStale {
+			return "", fmt.Errorf("%s is a dead mount: its daemon is gone. Free it with: varve umount %s (or mount with --replace-stale)", dir, dir)
+		}
+		if err := detach(dir); err != nil {
+			return "", fmt.Errorf("free the dead mount %s: %w", dir, err)
+		}
+		info, err = os.Stat(dir)
+	}
+	if err != nil {
+		return "", err
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("%s is not a directory", dir)
+	}
+	return dir, nil
+}
+
+// serve mounts, says so, and answers requests until the mount is gone.
+func (m *mountCommand) serve(o mountOptions, dir string, logger *log.Logger, ready func(*mounted) error) error {
+	v, err := volume.Open(o.spec)
+	if err != nil {
+		return mountError{advise(err)}
+	}
+	defer v.Close()
+	if v.Device.Size() < v.Superblock().BlockSize.Offset(v.Superblock().Blocks) {
+		logger.Printf("%s is cut short: %d bytes of %d; reading past its end gives EIO", o.spec.Image, v.Device.Size(),
+			v.Superblock().BlockSize.Offset(v.Superblock().Blocks))
+	}
+	o.fuse.Logger = logger
+	mount, err := fuse.New(v.FS, v.Device, dir, o.fuse)
+	if err != nil {
+		return mountError{err}
+	}
+	debug.SetGCPercent(daemonGCPercent)
+	life, err := announceLife(mount)
+	if err != nil {
+		logger.Printf("%v: umount commands will not wait for this daemon", err)
+	} else {
+		defer life.Close()
+	}
+	stop := handleSignals(mount, dir, logger)
+	defer stop()
+	served := make(chan struct{})
+	go func() { mount.Serve(); close(served) }()
+	super := v.Superblock()
+	err = ready(&mounted{SchemaVersion: schemaVersion, Image: o.fuse.Source, Dir: dir, Type: super.Kind(), Label: super.Label,
+		Options: o.effective(), ReplayedBlocks: v.Replayed(), Pid: os.Getpid()})
+	if err != nil {
+		logger.Print(err)
+	}
+	<-served
+	return nil
+}
+
+// daemonGCPercent makes the daemon's heap follow its bounded cache closely: it allocates little else.
+const daemonGCPercent = 40
+
+// handleSignals unmounts on SIGINT and SIGTERM. Where files are still open the mount leaves the directory tree at
+// once, and the daemon ends when the last file is closed; a second signal ends it there and then.
+func handleSignals(mount *fuse.Mount, dir string, logger *log.Logger) (stop func()) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		if _, ok := <-signals; !ok {
+			return
+		}
+		go func() {
+			if err := mount.Unmount(); err == nil {
+				return
+			}
+			logger.Printf("%s is busy: detached, and served until its files are closed", dir)
+			if err := detach(dir); err != nil {
+				logger.Printf("detach %s: %v", dir, err)
+			}
+		}()
+		if _, ok := <-signals; ok {
+			_ = detach(dir)
+			os.Exit(exitInterrupted)
+		}
+	}()
+	return func() { signal.Stop(signals); close(signals) }
+}
+
+// detach takes a mount out of the directory tree, whether it is busy or dead.
+func detach(dir string) error {
+	if os.Geteuid() == 0 {
+		return unix.Unmount(dir, unix.MNT_DETACH)
+	}
+	out, err := exec.Command("fusermount3", "-u", "-z", "--", dir).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("fusermount3: %w: %s", err, out)
+	}
+	return nil
+}
+
+// daemonLog is where a daemon's messages go: syslog, or nowhere.
+func daemonLog() *log.Logger {
+	if l, err := syslog.NewLogger(syslog.LOG_DAEMON|syslog.LOG_WARNING, 0); err == nil {
+		l.SetPrefix("varve: ")
+		return l
+	}
+	return log.New(io.Discard, "", 0)
+}

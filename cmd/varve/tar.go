@@ -1,0 +1,191 @@
+package main
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/volume"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+func newTar() *cobra.Command {
+	var spec volume.Spec
+	var output string
+	cmd := &cobra.Command{
+		Use:   "tar IMAGE [PATH]",
+		Short: "Write a directory of an image as a tar archive, without mounting it",
+		Long: `Write a file, or a directory and all below it, as a tar archive (pax format: nanosecond times, extended attributes and
+ACLs, hard links, device nodes; sockets are left out). Names are relative to PATH.`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			spec.Image = args[0]
+			v, err := volume.Open(spec)
+			if err != nil {
+				return advise(err)
+			}
+			defer v.Close()
+			n, err := v.Resolve(pathArg(args), true)
+			if err != nil {
+				return err
+			}
+			w := cmd.OutOrStdout()
+			if output != "-" {
+				f, err := os.Create(output)
+				if err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, f.Close()) }()
+				w = f
+			}
+			return writeTar(cmd, w, n, base(pathArg(args)))
+		},
+	}
+	imageFlags(cmd, &spec)
+	cmd.Flags().StringVarP(&output, "output", "o", "-", "write to `FILE`")
+	return cmd
+}
+
+// writeTar archives n; a single file is archived by its name, a directory as ".".
+func writeTar(cmd *cobra.Command, out io.Writer, n *ext4.Inode, name string) error {
+	t := &tarWriter{cmd: cmd, w: tar.NewWriter(out), links: map[ext4.Ino]string{}}
+	root := "."
+	if !n.IsDir() {
+		root = name
+	}
+	w := walker{
+		ctx:   cmd.Context(),
+		visit: func(p string, _ int, n *ext4.Inode) error { return t.add(p, n) },
+		fail:  func(p string, err error) { fmt.Fprintf(cmd.ErrOrStderr(), "varve: %s: %v\n", quoteName(p), err) },
+	}
+	err := w.walk(root, n)
+	if err != nil && len(w.failures) == 0 {
+		return err // the archive itself could not be written
+	}
+	return errors.Join(err, t.w.Close(), errors.Join(t.skipped...))
+}
+
+type tarWriter struct {
+	cmd   *cobra.Command
+	w     *tar.Writer
+	links map[ext4.Ino]string // the first name of each file with several
+
+	skipped []error
+}
+
+func (t *tarWriter) add(path string, n *ext4.Inode) error {
+	h := &tar.Header{
+		Name: path, Mode: int64(n.Mode & 0o7777), Uid: int(n.UID), Gid: int(n.GID), ModTime: n.Mtime,
+		AccessTime: n.Atime, ChangeTime: n.Ctime, Format: tar.FormatPAX, PAXRecords: map[string]string{},
+	}
+	if n.IsDir() {
+		h.Name = strings.TrimSuffix(path, "/") + "/"
+	}
+	if first, ok := t.links[n.Ino]; ok && !n.IsDir() {
+		h.Typeflag, h.Linkname = tar.TypeLink, first
+		return t.w.WriteHeader(h)
+	}
+	switch n.Mode & disk.ModeType {
+	case disk.ModeRegular:
+		h.Typeflag, h.Size = tar.TypeReg, int64(n.Size)
+	case disk.ModeDir:
+		h.Typeflag = tar.TypeDir
+	case disk.ModeSymlink:
+		target, err := n.Readlink()
+		if err != nil {
+			return t.skip(path, err)
+		}
+		h.Typeflag, h.Linkname = tar.TypeSymlink, target
+	case disk.ModeChar:
+		h.Typeflag = tar.TypeChar
+	case disk.ModeBlock:
+		h.Typeflag = tar.TypeBlock
+	case disk.ModeFIFO:
+		h.Typeflag = tar.TypeFifo
+	case disk.ModeSocket:
+		fmt.Fprintf(t.cmd.ErrOrStderr(), "varve: %s: a socket, which no archive can hold\n", quoteName(path))
+		return nil
+	}
+	if n.IsDevice() {
+		major, minor := n.Device()
+		h.Devmajor, h.Devminor = int64(major), int64(minor)
+	}
+	attrs, err := n.Xattrs()
+	for i := range attrs {
+		var value []byte
+		if value, err = attrs[i].Value(); err != nil {
+			break
+		}
+		h.PAXRecords["SCHILY.xattr."+attrs[i].Name] = string(value)
+	}
+	if err != nil {
+		return t.skip(path, err)
+	}
+	if n.Links > 1 {
+		t.links[n.Ino] = h.Name
+	}
+	if !n.IsRegular() {
+		return t.w.WriteHeader(h)
+	}
+	return t.contents(h, n)
+}
+
+// contents archives a file. What cannot be read is filled with zeros, because the header has promised the size; such
+// files are reported.
+func (t *tarWriter) contents(h *tar.Header, n *ext4.Inode) error {
+	// The first piece is read before the header is written: a file that cannot be read at all is left out.
+	if _, err := n.ReadAt(make([]byte, min(n.Size, 1)), 0); err != nil && !errors.Is(err, io.EOF) {
+		delete(t.links, n.Ino)
+		return t.skip(h.Name, err)
+	}
+	if err := t.w.WriteHeader(h); err != nil {
+		return err
+	}
+	counted := &countingWriter{w: t.w}
+	err := copyContents(t.cmd, counted, n)
+	if err == nil || counted.failed {
+		return err
+	}
+	if e := t.cmd.Context().Err(); e != nil {
+		return e
+	}
+	if _, e := io.CopyN(t.w, zeroReader{}, h.Size-counted.n); e != nil {
+		return e
+	}
+	return t.skip(h.Name, fmt.Errorf("zeros from byte %d on: %w", counted.n, err))
+}
+
+// skip reports a file that is not, or not wholly, in the archive.
+func (t *tarWriter) skip(path string, err error) error {
+	fmt.Fprintf(t.cmd.ErrOrStderr(), "varve: %s: %v\n", quoteName(path), err)
+	t.skipped = append(t.skipped, err)
+	return nil
+}
+
+// countingWriter counts what was written, and remembers whether writing failed.
+type countingWriter struct {
+	w      io.Writer
+	n      int64
+	failed bool
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	c.failed = c.failed || err != nil
+	return n, err
+}
+
+// zeroReader is an endless file of zeros.
+type zeroReader struct{}
+
+func (zeroReader) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

@@ -1,0 +1,61 @@
+package ext4
+
+import (
+	"fmt"
+
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// naming turns the stored names of a directory into those that it is listed with. The zero value is that of an
+// ordinary directory.
+type naming struct {
+	dir     *Inode
+	hashed  bool  // names are listed with their directory hash
+	version uint8 // the hash version to compute it with, where entries do not hold it
+}
+
+// noKeyNaming is how the names of a directory are listed: as they are, or in no-key form where they are encrypted.
+// Where the kernel would walk the directory as a hash tree the form includes the hash.
+func (n *Inode) noKeyNaming() (naming, error) {
+	if !n.Has(disk.InodeEncrypt) {
+		return naming{}, nil
+	}
+	m := naming{dir: n, version: n.fs.super.HashVersion}
+	super := n.fs.super
+	m.hashed = super.Compat&disk.CompatDirIndex != 0 &&
+		(n.Has(disk.InodeIndex) || n.Size == uint64(super.BlockSize) || n.Has(disk.InodeInlineData))
+	if n.hasIndex() {
+		root, err := n.htreeRoot()
+		if err != nil {
+			return m, err
+		}
+		m.version = root.HashVersion
+	}
+	m.version = super.EffectiveHash(m.version)
+	return m, nil
+}
+
+// name is the name to list an entry with.
+func (m naming) name(e *disk.Dirent) []byte {
+	if m.dir == nil || string(e.Name) == "." || string(e.Name) == ".." {
+		return e.Name
+	}
+	hash, minor := e.Hash, e.MinorHash
+	if m.hashed && !m.dir.Has(disk.InodeCasefold) {
+		hash, minor, _ = m.dir.fs.super.NameHash(m.version, e.Name)
+	}
+	return []byte(disk.NoKeyName(hash, minor, e.Name))
+}
+
+// htreeRoot decodes the root of the directory's hash tree.
+func (n *Inode) htreeRoot() (disk.HtreeNode, error) {
+	p, err := n.fileBlock(0)
+	if err != nil {
+		return disk.HtreeNode{}, err
+	}
+	root, err := n.fs.super.DecodeHtreeRoot(n.seed(), p)
+	if err != nil {
+		return root, fmt.Errorf("directory %d, block 0: %w", n.Ino, err)
+	}
+	return root, nil
+}

@@ -1,0 +1,103 @@
+package ext4
+
+import (
+	"github.com/varvefs/varve/internal/block"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// Stat is what statfs(2) gives for a file system. Blocks are file-system blocks.
+type Stat struct {
+	BlockSize   block.Size
+	Blocks      uint64 // without the file system's own overhead
+	Free        uint64
+	Available   uint64 // free, and not reserved for root
+	Inodes      uint64
+	FreeInodes  uint64
+	MaxNameLen  uint32
+	FilesystemU uint64 // an id from the UUID
+}
+
+// The kernel keeps back this many clusters for delayed allocation in file systems with extents.
+const (
+	reservedShare = 50
+	reservedMax   = 4096
+)
+
+// Stat sums up the group descriptors, once: the image does not change.
+func (fs *FS) Stat() (Stat, error) {
+	fs.statOnce.Do(func() { fs.statCache, fs.statErr = fs.stat() })
+	return fs.statCache, fs.statErr
+}
+
+func (fs *FS) stat() (Stat, error) {
+	s := fs.super
+	out := Stat{BlockSize: s.BlockSize, Inodes: uint64(s.Inodes), MaxNameLen: MaxName}
+	for i := range 8 {
+		out.FilesystemU |= uint64(s.UUID[i]^s.UUID[8+i]) << (8 * i)
+	}
+	overhead := uint64(s.OverheadClusters) * uint64(s.ClusterBlocks)
+	if overhead == 0 || overhead > uint64(s.Blocks) {
+		overhead = uint64(s.FirstDataBlock)
+		for g := range s.Groups() {
+			overhead += fs.groupOverhead(g)
+		}
+		overhead += fs.journalBlocks()
+	}
+	out.Blocks = uint64(s.Blocks) - min(overhead, uint64(s.Blocks))
+	for g := range s.Groups() {
+		d, err := fs.GroupDesc(g)
+		if err != nil {
+			return out, err
+		}
+		out.Free += uint64(d.FreeBlocks) * uint64(s.ClusterBlocks)
+		out.FreeInodes += uint64(d.FreeInodes)
+	}
+	kept := s.ReservedBlocks
+	if s.Incompat&disk.IncompatExtents != 0 {
+		clusters := uint64(s.Blocks) / uint64(s.ClusterBlocks)
+		kept += min(clusters/reservedShare, reservedMax) * uint64(s.ClusterBlocks)
+	}
+	out.Available = out.Free - min(kept, out.Free)
+	return out, nil
+}
+
+// groupOverhead is the number of blocks that a group's own tables take.
+func (fs *FS) groupOverhead(g disk.Group) uint64 {
+	s := fs.super
+	n := uint64(2) + uint64(s.ITableBlocks())
+	perBlock := uint64(s.BlockSize) / uint64(s.DescSize)
+	nth := uint64(g) / perBlock
+	if s.Incompat&disk.IncompatMetaBG == 0 || nth < uint64(s.FirstMetaBG) {
+		if s.HasSuper(g) {
+			n += 1 + min((uint64(s.Groups())+perBlock-1)/perBlock, tableBlocks(s)) + uint64(s.ReservedGDTBlocks)
+		}
+		return n
+	}
+	if s.HasSuper(g) {
+		n++
+	}
+	if first := nth * perBlock; uint64(g) == first || uint64(g) == first+1 || uint64(g) == first+perBlock-1 {
+		n++
+	}
+	return n
+}
+
+// tableBlocks is the number of descriptor blocks in front, which meta_bg limits.
+func tableBlocks(s *disk.Superblock) uint64 {
+	if s.Incompat&disk.IncompatMetaBG != 0 {
+		return uint64(s.FirstMetaBG)
+	}
+	return 1 << 32
+}
+
+// journalBlocks is the size of an internal journal in blocks.
+func (fs *FS) journalBlocks() uint64 {
+	if fs.super.Compat&disk.CompatHasJournal == 0 || fs.super.JournalIno == 0 {
+		return 0
+	}
+	n, err := fs.slot(fs.super.JournalIno)
+	if err != nil {
+		return 0
+	}
+	return n.Size / uint64(fs.super.BlockSize)
+}

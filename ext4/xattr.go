@@ -1,0 +1,124 @@
+package ext4
+
+import (
+	"fmt"
+
+	"github.com/varvefs/varve/ondisk"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// Xattr is an extended attribute by the name that getxattr(2) knows.
+type Xattr struct {
+	Name string
+	attr disk.Xattr
+	node *Inode
+}
+
+// Xattrs lists the attributes of an inode, those in the inode first, as the kernel lists them. Attributes that are the
+// file system's own (inline data, encryption contexts) are left out.
+func (n *Inode) Xattrs() ([]Xattr, error) {
+	var out []Xattr
+	err := n.eachXattr(func(a disk.Xattr) bool {
+		if name, ok := a.FullName(); ok {
+			out = append(out, Xattr{Name: name, attr: a, node: n})
+		}
+		return true
+	})
+	return out, err
+}
+
+// Xattr returns the value of one attribute, or ErrNotExist. POSIX ACLs are in the form of getxattr(2).
+func (n *Inode) Xattr(name string) ([]byte, error) {
+	var found *Xattr
+	err := n.eachXattr(func(a disk.Xattr) bool {
+		if full, ok := a.FullName(); ok && full == name {
+			found = &Xattr{Name: name, attr: a, node: n}
+		}
+		return found == nil
+	})
+	if found != nil {
+		return found.Value()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, ErrNotExist
+}
+
+// HasXattrs reports whether an inode has room taken by attributes, without decoding them.
+func (n *Inode) HasXattrs() bool {
+	return n.FileACL != 0 || disk.HasInodeXattrs(n.XattrArea)
+}
+
+func (n *Inode) eachXattr(visit func(disk.Xattr) bool) error {
+	attrs, err := disk.DecodeInodeXattrs(n.Ino, n.XattrArea)
+	if err != nil {
+		return err
+	}
+	for _, a := range attrs {
+		if !visit(a) {
+			return nil
+		}
+	}
+	if n.FileACL == 0 {
+		return nil
+	}
+	if !n.fs.super.Contains(n.FileACL, 1) {
+		return ondisk.Corruptf(n.where(), "attributes in block %d, past the image's %d", uint64(n.FileACL), uint64(n.fs.super.Blocks))
+	}
+	p, err := n.fs.block(n.FileACL)
+	if err != nil {
+		return fmt.Errorf("inode %d, extended attributes: %w", n.Ino, err)
+	}
+	if attrs, err = n.fs.super.DecodeXattrBlock(n.FileACL, p); err != nil {
+		return fmt.Errorf("inode %d: %w", n.Ino, err)
+	}
+	for _, a := range attrs {
+		if !visit(a) {
+			break
+		}
+	}
+	return nil
+}
+
+// Value reads the attribute's value.
+func (x *Xattr) Value() ([]byte, error) {
+	value := x.attr.Value
+	if x.attr.ValueIno != 0 {
+		var err error
+		if value, err = x.fromInode(); err != nil {
+			return nil, err
+		}
+	}
+	if x.attr.Index == disk.XattrACLAccess || x.attr.Index == disk.XattrACLDefault {
+		acl, err := disk.ACLToXattr(value)
+		if err != nil {
+			return nil, fmt.Errorf("inode %d, %s: %w", x.node.Ino, x.Name, err)
+		}
+		return acl, nil
+	}
+	return value, nil
+}
+
+// Size is the length of the value in bytes; for a POSIX ACL that of its form on disk.
+func (x *Xattr) Size() int { return int(x.attr.Size) }
+
+// fromInode reads a value that lies in an inode of its own (ea_inode).
+func (x *Xattr) fromInode() ([]byte, error) {
+	fs := x.node.fs
+	if fs.super.Incompat&disk.IncompatEAInode == 0 {
+		return nil, ondisk.Corruptf(x.node.where(), "%s has its value in an inode without the ea_inode feature", x.Name)
+	}
+	n, err := fs.Inode(x.attr.ValueIno)
+	if err != nil {
+		return nil, fmt.Errorf("inode %d, %s: %w", x.node.Ino, x.Name, err)
+	}
+	if !n.Has(disk.InodeEAInode) || n.Size != uint64(x.attr.Size) {
+		return nil, ondisk.Corruptf(x.node.where(), "%s has its value of %d bytes in inode %d, which holds no such value", x.Name, x.attr.Size, n.Ino)
+	}
+	value, err := n.readAll(int(x.attr.Size))
+	if err != nil {
+		return nil, err
+	}
+	return value, fs.super.CheckXattrValue(n.Ino, n.EAHash, value)
+}

@@ -1,0 +1,72 @@
+package fuse
+
+import (
+	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/varvefs/varve/ext4"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// OpenDir needs no handle: ENOSYS tells the kernel to stop asking, for opening and closing both, and to keep what it
+// read of directories.
+func (f *front) OpenDir(<-chan struct{}, *gofuse.OpenIn, *gofuse.OpenOut) gofuse.Status {
+	return gofuse.ENOSYS
+}
+
+// direntModes turns the type in a directory entry into that of stat(2).
+var direntModes = [...]uint32{
+	disk.FileTypeUnknown: 0, disk.FileTypeRegular: disk.ModeRegular, disk.FileTypeDir: disk.ModeDir,
+	disk.FileTypeChar: disk.ModeChar, disk.FileTypeBlock: disk.ModeBlock, disk.FileTypeFIFO: disk.ModeFIFO,
+	disk.FileTypeSocket: disk.ModeSocket, disk.FileTypeSymlink: disk.ModeSymlink,
+}
+
+func direntMode(typ uint8) uint32 {
+	if int(typ) < len(direntModes) {
+		return direntModes[typ]
+	}
+	return 0
+}
+
+func (f *front) ReadDir(_ <-chan struct{}, in *gofuse.ReadIn, out *gofuse.DirEntryList) gofuse.Status {
+	return f.list(in, func(_ *ext4.Inode, e gofuse.DirEntry) bool { return out.AddDirEntry(e) })
+}
+
+// ReadDirPlus lists names with the attributes of their inodes. A name whose inode cannot be read is listed without:
+// looking it up then gives the error.
+func (f *front) ReadDirPlus(_ <-chan struct{}, in *gofuse.ReadIn, out *gofuse.DirEntryList) gofuse.Status {
+	return f.list(in, func(dir *ext4.Inode, e gofuse.DirEntry) bool {
+		entry := out.AddDirLookupEntry(e)
+		if entry == nil {
+			return false
+		}
+		if e.Name != "." && e.Name != ".." {
+			if n, err := dir.Child(e.Name, ext4.Ino(e.Ino)); err == nil {
+				fillEntry(entry, n)
+				out.FixMode(uint32(n.Mode))
+			}
+		}
+		return true
+	})
+}
+
+// list adds entries from the request's offset on until add refuses one. An error is held back until the
+// entries beside it were delivered.
+func (f *front) list(in *gofuse.ReadIn, add func(*ext4.Inode, gofuse.DirEntry) bool) gofuse.Status {
+	dir, status := f.inode(in.NodeId)
+	if !status.Ok() {
+		return status
+	}
+	added := 0
+	err := dir.ReadDir(int64(in.Offset), func(e ext4.Dirent) bool {
+		ok := add(dir, gofuse.DirEntry{Mode: direntMode(e.Type), Name: string(e.Name), Ino: uint64(e.Ino), Off: uint64(e.Next)})
+		if ok {
+			added++
+		}
+		return ok
+	})
+	if err != nil && added > 0 {
+		f.report("readdir", err)
+		return gofuse.OK
+	}
+	return f.status("readdir", err)
+}

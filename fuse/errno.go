@@ -1,0 +1,58 @@
+package fuse
+
+import (
+	"errors"
+	"io"
+	"syscall"
+	"time"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/ondisk"
+)
+
+// errnos is the one table that turns errors into errnos; the first that fits counts. What is not in it is EIO, unless
+// it carries an errno of its own.
+var errnos = []struct {
+	err   error
+	errno syscall.Errno
+}{
+	{ext4.ErrNoKey, syscall.ENOKEY},
+	{ondisk.ErrCorrupt, syscall.EUCLEAN},
+	{ondisk.ErrUnsupported, syscall.EOPNOTSUPP},
+	{ext4.ErrNotExist, syscall.ENODATA}, // attributes only: names are answered without an error
+	{ext4.ErrNotDir, syscall.ENOTDIR},
+	{ext4.ErrNoData, syscall.ENXIO},
+	{ext4.ErrLoop, syscall.ELOOP},
+	{io.ErrUnexpectedEOF, syscall.EIO}, // the image is shorter than it says
+}
+
+func errnoOf(err error) syscall.Errno {
+	for _, e := range errnos {
+		if errors.Is(err, e.err) {
+			return e.errno
+		}
+	}
+	return syscall.EIO
+}
+
+// status maps an error, and reports damage and failures of the device in the log: an errno says neither what nor where.
+func (f *front) status(op string, err error) gofuse.Status {
+	if err == nil {
+		return gofuse.OK
+	}
+	errno := errnoOf(err)
+	if errno == syscall.EUCLEAN || errno == syscall.EIO {
+		f.report(op, err)
+	}
+	return gofuse.Status(errno)
+}
+
+// report logs at most one line a second, so that a damaged image cannot flood the log.
+func (f *front) report(op string, err error) {
+	now := time.Now().Unix()
+	if last := f.reported.Load(); last != now && f.reported.CompareAndSwap(last, now) {
+		f.log.Printf("%s: %v", op, err)
+	}
+}

@@ -1,0 +1,52 @@
+package fuse
+
+import (
+	"encoding/binary"
+	"syscall"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// The ioctls that read what lsattr(1) shows (linux/fs.h).
+const (
+	fsIocGetFlags   = 0x80086601
+	fsIocGetVersion = 0x80087601
+	fsIocGetXattr   = 0x801c581f
+)
+
+// userFlags are the inode flags that FS_IOC_GETFLAGS shows, as in the kernel's EXT4_FL_USER_VISIBLE.
+const userFlags = 0x725bdfff
+
+// xflags pairs inode flags with the bits of fsxattr.fsx_xflags.
+var xflags = []struct{ inode, xflag uint32 }{
+	{disk.InodeImmutable, 0x8}, {disk.InodeAppend, 0x10}, {disk.InodeSync, 0x20}, {disk.InodeNoAtime, 0x40},
+	{disk.InodeNoDump, 0x80}, {disk.InodeProjInherit, 0x200}, {disk.InodeDAX, 0x8000},
+}
+
+func (f *front) Ioctl(_ <-chan struct{}, in *gofuse.IoctlIn, _ []byte, _ *gofuse.IoctlOut, out []byte) gofuse.Status {
+	n, status := f.inode(in.NodeId)
+	if !status.Ok() {
+		return status
+	}
+	le := binary.NativeEndian
+	switch {
+	case in.Cmd == fsIocGetFlags && len(out) >= 4:
+		le.PutUint32(out, n.Flags&userFlags)
+	case in.Cmd == fsIocGetVersion && len(out) >= 4:
+		le.PutUint32(out, n.Generation)
+	case in.Cmd == fsIocGetXattr && len(out) >= 16:
+		var bits uint32
+		for _, x := range xflags {
+			if n.Has(x.inode) {
+				bits |= x.xflag
+			}
+		}
+		le.PutUint32(out, bits)
+		le.PutUint32(out[12:], n.ProjectID)
+	default:
+		return gofuse.Status(syscall.ENOTTY)
+	}
+	return gofuse.OK
+}

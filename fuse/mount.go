@@ -1,0 +1,140 @@
+package fuse
+
+import (
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/ext4"
+)
+
+// Request sizes in bytes. Requests larger than maxRead do not fit the pipes that the kernel splices through.
+const (
+	maxRead   = 512 << 10
+	readahead = 2 << 20
+
+	// DefaultMaxBackground is how many background requests the kernel may have under way.
+	DefaultMaxBackground = 64
+)
+
+// Options say how to mount. The zero value is a good default.
+type Options struct {
+	AllowOther    bool // all users may enter, not only the one who mounts
+	AutoUnmount   bool // the kernel unmounts when the process ends; needs fusermount3
+	MaxBackground int  // readahead and other background requests at a time; 0: DefaultMaxBackground
+	Source        string
+	Flags         MountFlags
+	Logger        *log.Logger
+	Debug         bool
+}
+
+// MountFlags are the generic flags of mount(8). The zero value is nosuid, nodev, exec.
+type MountFlags struct {
+	Suid, Dev, NoExec bool
+}
+
+// Mount is a live mount.
+type Mount struct {
+	server *gofuse.Server
+	dir    string
+}
+
+// New mounts a file system read-only at dir. Requests are answered from the call to Serve on.
+func New(fs *ext4.FS, device blockcache.Device, dir string, opts Options) (*Mount, error) {
+	if opts.Logger == nil {
+		opts.Logger = log.Default()
+	}
+	if opts.MaxBackground == 0 {
+		opts.MaxBackground = DefaultMaxBackground
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	mo := &gofuse.MountOptions{
+		AllowOther: opts.AllowOther, MaxBackground: opts.MaxBackground, Options: opts.strings(),
+		FsName: opts.Source, Name: "varve", Logger: opts.Logger, Debug: opts.Debug,
+		MaxWrite: maxRead, EnableAcl: true, EnableSymlinkCaching: true, ExplicitDataCacheControl: true,
+		ExtraCapabilities: gofuse.CAP_NO_OPENDIR_SUPPORT,
+		DirectMountFlags:  unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV, // go-fuse adds what Options ask for
+		DirectMount:       os.Geteuid() == 0 && !opts.AutoUnmount,
+	}
+	mo.DirectMountStrict = mo.DirectMount
+	if !mo.DirectMount {
+		mo.Options = append(mo.Options, "ro")
+		if opts.AutoUnmount {
+			mo.Options = append(mo.Options, "auto_unmount")
+		}
+	}
+	server, err := gofuse.NewServer(newFront(fs, device, opts.Logger), dir, mo)
+	if err != nil {
+		return nil, explain(err, dir)
+	}
+	m := &Mount{server, dir}
+	m.raiseReadahead()
+	return m, nil
+}
+
+// strings are the options for the kernel or fusermount3.
+func (o Options) strings() []string {
+	out := []string{"default_permissions"}
+	if o.Flags.Suid {
+		out = append(out, "suid")
+	}
+	if o.Flags.Dev {
+		out = append(out, "dev")
+	}
+	if o.Flags.NoExec {
+		out = append(out, "noexec")
+	}
+	return out
+}
+
+// explain says what to do about the usual reasons why mounting fails.
+func explain(err error, dir string) error {
+	switch {
+	case errors.Is(err, syscall.ENODEV):
+		return fmt.Errorf("mount %s: the kernel has no FUSE (try: modprobe fuse): %w", dir, err)
+	case errors.Is(err, syscall.ENOENT):
+		if _, e := os.Stat("/dev/fuse"); e != nil {
+			return fmt.Errorf("mount %s: /dev/fuse is missing (a container needs --device /dev/fuse): %w", dir, err)
+		}
+	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("mount %s: %w (a container needs --cap-add SYS_ADMIN; without root, fusermount3 must be installed)", dir, err)
+	}
+	return fmt.Errorf("mount %s: %w", dir, err)
+}
+
+// Serve answers requests until the file system is unmounted.
+func (m *Mount) Serve() { m.server.Serve() }
+
+// Unmount unmounts, and fails while files are open.
+func (m *Mount) Unmount() error { return m.server.Unmount() }
+
+// Device is the number that stat(2) gives for files of the mount.
+func (m *Mount) Device() (uint64, error) {
+	var st unix.Statx_t
+	// The cached attributes of the root do: no request may be needed before Serve runs.
+	if err := unix.Statx(unix.AT_FDCWD, m.dir, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, 0, &st); err != nil {
+		return 0, err
+	}
+	return unix.Mkdev(st.Dev_major, st.Dev_minor), nil
+}
+
+// raiseReadahead lets the kernel read ahead further than FUSE's 128 KiB. It needs root; without, reads are smaller.
+func (m *Mount) raiseReadahead() {
+	dev, err := m.Device()
+	if err != nil {
+		return
+	}
+	path := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(dev), unix.Minor(dev))
+	_ = os.WriteFile(path, []byte(strconv.Itoa(readahead>>10)), 0)
+}

@@ -1,0 +1,74 @@
+package fuse
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// xattrProof is whether the image provably has no extended attributes at all. Only then may a request for one be
+// answered with ENOSYS, after which the kernel never asks again on this mount.
+type xattrProof struct {
+	once sync.Once
+	none atomic.Bool
+}
+
+// noXattrs starts the search for attributes at the first request for one, and reports whether it has ended without
+// finding any.
+func (f *front) noXattrs() bool {
+	f.xattrs.once.Do(func() {
+		go func() { f.xattrs.none.Store(f.fs.ProvablyNoXattrs()) }()
+	})
+	return f.xattrs.none.Load()
+}
+
+func (f *front) GetXAttr(_ <-chan struct{}, header *gofuse.InHeader, name string, dest []byte) (uint32, gofuse.Status) {
+	if f.noXattrs() {
+		return 0, gofuse.ENOSYS
+	}
+	n, status := f.inode(header.NodeId)
+	if !status.Ok() {
+		return 0, status
+	}
+	value, err := n.Xattr(name)
+	if err != nil {
+		return 0, f.status("getxattr", err)
+	}
+	return fit(value, dest)
+}
+
+func (f *front) ListXAttr(_ <-chan struct{}, header *gofuse.InHeader, dest []byte) (uint32, gofuse.Status) {
+	if f.noXattrs() {
+		return 0, gofuse.ENOSYS
+	}
+	n, status := f.inode(header.NodeId)
+	if !status.Ok() {
+		return 0, status
+	}
+	attrs, err := n.Xattrs()
+	if err != nil {
+		return 0, f.status("listxattr", err)
+	}
+	var names []byte
+	for _, a := range attrs {
+		if strings.HasPrefix(a.Name, "trusted.") && header.Uid != 0 {
+			continue // the kernel shows these to the administrator only
+		}
+		names = append(append(names, a.Name...), 0)
+	}
+	return fit(names, dest)
+}
+
+// fit copies a reply into dest; an empty dest asks for the size.
+func fit(value, dest []byte) (uint32, gofuse.Status) {
+	if len(dest) == 0 {
+		return uint32(len(value)), gofuse.OK
+	}
+	if len(value) > len(dest) {
+		return uint32(len(value)), gofuse.Status(syscall.ERANGE)
+	}
+	return uint32(copy(dest, value)), gofuse.OK
+}
