@@ -130,3 +130,12 @@ func (n *Inode) StatSize() uint64 {
 	}
 	return n.Size
 }
+
+// StatBlocks is what stat(2) gives as the number of 512-byte units. Like the kernel it counts the contents of files
+// that lie in their inodes.
+func (n *Inode) StatBlocks() uint64 {
+	if n.IsRegular() && n.Has(disk.InodeInlineData) {
+		return n.Blocks + (n.Size+511)/512
+	}
+	return n.Blocks
+}

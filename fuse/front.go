@@ -101,7 +101,7 @@ func (f *front) GetAttr(_ <-chan struct{}, in *gofuse.GetAttrIn, out *gofuse.Att
 func fillAttr(a *gofuse.Attr, n *ext4.Inode) {
 	a.Ino = uint64(n.Ino)
 	a.Size = n.StatSize()
-	a.Blocks = n.Blocks
+	a.Blocks = n.StatBlocks()
 	a.Atime, a.Atimensec = uint64(n.Atime.Unix()), uint32(n.Atime.Nanosecond())
 	a.Mtime, a.Mtimensec = uint64(n.Mtime.Unix()), uint32(n.Mtime.Nanosecond())
 	a.Ctime, a.Ctimensec = uint64(n.Ctime.Unix()), uint32(n.Ctime.Nanosecond())

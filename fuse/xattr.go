@@ -9,8 +9,9 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// xattrProof is whether the image provably has no extended attributes at all. Only then may a request for one be
-// answered with ENOSYS, after which the kernel never asks again on this mount.
+// xattrProof is whether the image provably has no extended attributes at all. Only then may GETXATTR be answered with
+// ENOSYS, after which the kernel never asks again on this mount. LISTXATTR is always answered: the kernel would turn
+// ENOSYS into an error, where ext4 has an empty list.
 type xattrProof struct {
 	once sync.Once
 	none atomic.Bool
@@ -41,9 +42,6 @@ func (f *front) GetXAttr(_ <-chan struct{}, header *gofuse.InHeader, name string
 }
 
 func (f *front) ListXAttr(_ <-chan struct{}, header *gofuse.InHeader, dest []byte) (uint32, gofuse.Status) {
-	if f.noXattrs() {
-		return 0, gofuse.ENOSYS
-	}
 	n, status := f.inode(header.NodeId)
 	if !status.Ok() {
 		return 0, status

@@ -46,7 +46,7 @@ var types = map[uint16]string{
 func newNode(name string, n *ext4.Inode) *node {
 	d := &node{
 		Name: name, Inode: uint32(n.Ino), Type: types[n.Mode&disk.ModeType], Mode: fmt.Sprintf("%04o", n.Mode&0o7777),
-		UID: n.UID, GID: n.GID, Size: n.StatSize(), Blocks: n.Blocks, Links: n.Links, Atime: n.Atime.UTC(),
+		UID: n.UID, GID: n.GID, Size: n.StatSize(), Blocks: n.StatBlocks(), Links: n.Links, Atime: n.Atime.UTC(),
 		Mtime: n.Mtime.UTC(), Ctime: n.Ctime.UTC(), Generation: n.Generation, Flags: fmt.Sprintf("0x%x", n.Flags),
 		ProjectID: n.ProjectID,
 	}

@@ -1,0 +1,72 @@
+package oracle
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// MountKernel mounts an image with the kernel's ext4 until the test ends, or until the returned function is called.
+func MountKernel(t testing.TB, image, options string) (dir string, unmount func()) {
+	t.Helper()
+	NeedRoot(t)
+	dir = filepath.Join(t.TempDir(), "kernel")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if options != "" {
+		options = "," + options
+	}
+	MustRun(t, "mount", "-t", "ext4", "-o", "loop"+options, image, dir)
+	done := false
+	unmount = func() {
+		if !done {
+			done = true
+			MustRun(t, "umount", dir)
+		}
+	}
+	t.Cleanup(unmount)
+	return dir, unmount
+}
+
+// NewImage makes an image of size bytes with mkfs.ext4 and the given arguments.
+func NewImage(t testing.TB, size int64, mkfs ...string) string {
+	t.Helper()
+	Need(t, "mkfs.ext4")
+	path := filepath.Join(t.TempDir(), "image")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	MustRun(t, "mkfs.ext4", append(append([]string{"-q", "-F", "-E", "nodiscard"}, mkfs...), path)...)
+	return path
+}
+
+// Copy copies an image, with its holes.
+func Copy(t testing.TB, image string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "copy")
+	MustRun(t, "cp", "--sparse=always", image, to)
+	return to
+}
+
+// Loop attaches an image to a loop device until the test ends, or until the returned function is called.
+func Loop(t testing.TB, image string) (device string, detach func()) {
+	t.Helper()
+	NeedRoot(t)
+	device = strings.TrimSpace(MustRun(t, "losetup", "--find", "--show", image))
+	done := false
+	detach = func() {
+		if !done {
+			done = true
+			MustRun(t, "losetup", "--detach", device)
+		}
+	}
+	t.Cleanup(detach)
+	return device, detach
+}
