@@ -17,6 +17,7 @@ import (
 // ARC and W-TinyLFU on traces of real mounts that this choice rests on.
 type Cache struct {
 	device io.ReaderAt
+	ahead  *Readahead
 	size   block.Size
 	shards []shard
 	mask   uint64
@@ -28,13 +29,14 @@ const (
 )
 
 // NewCache makes a cache of blocks of the given size in front of a device, bounded to limit bytes of block contents.
-func NewCache(device io.ReaderAt, size block.Size, limit int64) *Cache {
+// Misses are told to ahead, which may be nil.
+func NewCache(device io.ReaderAt, ahead *Readahead, size block.Size, limit int64) *Cache {
 	blocks := max(int(limit/int64(size)), 1)
 	n := 1
 	for n < maxShards && blocks/(2*n) >= minShardBlocks {
 		n *= 2
 	}
-	c := &Cache{device: device, size: size, shards: make([]shard, n), mask: uint64(n - 1)}
+	c := &Cache{device: device, ahead: ahead, size: size, shards: make([]shard, n), mask: uint64(n - 1)}
 	for i := range c.shards {
 		c.shards[i].queues = newS3FIFO(max(blocks/n, 1))
 		c.shards[i].loads = map[block.Number]*load{}
@@ -97,6 +99,7 @@ func (c *Cache) shardOf(n block.Number) uint64 {
 }
 
 func (c *Cache) read(n block.Number) ([]byte, error) {
+	c.ahead.Touch(c.size.Offset(n), int64(c.size))
 	p := make([]byte, c.size)
 	got, err := c.device.ReadAt(p, c.size.Offset(n))
 	if got == len(p) {

@@ -96,7 +96,7 @@ func (o *fastOverlay) inode(fs *FS, ino Ino, logged []byte) error {
 	if ino == 0 || uint32(ino) > fs.super.Inodes || len(logged) > int(fs.super.InodeSize) {
 		return ondisk.Corruptf("fast commit", "inode %d of %d bytes", ino, len(logged))
 	}
-	raw, err := fs.rawInode(ino)
+	raw, err := fs.rawInode(new(Inode), ino)
 	if err != nil {
 		return err
 	}

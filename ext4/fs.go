@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/ondisk"
@@ -47,6 +48,7 @@ type FS struct {
 	blocks Blocks
 	log    replayed
 	fast   *fastOverlay
+	tables []atomic.Uint64 // where each group's inode table begins; 0 where nobody asked yet
 
 	statOnce  sync.Once
 	statCache Stat
@@ -66,7 +68,7 @@ func Open(image io.ReaderAt, opts Options) (*FS, error) {
 	if err := super.CheckReadable(); err != nil {
 		return nil, err
 	}
-	fs := &FS{super: super, image: image}
+	fs := &FS{super: super, image: image, tables: make([]atomic.Uint64, super.Groups())}
 	if opts.Blocks != nil {
 		fs.blocks = opts.Blocks(image, super.BlockSize)
 	} else {
@@ -151,12 +153,14 @@ func (fs *FS) reloadSuper() error {
 	if err != nil {
 		return err
 	}
-	if super.BlockSize != size {
-		return ondisk.Corruptf("superblock in the journal", "block size is %d, expected %d", super.BlockSize, size)
+	if super.BlockSize != size || super.Groups() != fs.super.Groups() {
+		return ondisk.Corruptf("superblock in the journal", "%d groups of blocks of %d bytes, expected %d of %d",
+			super.Groups(), super.BlockSize, fs.super.Groups(), size)
 	}
 	if err := super.CheckReadable(); err != nil {
 		return err
 	}
 	fs.super = super
+	clear(fs.tables) // the journal's inode was read through descriptors that may be older
 	return nil
 }

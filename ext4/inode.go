@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
@@ -20,43 +21,53 @@ type Inode struct {
 	disk.Inode
 	Ino Ino
 	fs  *FS
+
+	// The block that the inode was read from: the next one that is read into the same memory is often in it, too.
+	tableBlock block.Number
+	table      []byte
 }
 
 // Inode reads an inode. A free one is ErrNotExist.
 func (fs *FS) Inode(ino Ino) (*Inode, error) {
-	n, err := fs.slot(ino)
-	if err != nil {
+	n := new(Inode)
+	if err := fs.ReadInode(n, ino); err != nil {
 		return nil, err
 	}
+	return n, nil
+}
+
+// ReadInode is Inode into memory that the caller has at hand: a walk over a large directory allocates nothing an inode.
+func (fs *FS) ReadInode(n *Inode, ino Ino) error {
+	if err := fs.slot(n, ino); err != nil {
+		return err
+	}
 	if n.Links == 0 && (n.Mode == 0 || n.Dtime != 0) {
-		return nil, fmt.Errorf("inode %d: %w", ino, ErrNotExist)
+		return fmt.Errorf("inode %d: %w", ino, ErrNotExist)
 	}
 	switch n.Mode & disk.ModeType {
 	case disk.ModeRegular, disk.ModeDir, disk.ModeSymlink, disk.ModeChar, disk.ModeBlock, disk.ModeFIFO, disk.ModeSocket:
 	default:
-		return nil, ondisk.Corruptf(n.where(), "mode is 0%o, which is no file type", n.Mode)
+		return ondisk.Corruptf(n.where(), "mode is 0%o, which is no file type", n.Mode)
 	}
 	if n.IsDir() && n.Size/uint64(fs.super.BlockSize) > uint64(fs.super.Blocks) {
-		return nil, ondisk.Corruptf(n.where(), "directory of %d bytes on an image of %d blocks", n.Size, uint64(fs.super.Blocks))
+		return ondisk.Corruptf(n.where(), "directory of %d bytes on an image of %d blocks", n.Size, uint64(fs.super.Blocks))
 	}
-	return n, nil
+	return nil
 }
 
 // slot reads an inode without asking whether it is in use.
-func (fs *FS) slot(ino Ino) (*Inode, error) {
-	raw, err := fs.rawInode(ino)
+func (fs *FS) slot(n *Inode, ino Ino) error {
+	raw, err := fs.rawInode(n, ino)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	n := &Inode{Ino: ino, fs: fs}
-	if n.Inode, err = fs.super.DecodeInode(ino, raw); err != nil {
-		return nil, err
-	}
-	return n, nil
+	n.Ino, n.fs = ino, fs
+	return fs.super.DecodeInode(&n.Inode, ino, raw)
 }
 
-// rawInode reads the bytes of an inode's slot.
-func (fs *FS) rawInode(ino Ino) ([]byte, error) {
+// rawInode finds the bytes of an inode's slot, in the block that n was read from last or in another one, which n then
+// remembers.
+func (fs *FS) rawInode(n *Inode, ino Ino) ([]byte, error) {
 	if ino == 0 || uint32(ino) > fs.super.Inodes {
 		return nil, ondisk.Corruptf(fmt.Sprintf("inode %d", ino), "the image has inodes 1 to %d", fs.super.Inodes)
 	}
@@ -66,15 +77,31 @@ func (fs *FS) rawInode(ino Ino) ([]byte, error) {
 		}
 	}
 	g, nth, offset := fs.super.InodeBlock(ino)
-	desc, err := fs.GroupDesc(g)
+	table, err := fs.inodeTable(g)
 	if err != nil {
 		return nil, err
 	}
-	p, err := fs.block(desc.InodeTable + nth)
-	if err != nil {
-		return nil, fmt.Errorf("inode %d: %w", ino, err)
+	if n.fs != fs || n.tableBlock != table+nth {
+		p, err := fs.block(table + nth)
+		if err != nil {
+			return nil, fmt.Errorf("inode %d: %w", ino, err)
+		}
+		n.tableBlock, n.table = table+nth, p
 	}
-	return p[offset : offset+int(fs.super.InodeSize)], nil
+	return n.table[offset : offset+int(fs.super.InodeSize)], nil
+}
+
+// inodeTable is where the inode table of a group begins. It is remembered, because every inode asks for it.
+func (fs *FS) inodeTable(g disk.Group) (block.Number, error) {
+	if at := fs.tables[g].Load(); at != 0 {
+		return block.Number(at), nil
+	}
+	desc, err := fs.GroupDesc(g)
+	if err != nil {
+		return 0, err
+	}
+	fs.tables[g].Store(uint64(desc.InodeTable))
+	return desc.InodeTable, nil
 }
 
 // GroupDesc reads the descriptor of a block group.
@@ -87,17 +114,27 @@ func (fs *FS) GroupDesc(g disk.Group) (disk.GroupDesc, error) {
 	return fs.super.DecodeGroupDesc(g, p[offset:])
 }
 
-// Child reads the inode that an entry of the directory refers to. The format's own inodes other than the root are no files.
+// Child reads the inode that an entry of the directory refers to. The format's own inodes other than the root are no
+// files.
 func (n *Inode) Child(name string, ino Ino) (*Inode, error) {
+	c := new(Inode)
+	if err := n.ReadChild(c, name, ino); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// ReadChild is Child into memory that the caller has at hand.
+func (n *Inode) ReadChild(c *Inode, name string, ino Ino) error {
 	fs := n.fs
 	if ino < fs.super.FirstIno && ino != RootIno || fs.special(ino) {
-		return nil, ondisk.Corruptf(n.where(), "entry %q refers to reserved inode %d", name, ino)
+		return ondisk.Corruptf(n.where(), "entry %q refers to reserved inode %d", name, ino)
 	}
-	c, err := fs.Inode(ino)
+	err := fs.ReadInode(c, ino)
 	if errors.Is(err, ErrNotExist) {
-		return nil, ondisk.Corruptf(n.where(), "entry %q refers to free inode %d", name, ino)
+		return ondisk.Corruptf(n.where(), "entry %q refers to free inode %d", name, ino)
 	}
-	return c, err
+	return err
 }
 
 // special reports whether an inode with an ordinary number belongs to the file system itself.

@@ -71,8 +71,8 @@ func (fs *FS) openLog(external io.ReaderAt) (*log, error) {
 		}
 		return l, fs.openExternal(l, external)
 	}
-	n, err := fs.slot(fs.super.JournalIno)
-	if err != nil {
+	n := new(Inode)
+	if err := fs.slot(n, fs.super.JournalIno); err != nil {
 		return nil, err
 	}
 	if n.Links == 0 || !n.IsRegular() {

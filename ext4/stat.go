@@ -95,8 +95,8 @@ func (fs *FS) journalBlocks() uint64 {
 	if fs.super.Compat&disk.CompatHasJournal == 0 || fs.super.JournalIno == 0 {
 		return 0
 	}
-	n, err := fs.slot(fs.super.JournalIno)
-	if err != nil {
+	var n Inode
+	if err := fs.slot(&n, fs.super.JournalIno); err != nil {
 		return 0
 	}
 	return n.Size / uint64(fs.super.BlockSize)

@@ -44,6 +44,7 @@ func (fs *FS) ProvablyNoXattrs() bool {
 // tableWithoutXattrs searches the first used inodes of a table at a byte offset of the image.
 func (fs *FS) tableWithoutXattrs(first Ino, used uint32, offset int64, chunk []byte) bool {
 	size := int(fs.super.InodeSize)
+	var n disk.Inode
 	for left := int(used) * size; left > 0; {
 		p := chunk[:min(len(chunk), left)]
 		if n, _ := fs.image.ReadAt(p, offset); n < len(p) {
@@ -56,8 +57,7 @@ func (fs *FS) tableWithoutXattrs(first Ino, used uint32, offset int64, chunk []b
 				first++
 				continue
 			}
-			n, err := fs.super.DecodeInode(first, p)
-			if err != nil || n.FileACL != 0 || disk.HasInodeXattrs(n.XattrArea) {
+			if err := fs.super.DecodeInode(&n, first, p); err != nil || n.FileACL != 0 || disk.HasInodeXattrs(n.XattrArea) {
 				return false
 			}
 			first++

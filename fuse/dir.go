@@ -31,19 +31,25 @@ func (f *front) ReadDir(_ <-chan struct{}, in *gofuse.ReadIn, out *gofuse.DirEnt
 	return f.list(in, func(_ *ext4.Inode, e gofuse.DirEntry) bool { return out.AddDirEntry(e) })
 }
 
-// ReadDirPlus lists names with the attributes of their inodes. A name whose inode cannot be read is listed without:
-// looking it up then gives the error.
+// ReadDirPlus lists names with the attributes of their inodes, where the process seems to want those. A name whose
+// inode cannot be read is listed without: looking it up then gives the error.
 func (f *front) ReadDirPlus(_ <-chan struct{}, in *gofuse.ReadIn, out *gofuse.DirEntryList) gofuse.Status {
+	var n ext4.Inode
+	names, decided := false, false
 	return f.list(in, func(dir *ext4.Inode, e gofuse.DirEntry) bool {
+		if !decided {
+			names, decided = f.listings.names(in.Pid, in.NodeId, in.Offset, dir.Size), true
+		}
 		entry := out.AddDirLookupEntry(e)
 		if entry == nil {
 			return false
 		}
-		if e.Name != "." && e.Name != ".." {
-			if n, err := dir.Child(e.Name, ext4.Ino(e.Ino)); err == nil {
-				fillEntry(entry, n)
-				out.FixMode(uint32(n.Mode))
-			}
+		if e.Name == "." || e.Name == ".." || names && e.Mode != 0 && e.Mode != disk.ModeDir {
+			return true
+		}
+		if err := dir.ReadChild(&n, e.Name, ext4.Ino(e.Ino)); err == nil {
+			fillEntry(entry, &n)
+			out.FixMode(uint32(n.Mode))
 		}
 		return true
 	})

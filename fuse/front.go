@@ -19,18 +19,19 @@ import (
 type front struct {
 	gofuse.RawFileSystem // ENOSYS to what is not here
 	fs                   *ext4.FS
-	mapped               blockcache.Mapped  // nil where the image cannot be mapped
-	adviser              blockcache.Adviser // nil where the image takes no advice
+	mapped               blockcache.Mapped // nil where the image cannot be mapped
+	ahead                *blockcache.Readahead
 	log                  *log.Logger
 	xattrs               xattrProof
+	listings             listings
 	handles              bool // files are opened one by one, because opening some is refused
 	reported             atomic.Int64
 }
 
-func newFront(fs *ext4.FS, device blockcache.Device, logger *log.Logger) *front {
+func newFront(fs *ext4.FS, device blockcache.Device, ahead *blockcache.Readahead, logger *log.Logger) *front {
 	f := &front{RawFileSystem: gofuse.NewDefaultRawFileSystem(), fs: fs, log: logger}
 	f.mapped, _ = device.(blockcache.Mapped)
-	f.adviser, _ = device.(blockcache.Adviser)
+	f.ahead = ahead
 	f.handles = fs.Superblock().Incompat&disk.IncompatEncrypt != 0
 	return f
 }
@@ -76,6 +77,9 @@ func (f *front) Lookup(_ <-chan struct{}, header *gofuse.InHeader, name string, 
 	}
 	if err != nil {
 		return f.status("lookup", err)
+	}
+	if !n.IsDir() {
+		f.listings.asked(header.Pid)
 	}
 	fillEntry(out, n)
 	return gofuse.OK

@@ -48,7 +48,7 @@ type Mount struct {
 }
 
 // New mounts a file system read-only at dir. Requests are answered from the call to Serve on.
-func New(fs *ext4.FS, device blockcache.Device, dir string, opts Options) (*Mount, error) {
+func New(fs *ext4.FS, device blockcache.Device, ahead *blockcache.Readahead, dir string, opts Options) (*Mount, error) {
 	if opts.Logger == nil {
 		opts.Logger = log.Default()
 	}
@@ -74,7 +74,7 @@ func New(fs *ext4.FS, device blockcache.Device, dir string, opts Options) (*Moun
 			mo.Options = append(mo.Options, "auto_unmount")
 		}
 	}
-	server, err := gofuse.NewServer(newFront(fs, device, opts.Logger), dir, mo)
+	server, err := gofuse.NewServer(newFront(fs, device, ahead, opts.Logger), dir, mo)
 	if err != nil {
 		return nil, explain(err, dir)
 	}

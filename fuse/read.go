@@ -23,10 +23,6 @@ func (f *front) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) 
 	return gofuse.OK
 }
 
-// adviseFrom is the size in bytes from which on a read tells the operating system what it is about to touch. Below it
-// the advice costs more than the page fault that it saves.
-const adviseFrom = 32 << 10
-
 var zeros [maxRead]byte
 
 func (f *front) Read(_ <-chan struct{}, in *gofuse.ReadIn, buf []byte) (gofuse.ReadResult, gofuse.Status) {
@@ -70,9 +66,7 @@ func (f *front) vector(segments []ext4.Segment) gofuse.ReadResult {
 			if vecs[i] = f.mapped.Slice(s.Image, s.Len); vecs[i] == nil {
 				return nil
 			}
-			if s.Len >= adviseFrom && f.adviser != nil {
-				f.adviser.Advise(s.Image, int64(s.Len))
-			}
+			f.ahead.Touch(s.Image, int64(s.Len))
 		}
 	}
 	return gofuse.ReadResultVector(vecs)
@@ -97,3 +91,6 @@ func (f *front) Lseek(_ <-chan struct{}, in *gofuse.LseekIn, out *gofuse.LseekOu
 	out.Offset = uint64(at)
 	return f.status("lseek", err)
 }
+
+// Flush has nothing to do: ENOSYS tells the kernel to stop asking at each close.
+func (f *front) Flush(<-chan struct{}, *gofuse.FlushIn) gofuse.Status { return gofuse.ENOSYS }

@@ -40,12 +40,16 @@ func readyPipe() *os.File {
 // startDaemon runs this command line again in a session of its own, and returns when that process serves its mount or
 // has failed.
 func startDaemon() (*mounted, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), readyEnv+"=3")
 	cmd.ExtraFiles = []*os.File{w}

@@ -186,7 +186,7 @@ func (m *mountCommand) serve(o mountOptions, dir string, logger *log.Logger, rea
 			v.Superblock().BlockSize.Offset(v.Superblock().Blocks))
 	}
 	o.fuse.Logger = logger
-	mount, err := fuse.New(v.FS, v.Device, dir, o.fuse)
+	mount, err := fuse.New(v.FS, v.Device, v.Ahead, dir, o.fuse)
 	if err != nil {
 		return mountError{err}
 	}
@@ -211,8 +211,8 @@ func (m *mountCommand) serve(o mountOptions, dir string, logger *log.Logger, rea
 	return nil
 }
 
-// daemonGCPercent makes the daemon's heap follow its bounded cache closely: it allocates little else.
-const daemonGCPercent = 40
+// daemonGCPercent lets the heap grow to twice the bounded cache, which is nearly all that is in it.
+const daemonGCPercent = 100
 
 // handleSignals unmounts on SIGINT and SIGTERM. Where files are still open the mount leaves the directory tree at
 // once, and the daemon ends when the last file is closed; a second signal ends it there and then.

@@ -3,6 +3,7 @@ package oracle
 import (
 	"os"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -52,8 +53,8 @@ var Rows = []Row{
 	{Name: "meta-bg-32bit", Mkfs: []string{"-b", "1024", "-O", "meta_bg,^resize_inode,^64bit,^sparse_super"}, Fill: full},
 	{Name: "sparse-super2", Mkfs: []string{"-b", "1024", "-O", "sparse_super2,^resize_inode"}, Fill: full},
 	{Name: "no-flex-bg", Mkfs: []string{"-O", "^flex_bg", "-g", "8192"}, Fill: full},
-	{Name: "bigalloc", Mkfs: []string{"-N", "20000", "-O", "bigalloc", "-C", "16384"}, Fill: full},
-	{Name: "bigalloc-1k", Mkfs: []string{"-b", "1024", "-N", "20000", "-O", "bigalloc", "-C", "65536"}, Fill: full},
+	{Name: "bigalloc", Mkfs: []string{"-b", "4096", "-O", "bigalloc", "-C", "16384"}, Fill: full},
+	{Name: "bigalloc-1k", Mkfs: []string{"-b", "1024", "-O", "bigalloc", "-C", "4096"}, Fill: full},
 	{Name: "inline-data", Mkfs: []string{"-O", "inline_data"}, Fill: full},
 	{Name: "inline-data-1k-large-inodes", Mkfs: []string{"-O", "inline_data", "-b", "1024", "-I", "1024"}, Fill: full},
 	{Name: "ea-inode", Mkfs: []string{"-O", "ea_inode"}, Fill: with(full, func(f *Filling) { f.Large = true })},
@@ -84,7 +85,10 @@ func (r Row) Build(t testing.TB) (image, journal string) {
 	if size == 0 {
 		size = 128 << 20
 	}
-	args := append([]string{"-N", "40000"}, r.Mkfs...)
+	args := r.Mkfs
+	if !slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, "bigalloc") }) { // mkfs miscounts these
+		args = append([]string{"-N", "40000"}, args...)
+	}
 	switch {
 	case r.Offline:
 		source := t.TempDir()

@@ -17,7 +17,7 @@ import (
 )
 
 // DefaultCache is the default bound of the metadata cache in bytes.
-const DefaultCache = 32 << 20
+const DefaultCache = 16 << 20
 
 // Spec says which file system to open, and how.
 type Spec struct {
@@ -35,6 +35,7 @@ type Volume struct {
 	*ext4.FS
 	Device    blockcache.Device // the file system's bytes: the image, or a window of it
 	Cache     *blockcache.Cache
+	Ahead     *blockcache.Readahead
 	Partition *blockcache.Partition // nil where the file system is not in a partition
 
 	files []io.Closer
@@ -66,7 +67,8 @@ func Open(s Spec) (v *Volume, err error) {
 		limit = DefaultCache
 	}
 	opts.Blocks = func(image io.ReaderAt, size block.Size) ext4.Blocks {
-		v.Cache = blockcache.NewCache(image, size, limit)
+		v.Ahead = blockcache.NewReadahead(v.Device)
+		v.Cache = blockcache.NewCache(image, v.Ahead, size, limit)
 		return v.Cache
 	}
 	if v.FS, err = ext4.Open(v.Device, opts); err != nil {

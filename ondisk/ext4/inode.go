@@ -73,16 +73,16 @@ type Inode struct {
 	EARefs uint64
 }
 
-// DecodeInode decodes the inode ino from the s.InodeSize bytes of its slot and checks checksum, sizes and mode. A free
+// DecodeInode decodes the inode ino into n from the s.InodeSize bytes of its slot and checks checksum, sizes and mode. A free
 // slot (no links, no mode) decodes to an Inode with Mode 0 and no error when its checksum is right.
-func (s *Superblock) DecodeInode(ino Ino, p []byte) (Inode, error) {
+func (s *Superblock) DecodeInode(n *Inode, ino Ino, p []byte) error {
 	where := func() string { return fmt.Sprintf("inode %d", ino) }
 	if len(p) < int(s.InodeSize) {
-		return Inode{}, ondisk.Corruptf(where(), "only %d bytes long", len(p))
+		return ondisk.Corruptf(where(), "only %d bytes long", len(p))
 	}
 	p = p[:s.InodeSize]
 	le := binary.LittleEndian
-	n := Inode{
+	*n = Inode{
 		Mode:       le.Uint16(p[0x0:]),
 		UID:        uint32(le.Uint16(p[0x2:])) | uint32(le.Uint16(p[0x78:]))<<16,
 		GID:        uint32(le.Uint16(p[0x18:])) | uint32(le.Uint16(p[0x7a:]))<<16,
@@ -98,13 +98,13 @@ func (s *Superblock) DecodeInode(ino Ino, p []byte) (Inode, error) {
 	if len(p) > inodeBaseSize {
 		n.ExtraIsize = le.Uint16(p[0x80:])
 		if int(n.ExtraIsize) > len(p)-inodeBaseSize || n.ExtraIsize%4 != 0 {
-			return n, ondisk.Corruptf(where(), "extra size is %d in a slot of %d bytes", n.ExtraIsize, len(p))
+			return ondisk.Corruptf(where(), "extra size is %d in a slot of %d bytes", n.ExtraIsize, len(p))
 		}
 		n.XattrArea = p[inodeBaseSize+int(n.ExtraIsize):]
 	}
 	if s.HasMetadataCsum() {
-		if err := s.checkInodeSum(ino, &n, p); err != nil {
-			return n, err
+		if err := s.checkInodeSum(ino, n, p); err != nil {
+			return err
 		}
 	}
 	if s.CreatorOS != creatorHurd {
@@ -114,13 +114,13 @@ func (s *Superblock) DecodeInode(ino Ino, p []byte) (Inode, error) {
 		n.Size |= uint64(le.Uint32(p[0x6c:])) << 32
 	}
 	if n.Size > 1<<63-1 {
-		return n, ondisk.Corruptf(where(), "size is %d bytes", n.Size)
+		return ondisk.Corruptf(where(), "size is %d bytes", n.Size)
 	}
 	n.Blocks = s.inodeBlocks(n.Flags, p)
 	n.decodeTimes(p)
 	n.EAHash = le.Uint32(p[0x8:])
 	n.EARefs = uint64(le.Uint32(p[0xc:]))<<32 | n.Version&0xffffffff
-	return n, nil
+	return nil
 }
 
 // inodeBlocks is the number of 512-byte units that the inode occupies (ext4 doc, "i_blocks").
@@ -144,24 +144,25 @@ func (s *Superblock) checkInodeSum(ino Ino, n *Inode, p []byte) error {
 }
 
 // inodeSums returns the checksum in an inode and the one that it should have: 32 bits where the slot has room for the
-// upper half, 16 otherwise.
+// upper half, 16 otherwise. The checksum covers the inode's number, its generation and its slot with zeros in place of
+// the checksum itself.
 func (s *Superblock) inodeSums(ino Ino, generation uint32, extra uint16, p []byte) (stored, sum uint32) {
 	le := binary.LittleEndian
-	stored = uint32(le.Uint16(p[0x7c:]))
-	sum = CRC32C(uint32(s.seed.Inode(ino, generation)), p[:0x7c])
-	zero := []byte{0, 0}
-	sum = CRC32C(sum, zero)
-	sum = CRC32C(sum, p[0x7e:0x80])
-	if len(p) == inodeBaseSize {
-		return stored, sum & 0xffff
+	var room [8 + 512]byte
+	b := append(le.AppendUint32(le.AppendUint32(room[:0], uint32(ino)), generation), p...)
+	q := b[8:]
+	stored = uint32(le.Uint16(q[0x7c:]))
+	le.PutUint16(q[0x7c:], 0)
+	wide := len(q) > inodeBaseSize && extra >= extraIsizeForCsum
+	if wide {
+		stored |= uint32(le.Uint16(q[0x82:])) << 16
+		le.PutUint16(q[0x82:], 0)
 	}
-	if extra < extraIsizeForCsum {
-		return stored, CRC32C(sum, p[0x80:]) & 0xffff
+	sum = CRC32C(uint32(s.seed), b)
+	if !wide {
+		sum &= 0xffff
 	}
-	stored |= uint32(le.Uint16(p[0x82:])) << 16
-	sum = CRC32C(sum, p[0x80:0x82])
-	sum = CRC32C(sum, zero)
-	return stored, CRC32C(sum, p[0x84:])
+	return stored, sum
 }
 
 // SealInode writes an inode's checksum into the bytes of its slot, where the file system has them.

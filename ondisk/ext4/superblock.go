@@ -352,14 +352,14 @@ func (s *Superblock) DescBlock(g Group) (block.Number, int) {
 	nth := uint64(g) / perBlock
 	offset := int(uint64(g) % perBlock * uint64(s.DescSize))
 	if s.Incompat&IncompatMetaBG == 0 || nth < uint64(s.FirstMetaBG) {
-		return s.FirstDataBlock + 1 + block.Number(nth), offset
+		// Not FirstDataBlock: with bigalloc that is 0 although blocks of 1 KiB put the superblock into block 1.
+		return block.Number(SuperblockOffset/s.BlockSize) + 1 + block.Number(nth), offset
 	}
 	first := Group(nth * perBlock)
 	n := s.GroupFirst(first)
 	if s.HasSuper(first) {
 		n++
 	}
-	// With blocks of 1 KiB and bigalloc the first data block is 0 although the superblock lies in block 1.
 	if s.BlockSize == 1024 && nth == 0 && s.FirstDataBlock == 0 {
 		n++
 	}
