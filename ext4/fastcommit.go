@@ -25,7 +25,7 @@ type fastOverlay struct {
 // replayFast reads the fast-commit area. Records are valid if they follow the last whole transaction.
 func (fs *FS) replayFast(l *log) error {
 	scanner := jbd2.FastScanner{Want: l.next}
-	for b := l.super.End(); b < l.super.Blocks; b++ {
+	for b := l.super.FastFirst(); b < l.super.Blocks; b++ {
 		p, err := l.block(b)
 		if err != nil {
 			return err

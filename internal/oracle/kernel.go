@@ -15,15 +15,15 @@ func MountKernel(t testing.TB, image, options string) (dir string, unmount func(
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if options != "" {
-		options = "," + options
-	}
-	MustRun(t, "mount", "-t", "ext4", "-o", "loop"+options, image, dir)
+	// Not -o loop: with ro that makes the device itself read-only, and the kernel could not recover its journal.
+	device, detach := Loop(t, image)
+	MustRun(t, "mount", "-t", "ext4", "-o", "noatime,"+options, device, dir)
 	done := false
 	unmount = func() {
 		if !done {
 			done = true
 			MustRun(t, "umount", dir)
+			detach()
 		}
 	}
 	t.Cleanup(unmount)

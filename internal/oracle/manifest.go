@@ -267,3 +267,13 @@ func viewNode(n *ext4.Inode) (Node, error) {
 	}
 	return out, err
 }
+
+// HashFile returns a file's SHA-256.
+func HashFile(t testing.TB, path string) string {
+	t.Helper()
+	sum, err := hashFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}

@@ -30,8 +30,8 @@ type FastRecord struct {
 	Value []byte
 }
 
-// FastScanner collects the records of fast commits block by block, and yields those of whole fast commits only: each
-// begins with a head that names the transaction it follows and ends with a tail whose CRC32C covers it.
+// FastScanner collects the records of fast commits block by block, and yields those of whole fast commits only: the
+// first begins with a head that names the transaction they follow, and each ends with a tail whose CRC32C covers it.
 type FastScanner struct {
 	Want Sequence // the transaction that fast commits must belong to
 
@@ -65,7 +65,7 @@ func (f *FastScanner) record(tag uint16, raw []byte) error {
 	value := raw[fastHeader:]
 	switch tag {
 	case FastHead:
-		if f.started || len(value) < fastHeadSize || le.Uint32(value) != 0 || Sequence(le.Uint32(value[4:])) != f.Want {
+		if len(value) < fastHeadSize || le.Uint32(value) != 0 || Sequence(le.Uint32(value[4:])) != f.Want {
 			return errFastEnd
 		}
 		f.started = true
@@ -78,7 +78,7 @@ func (f *FastScanner) record(tag uint16, raw []byte) error {
 			return errFastEnd
 		}
 		f.whole = append(f.whole, f.open...)
-		f.sum, f.open, f.started = 0, nil, false
+		f.sum, f.open = 0, nil
 		return nil
 	case FastPad:
 	case FastAddRange, FastDelRange, FastCreate, FastLink, FastUnlink, FastInode:

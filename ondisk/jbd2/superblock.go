@@ -129,6 +129,10 @@ func (s *Superblock) check() error {
 // End is the block behind the log: the log wraps from End to First.
 func (s *Superblock) End() uint32 { return s.Blocks - s.FastBlocks }
 
+// FastFirst is the first block of the fast-commit area, which reaches to the journal's end. The kernel leaves one block
+// free between the log and it.
+func (s *Superblock) FastFirst() uint32 { return s.End() + 1 }
+
 // HasChecksums reports whether blocks carry CRC32C checksums (version 2 or 3).
 func (s *Superblock) HasChecksums() bool { return s.Incompat&(IncompatCsumV2|IncompatCsumV3) != 0 }
 
