@@ -120,5 +120,13 @@ func (x *Xattr) fromInode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return value, fs.super.CheckXattrValue(n.Ino, n.EAHash, value)
+	if err := fs.super.CheckXattrValue(n.Ino, n.EAHash, value); err != nil && !x.lustre(n) {
+		return nil, err
+	}
+	return value, nil
+}
+
+// lustre reports whether a value's inode was made by Lustre, which stored no hash but the inode that it belongs to.
+func (x *Xattr) lustre(n *Inode) bool {
+	return n.Mtime.Unix() == int64(x.node.Ino) && n.Generation == x.node.Generation
 }

@@ -116,6 +116,9 @@ func (i *imageInfo) open(spec volume.Spec) {
 	} else {
 		i.FreeBlocks, i.FreeInodes = st.Free, uint32(st.FreeInodes)
 	}
+	if err := v.CheckGroups(); err != nil {
+		i.Problems = append(i.Problems, err.Error())
+	}
 	if want := v.Superblock().BlockSize.Offset(v.Superblock().Blocks); v.Device.Size() < want {
 		i.Problems = append(i.Problems, fmt.Sprintf("the image is cut short: %d bytes of %d", v.Device.Size(), want))
 	}

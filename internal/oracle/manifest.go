@@ -3,6 +3,7 @@ package oracle
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -97,19 +98,27 @@ func blank(n *Node, field string) {
 // Tree reads a mounted tree.
 func Tree(t testing.TB, root string) Manifest {
 	t.Helper()
-	m := Manifest{}
-	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, _ := filepath.Rel(root, path)
-		m[rel], err = nodeOf(path)
-		return err
-	})
-	if err != nil {
-		t.Fatalf("walk %s: %v", root, err)
+	m, failed := TreeOf(root)
+	for path, err := range failed {
+		t.Fatalf("walk %s: %s: %v", root, path, err)
 	}
 	return m
+}
+
+// TreeOf reads what can be read of a mounted tree, and returns the errors of the rest by path.
+func TreeOf(root string) (m Manifest, failed map[string]error) {
+	m, failed = Manifest{}, map[string]error{}
+	_ = filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		rel, _ := filepath.Rel(root, path)
+		n, nodeErr := nodeOf(path)
+		if err = errors.Join(err, nodeErr); err != nil {
+			failed[rel] = err
+			return nil
+		}
+		m[rel] = n
+		return nil
+	})
+	return m, failed
 }
 
 func nodeOf(path string) (Node, error) {
@@ -194,25 +203,34 @@ func joinSorted(items []string) string {
 // View reads a tree through the ext4 API, without a mount.
 func View(t testing.TB, fsys *ext4.FS) Manifest {
 	t.Helper()
-	m := Manifest{}
-	root, err := fsys.Inode(ext4.RootIno)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := view(m, ".", root); err != nil {
-		t.Fatal(err)
+	m, failed := ViewOf(fsys)
+	for path, err := range failed {
+		t.Fatalf("%s: %v", path, err)
 	}
 	return m
 }
 
-func view(m Manifest, path string, n *ext4.Inode) error {
+// ViewOf reads what can be read of a tree through the ext4 API, and returns the errors of the rest by path.
+func ViewOf(fsys *ext4.FS) (m Manifest, failed map[string]error) {
+	m, failed = Manifest{}, map[string]error{}
+	root, err := fsys.Inode(ext4.RootIno)
+	if err != nil {
+		failed["."] = err
+		return m, failed
+	}
+	view(m, failed, ".", root)
+	return m, failed
+}
+
+func view(m Manifest, failed map[string]error, path string, n *ext4.Inode) {
 	node, err := viewNode(n)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		failed[path] = err
+	} else {
+		m[path] = node
 	}
-	m[path] = node
 	if !n.IsDir() {
-		return nil
+		return
 	}
 	var names []string
 	err = n.ReadDir(0, func(e ext4.Dirent) bool {
@@ -220,7 +238,7 @@ func view(m Manifest, path string, n *ext4.Inode) error {
 		return true
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		failed[path] = err
 	}
 	for _, name := range names {
 		if name == "." || name == ".." {
@@ -228,13 +246,11 @@ func view(m Manifest, path string, n *ext4.Inode) error {
 		}
 		child, err := n.Lookup(name)
 		if err != nil {
-			return fmt.Errorf("%s/%s: %w", path, name, err)
+			failed[filepath.Join(path, name)] = err
+			continue
 		}
-		if err := view(m, filepath.Join(path, name), child); err != nil {
-			return err
-		}
+		view(m, failed, filepath.Join(path, name), child)
 	}
-	return nil
 }
 
 func viewNode(n *ext4.Inode) (Node, error) {
