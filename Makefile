@@ -1,0 +1,72 @@
+# varve. make alone prints the targets.
+
+GO      ?= go
+BIN     := bin/varve
+# A folder of *.img.gz images to read; the test of it says SKIP where there is none.
+CORPUS  ?= $(wildcard $(CURDIR)/../shared/corpus)
+FUZZTIME ?= 30s
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
+
+# What the tests need beside Go: a program and the Debian package that has it.
+PROGRAMS := mkfs.ext4:e2fsprogs fusermount3:fuse3 setfacl:acl setfattr:attr losetup:mount sfdisk:fdisk gcc:gcc
+BENCH    := fuse2fs:fuse2fs fio:fio
+MISSING   = $(sort $(foreach p,$(1),$(if $(shell PATH=$$PATH:/sbin:/usr/sbin command -v $(firstword $(subst :, ,$(p)))),,$(lastword $(subst :, ,$(p))))))
+
+export PATH := $(PATH):/sbin:/usr/sbin
+
+.PHONY: help build demo test deps check unit race fuzz fuzz-smoke bench-mount bench-cache bench-deps install clean
+
+help: ## show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/varve, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/varve
+
+demo: deps build ## make an image, mount it, verify every byte, unmount
+	$(BIN) demo
+
+test: deps check unit race ## everything: format, vet, staticcheck, unit, mounted end to end, race
+
+deps: ## install the Debian packages that the tests need (as root)
+	@$(call install,$(call MISSING,$(PROGRAMS)))
+
+bench-deps:
+	@$(call install,$(call MISSING,$(PROGRAMS) $(BENCH)))
+
+define install
+if [ -n "$(strip $(1))" ]; then \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing: $(strip $(1))"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(strip $(1)) $(if $(filter gcc,$(1)),libc6-dev) >/dev/null; \
+	else echo "missing, please install: $(strip $(1))" >&2; exit 1; fi; fi
+endef
+
+check: ## format, vet, staticcheck
+	@out="$$(gofmt -l $$(git ls-files '*.go'))"; [ -z "$$out" ] || { echo "gofmt would change:"; echo "$$out"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+unit: ## unit and mounted tests
+	VARVE_CORPUS=$(CORPUS) $(GO) test -count=1 -timeout 20m ./...
+
+race: ## the same under the race detector
+	VARVE_CORPUS=$(CORPUS) $(GO) test -race -count=1 -timeout 30m ./...
+
+fuzz: ## fuzz each decoder, and whole images, for FUZZTIME each
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+bench-mount: bench-deps build ## compare the mount with the kernel's ext4 and fuse2fs
+	$(GO) run ./bench/mount -varve $(BIN)
+
+bench-cache: build ## replay recorded block traces through several caches
+	cd bench/peers && $(GO) run ./cache
+
+install: build ## install varve and its mount helpers
+	install -D $(BIN) $(DESTDIR)/usr/local/bin/varve
+	for h in mount.varve mount.fuse.varve umount.varve umount.fuse.varve; do ln -sf /usr/local/bin/varve $(DESTDIR)/sbin/$$h; done
+	mkdir -p $(DESTDIR)/usr/local/share/man/man8 && $(BIN) man $(DESTDIR)/usr/local/share/man/man8
+
+clean: ## remove what was built
+	rm -rf bin

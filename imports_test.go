@@ -1,0 +1,85 @@
+package varve_test
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/varvefs/varve/"
+
+// ours says which of our packages a package may import, and why; outside is the same for third parties.
+var ours = map[string]struct {
+	imports []string
+	outside []string
+	why     string
+}{
+	"internal/block":  {nil, nil, "the words that all share depend on nothing"},
+	"ondisk":          {nil, nil, "formats are pure: bytes and values, no input or output"},
+	"ondisk/ext4":     {[]string{"internal/block", "ondisk"}, nil, "formats are pure: bytes and values, no input or output"},
+	"ondisk/jbd2":     {[]string{"internal/block", "ondisk"}, nil, "formats are pure: bytes and values, no input or output"},
+	"blockcache":      {[]string{"internal/block"}, []string{"github.com/diskfs/go-diskfs/partition", "golang.org/x/sys/unix"}, "devices and the cache do not know what blocks mean"},
+	"ext4":            {[]string{"internal/block", "ondisk", "ondisk/ext4", "ondisk/jbd2"}, []string{"golang.org/x/text/cases", "golang.org/x/text/unicode/norm"}, "the file system reads through an interface of its own, so that any storage can stand behind it"},
+	"fuse":            {[]string{"blockcache", "ext4", "ondisk", "ondisk/ext4"}, []string{"github.com/hanwen/go-fuse/v2/fuse", "golang.org/x/sys/unix"}, "the front is thin: one call into ext4, and the bytes of the device"},
+	"internal/volume": {[]string{"blockcache", "ext4", "internal/block", "ondisk", "ondisk/ext4"}, nil, "here the layers are joined"},
+	"internal/oracle": {[]string{"ext4"}, []string{"golang.org/x/sys/unix"}, "tests only"},
+	"cmd/varve":       {[]string{"ext4", "fuse", "internal/volume", "ondisk", "ondisk/ext4"}, []string{"github.com/spf13/cobra", "github.com/spf13/cobra/doc", "golang.org/x/sys/unix"}, "the command line is a user of the layers below"},
+	"bench/mount":     {nil, nil, "the benchmark drives the program from outside"},
+}
+
+// pure packages touch no input or output, clock or lock.
+var pure = []string{"ondisk", "ondisk/ext4", "ondisk/jbd2", "internal/block"}
+
+var impure = []string{"os", "net", "sync", "sync/atomic", "syscall", "io", "bufio", "context"}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+	Standard   bool
+}
+
+// TestImports_Direction keeps the layers apart (docs/design.md, "The house").
+func TestImports_Direction(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for d := json.NewDecoder(strings.NewReader(string(out))); d.More(); {
+		var p goPackage
+		if err := d.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module)
+		rule, ok := ours[name]
+		if name == strings.TrimSuffix(module, "/") {
+			continue // this test's own package
+		}
+		if !ok {
+			t.Errorf("%s has no rule: add one here, with the reason, or move its code", name)
+			continue
+		}
+		seen++
+		for _, i := range p.Imports {
+			switch {
+			case i == "unsafe" || i == "C":
+				t.Errorf("%s imports %s: no cgo and no unsafe in our packages", name, i)
+			case strings.HasPrefix(i, module):
+				if !slices.Contains(rule.imports, strings.TrimPrefix(i, module)) {
+					t.Errorf("%s imports %s, which it may not: %s", name, i, rule.why)
+				}
+			case strings.Contains(strings.Split(i, "/")[0], "."):
+				if !slices.Contains(rule.outside, i) {
+					t.Errorf("%s imports %s, which is not on its list: %s", name, i, rule.why)
+				}
+			case slices.Contains(pure, name) && slices.Contains(impure, i):
+				t.Errorf("%s imports %s: %s", name, i, rule.why)
+			}
+		}
+	}
+	if seen < len(ours)-1 {
+		t.Errorf("only %d of %d packages were found", seen, len(ours))
+	}
+}
