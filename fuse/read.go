@@ -1,6 +1,9 @@
 package fuse
 
 import (
+	"errors"
+	"io"
+
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/varvefs/varve/ext4"
@@ -42,7 +45,7 @@ func (f *front) Read(_ <-chan struct{}, in *gofuse.ReadIn, buf []byte) (gofuse.R
 		return result, gofuse.OK
 	}
 	got, err := n.ReadAt(buf, int64(in.Offset))
-	if got == 0 && err != nil {
+	if err != nil && !errors.Is(err, io.EOF) { // a short reply would pass for the file's end
 		return nil, f.status("read", err)
 	}
 	return gofuse.ReadResultData(buf[:got]), gofuse.OK

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 )
 
@@ -18,7 +19,7 @@ func mountHelperArgs(args []string) ([]string, error) {
 		switch a := args[i]; {
 		case a == "-o" && i+1 < len(args):
 			i++
-			out = append(out, "-o", args[i])
+			out = append(out, "-o", withoutRW(args[i]))
 		case (a == "-t" || a == "-N") && i+1 < len(args):
 			i++
 		case strings.HasPrefix(a, "-") && strings.Trim(a[1:], "sfnvrw") == "" && len(a) > 1:
@@ -40,6 +41,20 @@ func mountHelperArgs(args []string) ([]string, error) {
 		out = append(out, "--quiet")
 	}
 	return out, nil
+}
+
+// withoutRW takes rw out of a list of options: mount(8) puts it there unless it was told ro. It says so as mount(8) does
+// for a device that is write-protected.
+func withoutRW(list string) string {
+	var kept []string
+	for _, o := range strings.Split(list, ",") {
+		if o == "rw" {
+			fmt.Fprintln(os.Stderr, "varve: WARNING: mounted read-only (say -o ro to be rid of this line)")
+			continue
+		}
+		kept = append(kept, o)
+	}
+	return strings.Join(kept, ",")
 }
 
 // umountHelperArgs turns the arguments that umount(8) gives to a helper (umount.TYPE DIR [-flnrv] [-N namespace] [-t

@@ -155,16 +155,17 @@ func (m *mountCommand) checkDir(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	info, err := os.Stat(dir)
-	if errors.Is(err, syscall.ENOTCONN) {
+	// Not stat(2), which the kernel would answer from what a dead mount told it.
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); errors.Is(err, syscall.ENOTCONN) {
 		if !m.replaceStale {
 			return "", fmt.Errorf("%s is a dead mount: its daemon is gone. Free it with: varve umount %s (or mount with --replace-stale)", dir, dir)
 		}
 		if err := detach(dir); err != nil {
 			return "", fmt.Errorf("free the dead mount %s: %w", dir, err)
 		}
-		info, err = os.Stat(dir)
 	}
+	info, err := os.Stat(dir)
 	if err != nil {
 		return "", err
 	}
