@@ -21,8 +21,8 @@ var build struct {
 	err  error
 }
 
-// binary builds varve, with the race detector where the tests have it.
-func binary(t testing.TB) string {
+// program builds varve, with the race detector where the tests have it.
+func program(t testing.TB) string {
 	t.Helper()
 	build.once.Do(func() {
 		if build.dir, build.err = os.MkdirTemp("", "varve-test-"); build.err != nil {
@@ -60,7 +60,7 @@ type result struct {
 // varve runs the program.
 func varve(t testing.TB, args ...string) result {
 	t.Helper()
-	cmd := exec.Command(binary(t), args...)
+	cmd := exec.Command(program(t), args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

@@ -87,7 +87,7 @@ func TestMount_Foreground(t *testing.T) {
 	oracle.NeedFUSE(t)
 	for _, signal := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		image, dir := smallImage(t), t.TempDir()
-		cmd := exec.Command(binary(t), "mount", "-f", image, dir)
+		cmd := exec.Command(program(t), "mount", "-f", image, dir)
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		if err := cmd.Start(); err != nil {
@@ -110,7 +110,7 @@ func TestMount_Foreground(t *testing.T) {
 func TestMount_BusySignal(t *testing.T) {
 	oracle.NeedFUSE(t)
 	image, dir := smallImage(t), t.TempDir()
-	cmd := exec.Command(binary(t), "mount", "-f", image, dir)
+	cmd := exec.Command(program(t), "mount", "-f", image, dir)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestMount_Helper(t *testing.T) {
 		if _, err := os.Lstat(path); err == nil {
 			continue // installed already
 		}
-		if err := os.Symlink(binary(t), path); err != nil {
+		if err := os.Symlink(program(t), path); err != nil {
 			t.Fatal(err)
 		}
 		defer os.Remove(path)

@@ -122,7 +122,14 @@ func (t *tarWriter) add(path string, n *ext4.Inode) error {
 		if value, err = attrs[i].Value(); err != nil {
 			break
 		}
-		h.PAXRecords["SCHILY.xattr."+attrs[i].Name] = string(value)
+		if record, ok := aclRecords[attrs[i].Name]; ok {
+			h.PAXRecords[record], err = aclText(value)
+		} else {
+			h.PAXRecords["SCHILY.xattr."+attrs[i].Name] = string(value)
+		}
+		if err != nil {
+			break
+		}
 	}
 	if err != nil {
 		return t.skip(path, err)
