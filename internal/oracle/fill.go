@@ -141,6 +141,10 @@ func (f *filler) directories(wide int) {
 	for i := 0; i < wide; i += 7 { // holes in blocks, and freed inodes
 		f.must(os.Remove(f.at("wide", fmt.Sprintf("entry-%06d-%s", i, strings.Repeat("n", i%200)))))
 	}
+	f.must(os.Mkdir(f.at("umlauts"), 0o755))
+	for i := range wide / 4 {
+		f.must(os.WriteFile(f.at("umlauts", fmt.Sprintf("ünïcödé-%d-ÿ", i)), nil, 0o644))
+	}
 	f.must(os.Mkdir(f.at("names"), 0o755))
 	for _, name := range []string{strings.Repeat("l", 255), "with space", "new\nline", "ümläut", "\xff\xfe", "日本語", "-rf", "a\\b"} {
 		f.must(os.WriteFile(f.at("names", name), []byte(name), 0o644))

@@ -12,8 +12,10 @@ type Row struct {
 	Name string
 	Mkfs []string
 	Tune []string // arguments of tune2fs, for what mkfs has no option for
-	Size int64    // bytes; 0: 128 MiB
-	Fill Filling
+	// Debugfs is a command for what neither has one for.
+	Debugfs string
+	Size    int64 // bytes; 0: 128 MiB
+	Fill    Filling
 	// Offline images are of a kind that this kernel cannot mount: mkfs fills them from a directory, and debugfs reads
 	// them.
 	Offline bool
@@ -63,6 +65,9 @@ var Rows = []Row{
 	{Name: "two-level-htree", Mkfs: []string{"-b", "1024"}, Fill: with(full, func(f *Filling) { f.Wide = 20000 }), Size: 256 << 20},
 	{Name: "hash-tea", Tune: []string{"-E", "hash_alg=tea"}, Mkfs: []string{"-b", "1024"}, Fill: full},
 	{Name: "hash-legacy", Tune: []string{"-E", "hash_alg=legacy"}, Mkfs: []string{"-b", "1024"}, Fill: full},
+	{Name: "hash-unsigned", Mkfs: []string{"-b", "1024"}, Debugfs: "set_super_value flags 2", Fill: full},
+	{Name: "hash-tea-unsigned", Mkfs: []string{"-b", "1024"}, Tune: []string{"-E", "hash_alg=tea"}, Debugfs: "set_super_value flags 2", Fill: full},
+	{Name: "hash-legacy-unsigned", Mkfs: []string{"-b", "1024"}, Tune: []string{"-E", "hash_alg=legacy"}, Debugfs: "set_super_value flags 2", Fill: full},
 	{Name: "no-huge-file", Mkfs: []string{"-O", "^huge_file,^dir_nlink,^large_file"}, Fill: full},
 	{Name: "project", Mkfs: []string{"-O", "project"}, Offline: true, Fill: offline},
 	{Name: "quota", Mkfs: []string{"-O", "project,quota", "-E", "quotatype=usrquota:grpquota:prjquota"}, Offline: true, Fill: offline},
@@ -100,6 +105,9 @@ func (r Row) Build(t testing.TB) (image, journal string) {
 	image = NewImage(t, size, args...)
 	if r.Tune != nil {
 		MustRun(t, "tune2fs", append(slices.Clone(r.Tune), image)...)
+	}
+	if r.Debugfs != "" {
+		MustRun(t, "debugfs", "-w", "-R", r.Debugfs, image)
 	}
 	dir, unmount := MountKernel(t, image, "")
 	Fill(t, dir, r.Fill)
