@@ -47,4 +47,19 @@ cp "$work/j.img" "$work/dirty.img"
 umount "$work/mnt"
 debugfs -R "dump <8> $work/journal" "$work/dirty.img" 2>/dev/null
 head -c 65536 "$work/journal" | gzip -9n >../../jbd2/testdata/log.gz
+# A whole image whose journal has no checksums, so that damage to it reaches the code behind them.
+truncate -s 4M "$work/k.img"
+mkfs.ext4 -q -F -b 1024 -N 64 -J size=1 -O ^metadata_csum,^64bit "$work/k.img"
+mount -o loop,data=journal "$work/k.img" "$work/mnt"
+for i in 1 2 3; do
+	mkdir "$work/mnt/d"
+	echo $i >"$work/mnt/d/$i"
+	sync -f "$work/mnt"
+	rm -r "$work/mnt/d"
+	echo $i >"$work/mnt/file$i"
+	sync -f "$work/mnt"
+done
+cp "$work/k.img" "$work/dirty.img"
+umount "$work/mnt"
+gzip -9n <"$work/dirty.img" >../../../ext4/testdata/dirty.img.gz
 rm -r "$work"
