@@ -146,13 +146,13 @@ func BenchmarkCache_Hit(b *testing.B) {
 	})
 }
 
-// advised records what a device was told.
-type advised struct {
+// recorder records what a device was told.
+type recorder struct {
 	Memory
 	told []int64
 }
 
-func (a *advised) Advise(offset, _ int64) { a.told = append(a.told, offset/windowSize) }
+func (a *recorder) Advise(offset, _ int64) { a.told = append(a.told, offset/windowSize) }
 
 func TestReadahead_Patterns(t *testing.T) {
 	for _, c := range []struct {
@@ -169,7 +169,7 @@ func TestReadahead_Patterns(t *testing.T) {
 		{"a large read again", []int64{5, 5, 5}, windowSize, "[5 6]"},
 		{"the device's end", []int64{99}, windowSize, "[99]"},
 	} {
-		d := &advised{Memory: make(Memory, 100*windowSize)}
+		d := &recorder{Memory: make(Memory, 100*windowSize)}
 		r := NewReadahead(d)
 		for _, w := range c.touches {
 			r.Touch(w*windowSize, c.size)

@@ -14,14 +14,23 @@ const MaxName = 255
 
 // Lookup finds a name in a directory and reads its inode. A name that is not there is ErrNotExist.
 func (n *Inode) Lookup(name string) (*Inode, error) {
-	ino, err := n.LookupIno(name)
-	if err != nil {
+	c := new(Inode)
+	if err := n.LookupInto(c, name); err != nil {
 		return nil, err
 	}
-	if name == "." || name == ".." {
-		return n.fs.Inode(ino)
+	return c, nil
+}
+
+// LookupInto is Lookup into memory that the caller has at hand.
+func (n *Inode) LookupInto(c *Inode, name string) error {
+	ino, err := n.LookupIno(name)
+	if err != nil {
+		return err
 	}
-	return n.Child(name, ino)
+	if name == "." || name == ".." {
+		return n.fs.ReadInode(c, ino)
+	}
+	return n.ReadChild(c, name, ino)
 }
 
 // LookupIno finds the inode number that a directory has for a name. Names of a case-folded directory match whatever

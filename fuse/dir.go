@@ -58,13 +58,13 @@ func (f *front) ReadDirPlus(_ <-chan struct{}, in *gofuse.ReadIn, out *gofuse.Di
 // list adds entries from the request's offset on until add refuses one. An error is held back until the
 // entries beside it were delivered.
 func (f *front) list(in *gofuse.ReadIn, add func(*ext4.Inode, gofuse.DirEntry) bool) gofuse.Status {
-	dir, status := f.inode(in.NodeId)
-	if !status.Ok() {
+	var dir ext4.Inode
+	if status := f.inode(&dir, in.NodeId); !status.Ok() {
 		return status
 	}
 	added := 0
 	err := dir.ReadDir(int64(in.Offset), func(e ext4.Dirent) bool {
-		ok := add(dir, gofuse.DirEntry{Mode: direntMode(e.Type), Name: string(e.Name), Ino: uint64(e.Ino), Off: uint64(e.Next)})
+		ok := add(&dir, gofuse.DirEntry{Mode: direntMode(e.Type), Name: string(e.Name), Ino: uint64(e.Ino), Off: uint64(e.Next)})
 		if ok {
 			added++
 		}

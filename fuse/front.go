@@ -46,31 +46,31 @@ func nodeID(n *ext4.Inode) uint64 {
 	return uint64(n.Generation)<<32 | uint64(n.Ino)
 }
 
-// inode reads the inode of a node id. One that was freed, or taken anew, since is stale.
-func (f *front) inode(id uint64) (*ext4.Inode, gofuse.Status) {
+// inode reads the inode of a node id into n, which the caller has on its stack. One that was freed, or taken anew, since
+// is stale.
+func (f *front) inode(n *ext4.Inode, id uint64) gofuse.Status {
 	if id == gofuse.FUSE_ROOT_ID {
-		n, err := f.fs.Inode(ext4.RootIno)
-		return n, f.status("root directory", err)
+		return f.status("root directory", f.fs.ReadInode(n, ext4.RootIno))
 	}
-	n, err := f.fs.Inode(ext4.Ino(id))
+	err := f.fs.ReadInode(n, ext4.Ino(id))
 	if errors.Is(err, ext4.ErrNotExist) || err == nil && n.Generation != uint32(id>>32) {
-		return nil, gofuse.Status(syscall.ESTALE)
+		return gofuse.Status(syscall.ESTALE)
 	}
-	return n, f.status("inode", err)
+	return f.status("inode", err)
 }
 
 // forever is how long the kernel may keep what it learnt.
 const forever = time.Duration(math.MaxInt64)
 
 func (f *front) Lookup(_ <-chan struct{}, header *gofuse.InHeader, name string, out *gofuse.EntryOut) gofuse.Status {
-	dir, status := f.inode(header.NodeId)
-	if !status.Ok() {
+	var dir, n ext4.Inode
+	if status := f.inode(&dir, header.NodeId); !status.Ok() {
 		return status
 	}
 	if len(name) > ext4.MaxName && !dir.Has(disk.InodeEncrypt) {
 		return gofuse.Status(syscall.ENAMETOOLONG)
 	}
-	n, err := dir.Lookup(name)
+	err := dir.LookupInto(&n, name)
 	if errors.Is(err, ext4.ErrNotExist) {
 		out.SetEntryTimeout(forever) // no such name, and the kernel may remember that
 		return gofuse.OK
@@ -81,7 +81,7 @@ func (f *front) Lookup(_ <-chan struct{}, header *gofuse.InHeader, name string, 
 	if !n.IsDir() {
 		f.listings.asked(header.Pid)
 	}
-	fillEntry(out, n)
+	fillEntry(out, &n)
 	return gofuse.OK
 }
 
@@ -94,10 +94,11 @@ func fillEntry(out *gofuse.EntryOut, n *ext4.Inode) {
 }
 
 func (f *front) GetAttr(_ <-chan struct{}, in *gofuse.GetAttrIn, out *gofuse.AttrOut) gofuse.Status {
-	n, status := f.inode(in.NodeId)
+	var n ext4.Inode
+	status := f.inode(&n, in.NodeId)
 	if status.Ok() {
 		out.SetTimeout(forever)
-		fillAttr(&out.Attr, n)
+		fillAttr(&out.Attr, &n)
 	}
 	return status
 }
@@ -125,13 +126,13 @@ func rdev(major, minor uint32) uint32 {
 
 // Statx gives the time of birth, which GetAttr cannot.
 func (f *front) Statx(_ <-chan struct{}, in *gofuse.StatxIn, out *gofuse.StatxOut) gofuse.Status {
-	n, status := f.inode(in.NodeId)
-	if !status.Ok() {
+	var n ext4.Inode
+	if status := f.inode(&n, in.NodeId); !status.Ok() {
 		return status
 	}
 	const basic, birth = 0x7ff, 0x800 // STATX_BASIC_STATS, STATX_BTIME
 	var a gofuse.Attr
-	fillAttr(&a, n)
+	fillAttr(&a, &n)
 	out.SetTimeout(forever)
 	s := &out.Statx
 	s.Mask = basic
@@ -153,8 +154,8 @@ func stamp(t time.Time) gofuse.SxTime {
 }
 
 func (f *front) Readlink(_ <-chan struct{}, header *gofuse.InHeader) ([]byte, gofuse.Status) {
-	n, status := f.inode(header.NodeId)
-	if !status.Ok() {
+	var n ext4.Inode
+	if status := f.inode(&n, header.NodeId); !status.Ok() {
 		return nil, status
 	}
 	target, err := n.Readlink()

@@ -6,6 +6,8 @@ import (
 
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 
+	"github.com/varvefs/varve/ext4"
+
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -26,8 +28,8 @@ var xflags = []struct{ inode, xflag uint32 }{
 }
 
 func (f *front) Ioctl(_ <-chan struct{}, in *gofuse.IoctlIn, _ []byte, _ *gofuse.IoctlOut, out []byte) gofuse.Status {
-	n, status := f.inode(in.NodeId)
-	if !status.Ok() {
+	var n ext4.Inode
+	if status := f.inode(&n, in.NodeId); !status.Ok() {
 		return status
 	}
 	le := binary.NativeEndian

@@ -15,8 +15,8 @@ func (f *front) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) 
 	if !f.handles {
 		return gofuse.ENOSYS
 	}
-	n, status := f.inode(in.NodeId)
-	if !status.Ok() {
+	var n ext4.Inode
+	if status := f.inode(&n, in.NodeId); !status.Ok() {
 		return status
 	}
 	if n.IsRegular() && n.Has(disk.InodeEncrypt) {
@@ -29,8 +29,8 @@ func (f *front) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) 
 var zeros [maxRead]byte
 
 func (f *front) Read(_ <-chan struct{}, in *gofuse.ReadIn, buf []byte) (gofuse.ReadResult, gofuse.Status) {
-	n, status := f.inode(in.NodeId)
-	if !status.Ok() {
+	var n ext4.Inode
+	if status := f.inode(&n, in.NodeId); !status.Ok() {
 		return nil, status
 	}
 	var room [8]ext4.Segment
@@ -77,8 +77,8 @@ func (f *front) vector(segments []ext4.Segment) gofuse.ReadResult {
 
 func (f *front) Lseek(_ <-chan struct{}, in *gofuse.LseekIn, out *gofuse.LseekOut) gofuse.Status {
 	const seekData, seekHole = 3, 4
-	n, status := f.inode(in.NodeId)
-	if !status.Ok() {
+	var n ext4.Inode
+	if status := f.inode(&n, in.NodeId); !status.Ok() {
 		return status
 	}
 	var at int64

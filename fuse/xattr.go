@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/varvefs/varve/ext4"
 )
 
 // xattrProof is whether the image provably has no extended attributes at all. Only then may GETXATTR be answered with
@@ -30,8 +32,8 @@ func (f *front) GetXAttr(_ <-chan struct{}, header *gofuse.InHeader, name string
 	if f.noXattrs() {
 		return 0, gofuse.ENOSYS
 	}
-	n, status := f.inode(header.NodeId)
-	if !status.Ok() {
+	var n ext4.Inode
+	if status := f.inode(&n, header.NodeId); !status.Ok() {
 		return 0, status
 	}
 	value, err := n.Xattr(name)
@@ -42,8 +44,8 @@ func (f *front) GetXAttr(_ <-chan struct{}, header *gofuse.InHeader, name string
 }
 
 func (f *front) ListXAttr(_ <-chan struct{}, header *gofuse.InHeader, dest []byte) (uint32, gofuse.Status) {
-	n, status := f.inode(header.NodeId)
-	if !status.Ok() {
+	var n ext4.Inode
+	if status := f.inode(&n, header.NodeId); !status.Ok() {
 		return 0, status
 	}
 	attrs, err := n.Xattrs()

@@ -36,6 +36,7 @@ Options for -o, in mount(8)'s grammar:
   cache=SIZE             bound of the metadata cache (16M)
   journal_path=IMAGE     the external journal
   norecovery, noload     leave the journal alone
+  trace=FILE             write down which metadata blocks are asked for
   suid, dev, noexec      as in mount(8); the default is nosuid,nodev,exec
 Options that mean nothing to such a mount (defaults, noatime, nofail, _netdev, x-*, ...) are accepted.`
 

@@ -71,6 +71,8 @@ func (o *mountOptions) set(item string) (err error) {
 		number(&o.spec.Superblock, 1024)
 	case "cache":
 		o.spec.Cache, err = parseSize(value)
+	case "trace":
+		o.spec.Trace = value
 	case "journal_path", "journal_device":
 		o.spec.Journal = value
 	case "norecovery", "noload":

@@ -13,7 +13,13 @@ import (
 // TestOracle_Features compares, for each set of mkfs features, every path of a varve mount and of the view without a
 // mount with what the kernel's ext4 shows on a loop mount, or debugfs where the kernel lacks the feature.
 func TestOracle_Features(t *testing.T) {
-	for _, row := range oracle.Rows {
+	rows := oracle.Rows
+	if raceEnabled { // slow, and with nothing to find in the other rows that it does not find in these
+		rows = slices.DeleteFunc(slices.Clone(rows), func(r oracle.Row) bool {
+			return !slices.Contains([]string{"default", "ext2-1k", "inline-data", "ea-inode", "casefold", "external-journal"}, r.Name)
+		})
+	}
+	for _, row := range rows {
 		t.Run(row.Name, func(t *testing.T) {
 			t.Parallel()
 			image, journal := row.Build(t)

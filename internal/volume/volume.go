@@ -27,7 +27,8 @@ type Spec struct {
 	Superblock int64  // byte offset of a backup superblock within the file system
 	Journal    string // the external journal's image
 	NoRecovery bool
-	Cache      int64 // bytes; 0: DefaultCache
+	Cache      int64  // bytes; 0: DefaultCache
+	Trace      string // write the numbers of the metadata blocks asked for into this file
 }
 
 // Volume is an open file system and what lies below it.
@@ -66,15 +67,24 @@ func Open(s Spec) (v *Volume, err error) {
 	if limit <= 0 {
 		limit = DefaultCache
 	}
+	var traceErr error
 	opts.Blocks = func(image io.ReaderAt, size block.Size) ext4.Blocks {
 		v.Ahead = blockcache.NewReadahead(v.Device)
 		v.Cache = blockcache.NewCache(image, v.Ahead, size, limit)
-		return v.Cache
+		if s.Trace == "" {
+			return v.Cache
+		}
+		var t *trace
+		if t, traceErr = newTrace(s.Trace, v.Cache); traceErr != nil {
+			return v.Cache
+		}
+		v.files = append(v.files, t)
+		return t
 	}
 	if v.FS, err = ext4.Open(v.Device, opts); err != nil {
 		return v, fmt.Errorf("%s: %w", s.Image, explain(err, v.Device))
 	}
-	return v, nil
+	return v, traceErr
 }
 
 // OpenSuperblock opens the device of a Spec and decodes its superblock only, so that an image that cannot be read can

@@ -1,0 +1,183 @@
+// Command mount compares a varve mount with the kernel's ext4 on a loop device and with Debian's fuse2fs, over one image
+// and in one run, and prints the table of docs/bench-mount.md. It needs root.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+func main() {
+	varve := flag.String("varve", "bin/varve", "the varve `program`")
+	rounds := flag.Int("rounds", 5, "rounds for varve and the kernel; fuse2fs gets one")
+	image := flag.String("image", "", "keep the image in this `file`, and use it if it is there")
+	skip := flag.Bool("no-fuse2fs", false, "leave fuse2fs out")
+	only := flag.String("only", "", "run the rows whose names contain this")
+	flag.Parse()
+	if err := run(*varve, *image, *rounds, !*skip, *only); err != nil {
+		fmt.Fprintln(os.Stderr, "bench/mount:", err)
+		os.Exit(1)
+	}
+}
+
+func run(varve, image string, rounds int, fuse2fs bool, only string) error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("needs root, to mount with the kernel's ext4 and to drop caches")
+	}
+	varve, err := filepath.Abs(varve)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "varve-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if image == "" {
+		image = filepath.Join(dir, "image")
+	}
+	if err := makeImage(image, filepath.Join(dir, "fill")); err != nil {
+		return err
+	}
+	b := &bench{image: image, dir: filepath.Join(dir, "mnt"), rounds: rounds, results: map[string]map[string]*result{}}
+	if err := os.Mkdir(b.dir, 0o755); err != nil {
+		return err
+	}
+	b.targets = []target{kernel{}, daemon{name: "varve", program: varve}}
+	if fuse2fs {
+		b.targets = append(b.targets, daemon{name: "fuse2fs", program: "fuse2fs"})
+	}
+	for _, w := range works {
+		if !strings.Contains(w.name, only) {
+			continue
+		}
+		if err := b.measure(w); err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+		b.printRow(w)
+	}
+	return nil
+}
+
+// bench is one run.
+type bench struct {
+	image, dir string
+	rounds     int
+	targets    []target
+	results    map[string]map[string]*result // by row and target
+	header     bool
+}
+
+// result collects the figures of one row and target.
+type result struct {
+	figures []float64
+	late    bool // a run was cut off
+}
+
+func (r *result) median() float64 {
+	s := slices.Sorted(slices.Values(r.figures))
+	return s[len(s)/2]
+}
+
+// measure runs a row on all targets in turn, round by round.
+func (b *bench) measure(w work) error {
+	b.results[w.name] = map[string]*result{}
+	for round := range b.rounds {
+		for _, t := range b.targets {
+			if round > 0 && t.String() == "fuse2fs" {
+				continue
+			}
+			r := b.results[w.name][t.String()]
+			if r == nil {
+				r = &result{}
+				b.results[w.name][t.String()] = r
+			}
+			if err := b.once(w, t, r); err != nil {
+				return fmt.Errorf("%v: %w", t, err)
+			}
+		}
+	}
+	return nil
+}
+
+// once mounts, prepares, measures, and unmounts.
+func (b *bench) once(w work, t target, r *result) (err error) {
+	if w.mounting {
+		figure, err := b.mountTime(t)
+		r.figures = append(r.figures, figure)
+		return err
+	}
+	if err := t.mount(b.image, b.dir); err != nil {
+		return err
+	}
+	defer func() {
+		if e := t.unmount(b.dir); err == nil {
+			err = e
+		}
+	}()
+	if w.prepare != nil {
+		if err := w.prepare(b); err != nil {
+			return err
+		}
+	}
+	figure, late, err := w.run(b)
+	r.figures = append(r.figures, figure)
+	r.late = r.late || late
+	return err
+}
+
+// mountTime is the time from the command to the first answer, with nothing but the program in the cache.
+func (b *bench) mountTime(t target) (float64, error) {
+	if err := dropCaches(b); err != nil {
+		return 0, err
+	}
+	if err := t.warm(); err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	if err := t.mount(b.image, b.dir); err != nil {
+		return 0, err
+	}
+	if _, err := os.ReadDir(b.dir); err != nil {
+		return 0, err
+	}
+	took := time.Since(start)
+	return float64(took.Microseconds()) / 1000, t.unmount(b.dir)
+}
+
+// printRow prints the row with its ratios: how many times as fast as the others varve is.
+func (b *bench) printRow(w work) {
+	if !b.header {
+		b.header = true
+		fmt.Println("| work | unit | kernel | varve | fuse2fs | varve is, of the kernel | of fuse2fs | goal |")
+		fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- |")
+	}
+	cell := func(name string) string {
+		r := b.results[w.name][name]
+		switch {
+		case r == nil:
+			return "-"
+		case r.late:
+			return fmt.Sprintf("over %.4g", r.median())
+		}
+		return fmt.Sprintf("%.4g", r.median())
+	}
+	ratio := func(name string) string {
+		r, v := b.results[w.name][name], b.results[w.name]["varve"]
+		if r == nil || v == nil {
+			return "-"
+		}
+		x := v.median() / r.median()
+		if w.lowerIsBetter {
+			x = 1 / x
+		}
+		return fmt.Sprintf("%.2f times the speed", x)
+	}
+	fmt.Printf("| %s | %s | %s | %s | %s | %s | %s | %s |\n", w.name, w.unit, cell("kernel"), cell("varve"), cell("fuse2fs"),
+		ratio("kernel"), ratio("fuse2fs"), w.goal)
+}
