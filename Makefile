@@ -60,8 +60,8 @@ fuzz: ## fuzz each decoder, and whole images, for FUZZTIME each
 bench-mount: bench-deps build ## compare the mount with the kernel's ext4 and fuse2fs
 	$(GO) run ./bench/mount -varve $(BIN)
 
-bench-cache: build ## replay recorded block traces through several caches
-	cd bench/peers && $(GO) run ./cache
+bench-cache: build ## replay recorded block traces through several caches (IMAGE=FILE, see docs/cache.md)
+	cd bench/peers && $(GO) run ./cache -varve $(CURDIR)/$(BIN) -image $(abspath $(IMAGE))
 
 install: build ## install varve and its mount helpers
 	install -D $(BIN) $(DESTDIR)/usr/local/bin/varve

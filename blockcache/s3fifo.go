@@ -4,11 +4,13 @@ import "github.com/varvefs/varve/internal/block"
 
 // s3fifo holds blocks in three queues (Yang et al., SOSP 2023):
 //
-//	new ──> small (a tenth) ── read again? ──> main ── read since? ──> main's tail again
-//	           └── no ──> ghost (numbers only)   └── no ──> out
+//	new ──> small (a quarter) ── read twice more? ──> main ── read since? ──> main's tail again
+//	           └── no ──> ghost (numbers only)          └── no ──> out
 //	                        └── wanted again ──> main
 //
-// A scan passes through small and leaves main alone. The caller holds the shard's lock.
+// A scan passes through small and leaves main alone. The paper has a tenth and one more read; but a block of metadata
+// holds many inodes or names, so that even a scan reads it several times in a row. docs/cache.md has what was measured.
+// The caller holds the shard's lock.
 type s3fifo struct {
 	capacity int // blocks in small and main together
 	table    map[block.Number]*cached
@@ -26,8 +28,9 @@ type cached struct {
 }
 
 const (
-	maxReads   = 3
-	smallShare = 10 // small is one part in this many
+	maxReads     = 3
+	promoteReads = 2 // reads in small that lead to main
+	smallShare   = 4 // small is one part in this many
 )
 
 func newS3FIFO(capacity int) *s3fifo {
@@ -67,7 +70,7 @@ func (q *s3fifo) evict() {
 	if q.small.n > q.capacity/smallShare || q.main.n == 0 {
 		for q.small.n > 0 {
 			c := q.small.pop()
-			if c.reads == 0 {
+			if c.reads < promoteReads {
 				delete(q.table, c.number)
 				q.ghosts.add(c.number)
 				return

@@ -9,8 +9,15 @@ import (
 
 // OpenDir needs no handle: ENOSYS tells the kernel to stop asking, for opening and closing both, and to keep what it
 // read of directories.
-func (f *front) OpenDir(<-chan struct{}, *gofuse.OpenIn, *gofuse.OpenOut) gofuse.Status {
-	return gofuse.ENOSYS
+//
+// With auto_unmount it is answered each time: fusermount3 opens the mount point to see whether the daemon is gone, and
+// without a request that would succeed for ever.
+func (f *front) OpenDir(_ <-chan struct{}, _ *gofuse.OpenIn, out *gofuse.OpenOut) gofuse.Status {
+	if !f.opendir {
+		return gofuse.ENOSYS
+	}
+	out.OpenFlags = gofuse.FOPEN_KEEP_CACHE | gofuse.FOPEN_CACHE_DIR
+	return gofuse.OK
 }
 
 // direntModes turns the type in a directory entry into that of stat(2).

@@ -25,6 +25,7 @@ type front struct {
 	xattrs               xattrProof
 	listings             listings
 	handles              bool // files are opened one by one, because opening some is refused
+	opendir              bool // directories are opened one by one
 	reported             atomic.Int64
 }
 

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
@@ -45,6 +47,7 @@ type MountFlags struct {
 type Mount struct {
 	server *gofuse.Server
 	dir    string
+	keep   *os.File // holds the mount up, with auto_unmount
 }
 
 // New mounts a file system read-only at dir. Requests are answered from the call to Serve on.
@@ -70,15 +73,21 @@ func New(fs *ext4.FS, device blockcache.Device, ahead *blockcache.Readahead, dir
 	mo.DirectMountStrict = mo.DirectMount
 	if !mo.DirectMount {
 		mo.Options = append(mo.Options, "ro")
-		if opts.AutoUnmount {
-			mo.Options = append(mo.Options, "auto_unmount")
-		}
 	}
-	server, err := gofuse.NewServer(newFront(fs, device, ahead, opts.Logger), dir, mo)
-	if err != nil {
+	m := &Mount{dir: dir}
+	at := dir
+	if opts.AutoUnmount {
+		fd, keep, err := autoUnmount(dir, append(mo.Options, opts.helperOptions()...))
+		if err != nil {
+			return nil, explain(err, dir)
+		}
+		m.keep, at = keep, fmt.Sprintf("/dev/fd/%d", fd)
+	}
+	front := newFront(fs, device, ahead, opts.Logger)
+	front.opendir = opts.AutoUnmount
+	if m.server, err = gofuse.NewServer(front, at, mo); err != nil {
 		return nil, explain(err, dir)
 	}
-	m := &Mount{server, dir}
 	m.raiseReadahead()
 	return m, nil
 }
@@ -94,6 +103,15 @@ func (o Options) strings() []string {
 	}
 	if o.Flags.NoExec {
 		out = append(out, "noexec")
+	}
+	return out
+}
+
+// helperOptions are those that go-fuse itself gives to fusermount3 otherwise.
+func (o Options) helperOptions() []string {
+	out := []string{"fsname=" + strings.NewReplacer(`\`, `\\`, ",", `\,`).Replace(o.Source), "subtype=varve", fmt.Sprint("max_read=", maxRead)}
+	if o.AllowOther {
+		out = append(out, "allow_other")
 	}
 	return out
 }
@@ -117,7 +135,15 @@ func explain(err error, dir string) error {
 func (m *Mount) Serve() { m.server.Serve() }
 
 // Unmount unmounts, and fails while files are open.
-func (m *Mount) Unmount() error { return m.server.Unmount() }
+func (m *Mount) Unmount() error {
+	if m.keep == nil {
+		return m.server.Unmount()
+	}
+	if os.Geteuid() == 0 {
+		return unix.Unmount(m.dir, 0)
+	}
+	return exec.Command("fusermount3", "-u", "--", m.dir).Run()
+}
 
 // Device is the number that stat(2) gives for files of the mount.
 func (m *Mount) Device() (uint64, error) {

@@ -99,3 +99,19 @@ func command(name string, args ...string) error {
 	}
 	return nil
 }
+
+// withXattr is a copy of the image in which one file has an extended attribute, so that no front can know that there are
+// none.
+func (b *bench) withXattr() (string, error) {
+	path := b.dir + "-xattr-image"
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	if err := command("cp", "--sparse=always", b.image, path); err != nil {
+		return "", err
+	}
+	if err := command("mount", "-o", "loop", path, b.dir); err != nil {
+		return "", err
+	}
+	return path, errors.Join(command("setfattr", "-n", "user.note", "-v", "one", filepath.Join(b.dir, "wide", "entry000007")), command("umount", b.dir))
+}

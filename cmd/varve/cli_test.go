@@ -287,3 +287,16 @@ func TestCLI_ManPages(t *testing.T) {
 		}
 	}
 }
+
+// TestCLI_BlockDevice reads a block device as it reads a file.
+func TestCLI_BlockDevice(t *testing.T) {
+	device, _ := oracle.Loop(t, smallImage(t))
+	if r := must(t, "cat", device, "/hello"); r.stdout != "hello, world\n" {
+		t.Errorf("%+v", r)
+	}
+	oracle.NeedFUSE(t)
+	dir, _ := mountImage(t, device)
+	if p, err := os.ReadFile(filepath.Join(dir, "hello")); err != nil || string(p) != "hello, world\n" {
+		t.Errorf("read %q, %v", p, err)
+	}
+}

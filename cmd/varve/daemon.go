@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -75,12 +76,34 @@ func startDaemon() (*mounted, error) {
 	return told.Mounted, nil
 }
 
+// keepStderr has what fusermount3 says kept for the error message. It must not get the starting command's own standard
+// error: with auto_unmount it lives as long as the mount, and whoever reads that would wait for it.
+func keepStderr() (said func() string) {
+	f, err := os.CreateTemp("", "varve-stderr-")
+	if err != nil {
+		return func() string { return "" }
+	}
+	os.Remove(f.Name())
+	os.Stderr = f
+	return func() string {
+		p, err := os.ReadFile(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+		if err != nil || len(p) == 0 {
+			return ""
+		}
+		return ": " + strings.TrimSpace(string(p))
+	}
+}
+
+// errTold is the error of a daemon whose own words its starter prints.
+var errTold = errors.New("told to the starting command")
+
 // daemon serves a mount in the background, and tells the starting command when it does.
 func (m *mountCommand) daemon(o mountOptions, dir string, ready *os.File) error {
 	tell := func(r report) error {
 		defer ready.Close()
 		return json.NewEncoder(ready).Encode(r)
 	}
+	said := keepStderr()
 	err := m.serve(o, dir, daemonLog(), func(d *mounted) error {
 		if err := os.Chdir("/"); err != nil { // keep no other mount busy
 			return err
@@ -88,8 +111,8 @@ func (m *mountCommand) daemon(o mountOptions, dir string, ready *os.File) error 
 		return tell(report{Mounted: d})
 	})
 	if err != nil {
-		if tell(report{Error: err.Error(), Code: exitCode(err)}) == nil {
-			return codedError{io.EOF, exitCode(err)}
+		if tell(report{Error: err.Error() + said(), Code: exitCode(err)}) == nil {
+			return codedError{errTold, exitCode(err)}
 		}
 	}
 	return err

@@ -40,6 +40,8 @@ type codedError struct {
 	code int
 }
 
+func (e codedError) Unwrap() error { return e.error }
+
 func exitCode(err error) int {
 	var usage usageError
 	var mount mountError

@@ -43,7 +43,7 @@ func run(args []string, stderr *os.File) int {
 		root.SetArgs(rest)
 		err = root.ExecuteContext(ctx)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errTold) {
 		fmt.Fprintf(stderr, "varve: %v\n", err)
 	}
 	return exitCode(err)

@@ -28,7 +28,8 @@ own recovery. The command returns when the mount answers; a daemon then serves i
 Options for -o, in mount(8)'s grammar:
   ro                     read-only, which is always so
   allow_other            let all users in, each by the file system's permissions and ACLs
-  auto_unmount           unmount when the daemon ends, however it ends (needs fusermount3)
+  auto_unmount           unmount when the daemon ends, however it ends (through fusermount3, which can tell only where
+                         root may enter: as root, or with allow_other)
   max_background=N       readahead requests at a time (64)
   part=N|auto            the partition to mount
   fsoffset=BYTES         where in the image the file system begins (also offset=, which mount(8) keeps to itself)

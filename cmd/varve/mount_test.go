@@ -446,3 +446,71 @@ func seeks(t *testing.T, path string) string {
 	}
 	return out.String()
 }
+
+// TestMount_Unprivileged mounts through fusermount3 as an ordinary user.
+func TestMount_Unprivileged(t *testing.T) {
+	oracle.NeedFUSE(t)
+	oracle.NeedRoot(t)
+	oracle.Need(t, "fusermount3", "setpriv")
+	// Its usual mode; where no udev sets it, only root can open it.
+	if info, err := os.Stat("/dev/fuse"); err == nil && info.Mode().Perm() != 0o666 {
+		if err := os.Chmod("/dev/fuse", 0o666); err != nil {
+			t.Fatal(err)
+		}
+		defer os.Chmod("/dev/fuse", info.Mode().Perm())
+	}
+	image, dir := smallImage(t), t.TempDir()
+	chmod(t, filepath.Join(dir, "x"))
+	chmod(t, image)
+	chmod(t, program(t))
+	if err := errors.Join(os.Chmod(image, 0o644), os.Chown(dir, 1000, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	as := func(args ...string) (string, error) {
+		out, err := exec.Command("setpriv", append([]string{"--reuid", "1000", "--regid", "1000", "--clear-groups", program(t)}, args...)...).CombinedOutput()
+		return string(out), err
+	}
+	user := func(path string) error {
+		return exec.Command("setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups", "cat", path).Run()
+	}
+	if out, err := as("mount", image, dir); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := user(filepath.Join(dir, "hello")); err != nil {
+		t.Error(err)
+	}
+	if info, err := findMount(dir); err != nil || info == nil || info.owner != 1000 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	if out, err := as("umount", dir); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	if left := daemonsOf(t, dir); len(left) != 0 {
+		t.Errorf("umount returned while %v still ran", left)
+	}
+}
+
+// TestMount_AutoUnmount has the mount go with its daemon, however that ends.
+func TestMount_AutoUnmount(t *testing.T) {
+	oracle.NeedFUSE(t)
+	oracle.NeedRoot(t)
+	oracle.Need(t, "fusermount3")
+	image, dir := smallImage(t), t.TempDir()
+	r := must(t, "mount", image, dir, "-o", "auto_unmount", "--json")
+	var m mounted
+	if err := json.Unmarshal([]byte(r.stdout), &m); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "hello")); err != nil {
+		t.Error(err)
+	}
+	if err := syscall.Kill(m.Pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { info, _ := findMount(dir); return info == nil })
+	must(t, "mount", image, dir, "-o", "auto_unmount")
+	must(t, "umount", dir)
+	if left := daemonsOf(t, dir); len(left) != 0 {
+		t.Errorf("umount returned while %v still ran", left)
+	}
+}

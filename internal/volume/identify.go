@@ -3,11 +3,11 @@ package volume
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/ondisk"
+	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
 // signature is what another format has at a fixed place.
@@ -43,12 +43,11 @@ var signatures = []signature{
 
 // explain adds to the error of an image that holds no ext file system what it seems to hold, and what to do.
 func explain(err error, d blockcache.Device) error {
-	var corrupt *ondisk.CorruptError
-	if errors.As(err, &corrupt) && !strings.Contains(corrupt.What, "magic") {
-		return backupAdvice(err, d)
-	}
 	if errors.Is(err, ondisk.ErrUnsupported) {
 		return err
+	}
+	if errors.Is(err, ondisk.ErrCorrupt) && !errors.Is(err, disk.ErrMagic) {
+		return backupAdvice(err, d)
 	}
 	for _, s := range signatures {
 		p := make([]byte, len(s.bytes))
@@ -67,8 +66,8 @@ func explain(err error, d blockcache.Device) error {
 
 // backupAdvice names a backup superblock that is sound, if one lies at a usual place (mke2fs(8), option -b).
 func backupAdvice(err error, d blockcache.Device) error {
-	if !strings.Contains(err.Error(), "superblock") {
-		return err
+	if _, e := ext4.ReadSuperblock(d, 0); e == nil {
+		return err // the damage is elsewhere
 	}
 	for _, offset := range []int64{8193 << 10, 32768 << 12, 16384 << 11} {
 		if super, e := ext4.ReadSuperblock(d, offset); e == nil && super.BlockGroup == 1 {

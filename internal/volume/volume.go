@@ -189,6 +189,5 @@ func list(parts []blockcache.Partition) string {
 
 func isExt(d blockcache.Device) bool {
 	_, err := ext4.ReadSuperblock(d, 0)
-	var corrupt *ondisk.CorruptError
-	return err == nil || errors.As(err, &corrupt) && !strings.Contains(corrupt.What, "magic")
+	return err == nil || errors.Is(err, ondisk.ErrCorrupt) && !errors.Is(err, disk.ErrMagic)
 }

@@ -2,6 +2,7 @@ package ext4
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/bits"
 	"strings"
@@ -32,6 +33,9 @@ const (
 )
 
 const creatorHurd = 1
+
+// ErrMagic says that there is no superblock where one should be.
+var ErrMagic = errors.New("not an ext2, ext3 or ext4 file system")
 
 // Superblock describes the whole file system (ext4 doc, "Super Block"). Counts are in the units that their names give;
 // free counts are as the image has them and may be behind the group descriptors.
@@ -109,7 +113,7 @@ func DecodeSuperblock(p []byte) (*Superblock, error) {
 	}
 	le := binary.LittleEndian
 	if m := le.Uint16(p[0x38:]); m != superMagic {
-		return nil, ondisk.Corruptf(where, "magic is 0x%04x, expected 0x%04x: not an ext2, ext3 or ext4 file system", m, superMagic)
+		return nil, fmt.Errorf("%w: %w", ondisk.Corruptf(where, "magic is 0x%04x, expected 0x%04x", m, superMagic), ErrMagic)
 	}
 	s := &Superblock{
 		Inodes:           le.Uint32(p[0x0:]),
