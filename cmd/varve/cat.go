@@ -18,10 +18,9 @@ func newCat() *cobra.Command {
 		Short: "Write files of an image to standard output, without mounting it",
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			spec.Image = args[0]
-			v, err := volume.Open(spec)
+			v, err := openVolume(spec, args[0])
 			if err != nil {
-				return advise(err)
+				return err
 			}
 			defer v.Close()
 			for _, path := range args[1:] {

@@ -28,10 +28,9 @@ device nodes and extended attributes. If DEST is a directory the copy goes into 
 Existing files are not overwritten.`,
 		Args: cobra.ExactArgs(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			spec.Image = args[0]
-			v, err := volume.Open(spec)
+			v, err := openVolume(spec, args[0])
 			if err != nil {
-				return advise(err)
+				return err
 			}
 			defer v.Close()
 			n, err := v.Resolve(args[1], false)

@@ -24,6 +24,16 @@ func imageFlags(cmd *cobra.Command, spec *volume.Spec) {
 	f.BoolVar(&spec.NoRecovery, "norecovery", false, "do not replay the journal")
 }
 
+// openVolume opens the file system of an image for the commands that need no mount.
+func openVolume(spec volume.Spec, image string) (*volume.Volume, error) {
+	spec.Image = image
+	v, err := volume.Open(spec)
+	if err != nil {
+		return nil, advise(err)
+	}
+	return v, nil
+}
+
 // writeJSON prints one JSON document.
 func writeJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)

@@ -22,10 +22,9 @@ func newStat() *cobra.Command {
 		Short: "Show the inode of a file of an image, without mounting it",
 		Args:  cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			spec.Image = args[0]
-			v, err := volume.Open(spec)
+			v, err := openVolume(spec, args[0])
 			if err != nil {
-				return advise(err)
+				return err
 			}
 			defer v.Close()
 			n, err := v.Resolve(args[1], follow)

@@ -25,10 +25,9 @@ func newTar() *cobra.Command {
 ACLs, hard links, device nodes; sockets are left out). Names are relative to PATH.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			spec.Image = args[0]
-			v, err := volume.Open(spec)
+			v, err := openVolume(spec, args[0])
 			if err != nil {
-				return advise(err)
+				return err
 			}
 			defer v.Close()
 			n, err := v.Resolve(pathArg(args), true)

@@ -19,10 +19,9 @@ func newTree() *cobra.Command {
 		Short: "Show a directory of an image and all below it, without mounting it",
 		Args:  cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			spec.Image = args[0]
-			v, err := volume.Open(spec)
+			v, err := openVolume(spec, args[0])
 			if err != nil {
-				return advise(err)
+				return err
 			}
 			defer v.Close()
 			n, err := v.Resolve(pathArg(args), true)
