@@ -71,6 +71,7 @@ bench-cache: build ## replay recorded block traces through several caches (IMAGE
 
 install: build ## install varve and its mount helpers
 	install -D $(BIN) $(DESTDIR)/usr/local/bin/varve
+	mkdir -p $(DESTDIR)/sbin
 	for h in mount.varve mount.fuse.varve umount.varve umount.fuse.varve; do ln -sf /usr/local/bin/varve $(DESTDIR)/sbin/$$h; done
 	mkdir -p $(DESTDIR)/usr/local/share/man/man8 && $(BIN) man $(DESTDIR)/usr/local/share/man/man8
 

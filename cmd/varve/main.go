@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -22,7 +23,13 @@ func main() {
 }
 
 // run executes a command line and returns its exit code.
-func run(args []string, stderr *os.File) int {
+func run(args []string, stderr *os.File) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			fmt.Fprintf(stderr, "varve: a bug: %v\n%s", r, debug.Stack())
+			code = exitInternal
+		}
+	}()
 	name := filepath.Base(args[0])
 	rest := args[1:]
 	var err error

@@ -74,7 +74,13 @@ func (d *node) print(w io.Writer) error {
 		row("Created", d.Crtime.Format(time.RFC3339Nano))
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Xattrs)) {
-		row("Attribute", fmt.Sprintf("%s = %q", name, d.Xattrs[name]))
+		value := strconv.Quote(string(d.Xattrs[name]))
+		if _, ok := aclRecords[name]; ok {
+			if text, err := aclText(d.Xattrs[name]); err == nil {
+				value = text
+			}
+		}
+		row("Attribute", name+" = "+value)
 	}
 	if d.Error != "" {
 		row("Error", d.Error)
