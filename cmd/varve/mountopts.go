@@ -20,9 +20,12 @@ type mountOptions struct {
 var ignoredOptions = []string{
 	"ro", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "loop",
 	"async", "sync", "dirsync", "atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime",
-	"nostrictatime", "lazytime", "nolazytime", "silent", "loud", "nosuid", "nodev", "exec", "default_permissions",
+	"nostrictatime", "lazytime", "nolazytime", "silent", "loud", "default_permissions",
 	"acl", "user_xattr", "errors",
 }
+
+// switches are the options that take no value.
+var switches = []string{"allow_other", "auto_unmount", "norecovery", "noload", "suid", "nosuid", "dev", "nodev", "exec", "noexec"}
 
 // parseMountOptions reads options in mount(8)'s grammar: names and name=value, separated by commas, the later ones
 // counting.
@@ -77,19 +80,19 @@ func (o *mountOptions) set(item string) (err error) {
 		o.spec.Journal = value
 	case "norecovery", "noload":
 		o.spec.NoRecovery = true
-	case "suid":
-		o.fuse.Flags.Suid = true
-	case "dev":
-		o.fuse.Flags.Dev = true
-	case "noexec":
-		o.fuse.Flags.NoExec = true
+	case "suid", "nosuid":
+		o.fuse.Flags.Suid = name == "suid"
+	case "dev", "nodev":
+		o.fuse.Flags.Dev = name == "dev"
+	case "exec", "noexec":
+		o.fuse.Flags.NoExec = name == "noexec"
 	default:
 		if slices.Contains(ignoredOptions, name) || strings.HasPrefix(name, "x-") || name == "comment" {
 			return nil
 		}
 		return fmt.Errorf("unknown mount option %q (see varve mount --help)", item)
 	}
-	if err == nil && valued == slices.Contains([]string{"allow_other", "auto_unmount", "norecovery", "noload", "suid", "dev", "noexec"}, name) {
+	if err == nil && valued == slices.Contains(switches, name) {
 		if valued {
 			return fmt.Errorf("option %s takes no value", name)
 		}
