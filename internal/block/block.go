@@ -23,3 +23,9 @@ func (s Size) Offset(n Number) int64 { return int64(n) * int64(s) }
 
 // String prints the number as the tools of e2fsprogs do.
 func (n Number) String() string { return fmt.Sprintf("block %d", uint64(n)) }
+
+// Seq is a commit sequence: its place in the total order of a store's commits. The first commit has 1.
+type Seq uint64
+
+// Epoch counts groups of commits that become durable together. The first epoch has 1.
+type Epoch uint64
