@@ -84,13 +84,29 @@ func (c *Cache) ReadBlock(n block.Number) ([]byte, error) {
 	l.data, l.err = c.read(n)
 
 	s.mu.Lock()
-	delete(s.loads, n)
-	if l.err == nil {
-		s.queues.put(n, l.data)
+	if s.loads[n] == l { // else Put has a newer one
+		delete(s.loads, n)
+		if l.err == nil {
+			s.queues.put(n, l.data)
+		}
 	}
 	s.mu.Unlock()
 	close(l.done)
 	return l.data, l.err
+}
+
+// Put replaces what the cache holds of block n, after the device got the same bytes. A load of the block that began
+// before is not put into the cache. The caller keeps the bytes immutable.
+func (c *Cache) Put(n block.Number, data []byte) {
+	s := &c.shards[c.shardOf(n)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.loads, n)
+	if held := s.queues.table[n]; held != nil {
+		held.data = data
+		return
+	}
+	s.queues.put(n, data)
 }
 
 // shardOf spreads neighbours over the shards, and blocks a power of two apart, too.

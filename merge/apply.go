@@ -35,6 +35,17 @@ func Apply(block []byte, e *Edit) (placed uint32, err error) {
 	return 0, nil
 }
 
+// Total reports whether the edit can be applied to any block of a size: it lies within it, and asks nothing of its bytes.
+func (e *Edit) Total(size int) bool {
+	switch e.kind {
+	case KindSet, KindExtent:
+		return Range{e.off, uint32(len(e.data))}.within(size)
+	case KindWhole:
+		return len(e.data) == size
+	}
+	return false
+}
+
 func appendTo(block []byte, e *Edit) (uint32, error) {
 	if !e.field.valid(len(block)) || e.high > uint64(len(block)) || uint64(e.off) > e.high {
 		return 0, ErrRange

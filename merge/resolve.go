@@ -52,7 +52,7 @@ func Resolve(dst, base, newest []byte, mine []Edit, r *Result) error {
 	if diff {
 		r.Ranges = Diff(r.Ranges[:0], newest, dst)
 	} else {
-		r.Ranges = normal(r.Ranges)
+		r.Ranges = normal(r.Ranges, gap)
 	}
 	return nil
 }
@@ -120,8 +120,8 @@ func (e *Edit) ranges(to []Range, placed uint32) []Range {
 // gap is the number of equal bytes that are cheaper to log than a further range.
 const gap = 4
 
-// normal sorts ranges and joins those that touch or nearly touch. Empty ones go.
-func normal(rs []Range) []Range {
+// normal sorts ranges and joins those with at most so many bytes between them. Empty ones go.
+func normal(rs []Range, apart uint32) []Range {
 	if len(rs) == 1 && rs[0].Len > 0 {
 		return rs
 	}
@@ -131,7 +131,7 @@ func normal(rs []Range) []Range {
 		if r.Len == 0 {
 			continue
 		}
-		if k := len(out); k > 0 && r.Off <= out[k-1].End()+gap {
+		if k := len(out); k > 0 && r.Off <= out[k-1].End()+apart {
 			out[k-1].Len = max(out[k-1].End(), r.End()) - out[k-1].Off
 			continue
 		}
@@ -140,11 +140,11 @@ func normal(rs []Range) []Range {
 	return out
 }
 
-// Union appends the ranges of a and b, each ascending and disjoint, as one such list.
+// Union appends the ranges that cover exactly the bytes of a and b, ascending and disjoint.
 func Union(to []Range, a, b []Range) []Range {
 	k := len(to)
 	to = append(append(to, a...), b...)
-	return to[:k+len(normal(to[k:]))]
+	return to[:k+len(normal(to[k:], 0))]
 }
 
 // Diff appends the ranges in which two blocks of one length differ, ascending and disjoint.

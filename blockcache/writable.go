@@ -1,0 +1,166 @@
+package blockcache
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Writable is a Device that can be changed. Calls may be concurrent; writes that overlap are ordered by their caller.
+type Writable interface {
+	Device
+	io.WriterAt
+	// Sync makes every write that returned before durable. After an error nobody knows what is durable: it must not be
+	// called again in the hope of a better answer.
+	Sync() error
+}
+
+// Disk is a regular file or a block device, opened for reading and writing and locked against other users that lock it
+// (flock(2)). Writing past the end of a regular file extends it.
+type Disk struct {
+	file *os.File
+	mu   sync.Mutex // guards size
+	size int64
+}
+
+// OpenDisk opens an existing file or block device for writing.
+func OpenDisk(path string) (*Disk, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return newDisk(f, path)
+}
+
+// CreateDisk opens a regular file for writing, makes it where there is none, and makes its name durable. A shorter one is
+// extended to size bytes by a hole.
+func CreateDisk(path string, size int64) (*Disk, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Size() < size {
+		if err := f.Truncate(size); err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
+	d, err := newDisk(f, path)
+	if err != nil {
+		return nil, err
+	}
+	if err := syncDirectory(filepath.Dir(path)); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func newDisk(f *os.File, path string) (*Disk, error) {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s is in use by another process, or by another store of this one: %w", path, err)
+	}
+	d := &Disk{file: f}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeDevice == 0 {
+		err = fmt.Errorf("%s is neither a file nor a block device", path)
+	}
+	if err == nil {
+		d.size, err = f.Seek(0, io.SeekEnd)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func syncDirectory(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// Size is the length in bytes.
+func (d *Disk) Size() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.size
+}
+
+// ReadAt follows io.ReaderAt.
+func (d *Disk) ReadAt(p []byte, offset int64) (int, error) { return d.file.ReadAt(p, offset) }
+
+// WriteAt follows io.WriterAt.
+func (d *Disk) WriteAt(p []byte, offset int64) (int, error) {
+	n, err := d.file.WriteAt(p, offset)
+	d.mu.Lock()
+	d.size = max(d.size, offset+int64(n))
+	d.mu.Unlock()
+	return n, err
+}
+
+// Sync is fdatasync(2).
+func (d *Disk) Sync() error {
+	for {
+		if err := unix.Fdatasync(int(d.file.Fd())); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// Close closes the file, which also unlocks it. It makes nothing durable.
+func (d *Disk) Close() error { return d.file.Close() }
+
+// RAM is a Writable in memory that grows as it is written, for tests.
+type RAM struct {
+	mu   sync.RWMutex
+	data []byte // guarded by mu
+}
+
+// NewRAM makes a device that begins with the given bytes, which it keeps.
+func NewRAM(data []byte) *RAM { return &RAM{data: data} }
+
+// Size is the length in bytes.
+func (r *RAM) Size() int64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return int64(len(r.data))
+}
+
+// ReadAt follows io.ReaderAt.
+func (r *RAM) ReadAt(p []byte, offset int64) (int, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return Memory(r.data).ReadAt(p, offset)
+}
+
+// WriteAt follows io.WriterAt.
+func (r *RAM) WriteAt(p []byte, offset int64) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if end := offset + int64(len(p)); end > int64(len(r.data)) {
+		r.data = append(r.data, make([]byte, end-int64(len(r.data)))...)
+	}
+	return copy(r.data[offset:], p), nil
+}
+
+// Sync does nothing: memory has no medium.
+func (r *RAM) Sync() error { return nil }
+
+// Bytes is a copy of the contents.
+func (r *RAM) Bytes() []byte {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Clone(r.data)
+}

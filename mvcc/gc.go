@@ -1,0 +1,146 @@
+package mvcc
+
+import (
+	"time"
+)
+
+// PackPolicy says which history is compressed in the background: deltas of at least MinBytes, by s2 when they are older than S2After, and
+// by zstd when they are older than ZstdAfter. docs/design.md has the measurements behind the defaults.
+type PackPolicy struct {
+	MinBytes  int           // 512 where 0; negative: nothing is compressed
+	S2After   time.Duration // 1 s where 0
+	ZstdAfter time.Duration // 30 s where 0
+}
+
+func (p PackPolicy) defaults() PackPolicy {
+	if p.MinBytes == 0 {
+		p.MinBytes = 512
+	}
+	if p.S2After == 0 {
+		p.S2After = time.Second
+	}
+	if p.ZstdAfter == 0 {
+		p.ZstdAfter = 30 * time.Second
+	}
+	return p
+}
+
+const gcEvery = 10 * time.Millisecond
+
+// background collects history all the time.
+func (s *Store) background() {
+	t := time.NewTicker(gcEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case now := <-t.C:
+			s.clock.Store(now.UnixNano())
+			s.collectOnce()
+		}
+	}
+}
+
+// checkpointer checkpoints when it is asked to.
+func (s *Store) checkpointer() {
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.kick:
+			if err := s.Checkpoint(); err != nil && s.Err() == nil {
+				_ = s.fail(err)
+			}
+		}
+	}
+}
+
+// Collect drops every version that no live snapshot sees (M6), now instead of in a moment.
+func (s *Store) Collect() { s.collectOnce() }
+
+// collectOnce looks at each chain with history once.
+func (s *Store) collectOnce() {
+	before := s.stats.collected.Load()
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		list := sh.history
+		sh.history = nil
+		sh.mu.Unlock()
+		for _, c := range list {
+			if s.collect(c) {
+				sh.listHistory(c)
+			}
+		}
+	}
+	if n := s.stats.collected.Load() - before; n > 0 && s.telling() {
+		s.tell(Event{Kind: EventGC, Count: n, Seq: s.Published()})
+	}
+}
+
+// collect collects one chain, and reports whether it still has history.
+func (s *Store) collect(c *chain) bool {
+	c.latch.lock()
+	defer c.latch.unlock()
+	head := c.head.Load()
+	if b := head.before.Load(); b != nil {
+		if head.seq > s.Published() {
+			return true
+		}
+		c.settle(s)
+	}
+	c.prune(s, nil)
+	c.pack(s)
+	c.listed = c.history > 0
+	if c.idle && !c.listed && !c.dead && !c.dirty && c.head.Load().before.Load() == nil {
+		s.dropNow(c)
+	}
+	return c.listed
+}
+
+// pack compresses old deltas. The caller holds the latch of a chain that was settled.
+func (c *chain) pack(s *Store) {
+	p, now := s.opts.Pack, s.clock.Load()
+	if p.MinBytes < 0 || c.history == 0 || c.bytes < int64(p.MinBytes) {
+		return
+	}
+	head := c.head.Load()
+	var keep []*delta
+	total, changed := int64(0), false
+	for d := head.below.Load(); d != nil; d = d.older {
+		age := time.Duration(now - d.since)
+		if q := d.packed(p, age); q != nil {
+			d, changed = q, true
+		}
+		keep, total = append(keep, d), total+d.bytes()
+	}
+	if changed {
+		c.rebuild(head, keep, nil)
+		c.pruned = nil
+		c.grow(s, 0, total-c.bytes)
+	}
+}
+
+// packed returns the delta in the form that its age asks for, or nil where it has that already.
+func (d *delta) packed(p PackPolicy, age time.Duration) *delta {
+	want := plain
+	switch {
+	case age > p.ZstdAfter:
+		want = packZstd
+	case age > p.S2After:
+		want = packS2
+	}
+	if want <= d.codec || d.tried >= want || len(d.data) < p.MinBytes && d.codec == plain {
+		return nil
+	}
+	b, err := d.codec.unpack(d.data)
+	if err != nil {
+		return nil
+	}
+	q := &delta{seq: d.seq, older: d.older, data: d.data, since: d.since, codec: d.codec, tried: want}
+	if packed, ok := want.pack(b); ok && len(packed) < len(d.data) {
+		q.data, q.codec = packed, want
+	}
+	return q
+}

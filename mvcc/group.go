@@ -1,0 +1,75 @@
+package mvcc
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/puzpuzpuz/xsync/v3"
+
+	"github.com/varvefs/varve/internal/block"
+)
+
+// groups knows the last sequence of each group of commits, such as those of one inode. How far a group is visible and durable follows
+// from it and from the store's own sequences (E1): there is no second bookkeeping.
+type groups struct {
+	last  *xsync.MapOf[uint64, *atomic.Uint64]
+	floor atomic.Uint64 // at least the last sequence of each group that was forgotten
+}
+
+// maxGroups bounds the groups that are remembered.
+const maxGroups = 1 << 16
+
+func (g *groups) init() { g.last = xsync.NewMapOf[uint64, *atomic.Uint64]() }
+
+// Standing is how far a group's commits have come. Each only ever grows.
+type Standing struct {
+	Staged  block.Seq // the last commit that has a sequence
+	Visible block.Seq // all of the group's commits up to here can be seen
+	Durable block.Seq // all of the group's commits up to here are durable
+}
+
+// standing notes a commit's sequence for its groups, before it is visible.
+func (tx *Tx) standing(seq block.Seq) {
+	for _, key := range tx.groups {
+		last, _ := tx.s.groups.last.LoadOrCompute(key, func() *atomic.Uint64 { return new(atomic.Uint64) })
+		raise(last, uint64(seq))
+	}
+	if len(tx.groups) > 0 && tx.s.groups.last.Size() > maxGroups {
+		tx.s.groups.forget(uint64(tx.s.Durable()))
+	}
+}
+
+func raise(a *atomic.Uint64, to uint64) {
+	for v := a.Load(); v < to && !a.CompareAndSwap(v, to); v = a.Load() {
+	}
+}
+
+// forget drops the groups whose every commit is durable.
+func (g *groups) forget(durable uint64) {
+	g.last.Range(func(key uint64, last *atomic.Uint64) bool {
+		if v := last.Load(); v <= durable {
+			raise(&g.floor, v)
+			g.last.Compute(key, func(old *atomic.Uint64, ok bool) (*atomic.Uint64, bool) { return old, ok && old.Load() <= durable })
+		}
+		return true
+	})
+}
+
+// Standing tells how far a group has come.
+func (s *Store) Standing(key uint64) Standing {
+	// The other way round than they grow, so that what is read keeps their order.
+	durable, visible := s.Durable(), s.Published()
+	staged := block.Seq(s.groups.floor.Load())
+	if last, ok := s.groups.last.Load(key); ok {
+		staged = max(staged, block.Seq(last.Load()))
+	}
+	return Standing{Staged: staged, Visible: min(staged, visible), Durable: min(staged, durable)}
+}
+
+// SyncGroup makes the commits of a group durable, and with them everything before them: at least.
+func (s *Store) SyncGroup(ctx context.Context, key uint64) error {
+	if s.log == nil {
+		return s.Sync(ctx)
+	}
+	return s.log.Wait(s.Standing(key).Visible)
+}

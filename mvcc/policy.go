@@ -1,0 +1,273 @@
+package mvcc
+
+import (
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/varvefs/varve/merge"
+)
+
+// Policy is what happens when another transaction has changed a block first. Policies change speed, never results.
+type Policy int32
+
+// The policies, weakest first. The strongest one of a transaction's blocks counts.
+const (
+	Merge    Policy = iota // run the edits again on the newest version where a proof allows it
+	Strict                 // try the whole transaction again
+	Wait                   // wait in line before reading, so that nobody comes first
+	Adaptive               // the one of them that is expected to lose least time, for each hot block
+)
+
+func (p Policy) String() string { return [...]string{"merge", "strict", "wait", "adaptive"}[p] }
+
+// Losses are the seconds that a commit of a block is expected to lose under each policy, with what they follow from.
+type Losses struct {
+	ConflictRate float64 `json:"conflict_rate"` // conflicts a commit
+	MergeSuccess float64 `json:"merge_success"` // share of conflicts that a merge solves
+	AbortCost    float64 `json:"abort_cost_seconds"`
+	MergeCost    float64 `json:"merge_cost_seconds"`
+	WaitCost     float64 `json:"wait_cost_seconds"`
+	Strict       float64 `json:"strict_seconds"`
+	Merge        float64 `json:"merge_seconds"`
+	Wait         float64 `json:"wait_seconds"`
+}
+
+const (
+	alpha      = 0.1 // weight of the newest sample in each moving average
+	window     = 32  // commits a sample of the rates
+	warmUp     = 20  // commits before the first decision
+	hysteresis = 0.7 // another policy must lose at most this share of what the present one does
+	dwell      = 4   // windows that a policy stays at least
+	probeEvery = 64  // windows of waiting after which one window merges, to see what conflicts would be
+)
+
+// contention is what is known about the conflicts of one block, or of all blocks together.
+type contention struct {
+	mode atomic.Int32 // Policy: merge, strict or wait
+
+	mu        sync.Mutex // guards the rest
+	commits   int        // in this window
+	conflicts int
+	merges    int
+	total     int // windows
+	since     int // windows since the last switch
+	probing   bool
+	losses    Losses
+}
+
+func ema(v *float64, sample float64) {
+	if *v == 0 {
+		*v = sample
+	} else {
+		*v += alpha * (sample - *v)
+	}
+}
+
+// commit notes a commit, and decides where a window is full. conflict: the newest version was not the base.
+func (c *contention) commit(conflict, merged bool) (switched bool, from, to Policy, l Losses) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.commits++
+	if conflict {
+		c.conflicts++
+	}
+	if merged {
+		c.merges++
+	}
+	if c.commits < window && (c.total > 0 || c.commits < warmUp) {
+		return
+	}
+	return c.decide()
+}
+
+// decide ends a window. The caller holds mu.
+func (c *contention) decide() (switched bool, from, to Policy, l Losses) {
+	mode := Policy(c.mode.Load())
+	if mode != Wait { // waiting has no conflicts: what is known from before stays
+		ema(&c.losses.ConflictRate, float64(c.conflicts)/float64(c.commits))
+		if c.conflicts > 0 && mode == Merge {
+			ema(&c.losses.MergeSuccess, float64(c.merges)/float64(c.conflicts))
+		}
+	}
+	c.commits, c.conflicts, c.merges = 0, 0, 0
+	c.total++
+	c.since++
+	c.losses.expect()
+	l = c.losses
+	best := mode
+	switch {
+	case c.probing:
+		c.probing = false
+		best = l.best(Merge)
+	case mode == Wait && c.since >= probeEvery:
+		c.probing, best = true, Merge
+	case c.since >= dwell:
+		best = l.best(mode)
+	}
+	if best != mode {
+		c.mode.Store(int32(best))
+		if !c.probing {
+			c.since = 0
+		}
+		return true, mode, best, l
+	}
+	return false, mode, mode, l
+}
+
+// expect computes the expected losses (docs/design.md, "Policy").
+//
+// Waiting in line costs the hand-over, during which nobody works on the block, and what could have run beside it: a merge
+// that would have succeeded is work that need not have waited.
+func (l *Losses) expect() {
+	cores := float64(runtime.GOMAXPROCS(0))
+	l.Strict = l.ConflictRate * l.AbortCost
+	l.Merge = l.ConflictRate * ((1-l.MergeSuccess)*l.AbortCost + l.MergeCost)
+	hand := l.WaitCost
+	if hand == 0 {
+		hand = 2e-6 // before anybody waited: two switches of goroutines
+	}
+	l.Wait = hand + l.MergeSuccess*l.AbortCost*(cores-1)/cores
+}
+
+func (l *Losses) of(p Policy) float64 { return [...]float64{l.Merge, l.Strict, l.Wait}[p] }
+
+// best is the policy with the least loss, or the present one unless another is clearly better. Merge tries everything that strict does not,
+// so it is the one to return to.
+func (l *Losses) best(now Policy) Policy {
+	best := now
+	for p := Merge; p <= Wait; p++ {
+		share := hysteresis
+		if p == Wait {
+			share = 0.25 // waiting serialises what merging would not
+		}
+		if l.of(p) < share*l.of(now) && l.of(p) < l.of(best) {
+			best = p
+		}
+	}
+	return best
+}
+
+// mode is the policy of a chain now.
+func (s *Store) mode(c *chain) Policy {
+	if s.opts.Policy != Adaptive {
+		return s.opts.Policy
+	}
+	if h := c.hot.Load(); h != nil {
+		return Policy(h.mode.Load())
+	}
+	return Policy(s.stats.all.mode.Load())
+}
+
+func (s *Store) waitsFor(c *chain) bool { return s.mode(c) == Wait }
+
+// mayMerge reports whether the policies of all blocks that a transaction writes allow it to merge.
+func (tx *Tx) mayMerge(c *chain) bool {
+	switch tx.s.opts.Policy {
+	case Merge:
+		return true
+	case Strict, Wait:
+		return false
+	}
+	for _, t := range tx.writes {
+		if t.chain != nil && tx.s.mode(t.chain) == Strict {
+			return false
+		}
+	}
+	return true
+}
+
+// observe notes that a transaction's edits of a block stand. The caller holds the latch.
+func (c *chain) observe(s *Store, tx *Tx, stood bool) {
+	if s.opts.Policy != Adaptive {
+		return
+	}
+	h := c.hot.Load()
+	if h == nil {
+		if stood {
+			return
+		}
+		h = &contention{}
+		h.mode.Store(s.stats.all.mode.Load())
+		c.hot.Store(h)
+	}
+	if sw, from, to, l := h.commit(!stood, !stood); sw {
+		s.stats.switches.Add(1)
+		s.tell(Event{Kind: EventPolicy, Tx: tx.age, Block: c.number, Policy: to.String(), Outcome: from.String(), Inputs: &l})
+	}
+}
+
+// conflict notes that a transaction's edits of a block do not stand, and returns ErrConflict. why is nil where no merge was
+// tried. The caller holds the latch.
+func (tx *Tx) conflict(t *touched, newest *version, why error) error {
+	s, c := tx.s, t.chain
+	tx.loser = c
+	s.stats.conflicts.Add(1)
+	s.stats.hot.touch(c.number)
+	if why == errInLine {
+		return ErrConflict
+	}
+	h := c.hot.Load()
+	if h == nil {
+		h = &contention{}
+		h.mode.Store(s.stats.all.mode.Load())
+		c.hot.Store(h)
+	}
+	h.mu.Lock()
+	h.conflicts++
+	if !tx.began.IsZero() {
+		ema(&h.losses.AbortCost, time.Since(tx.began).Seconds())
+	}
+	h.mu.Unlock()
+	if s.telling() {
+		reason := "strict"
+		if why != nil {
+			reason = why.Error()
+		}
+		s.tell(Event{Kind: EventConflict, Tx: tx.age, Seq: newest.seq, Block: c.number, Edits: kindsOf(t.edits), Policy: s.mode(c).String(), Reason: reason})
+	}
+	return ErrConflict
+}
+
+// merged notes what a merge came to. began is zero unless it was measured.
+func (tx *Tx) merged(t *touched, began time.Time, err error) {
+	s := tx.s
+	s.stats.hot.touch(t.number)
+	if err == nil {
+		s.stats.merges.Add(1)
+		s.stats.conflicts.Add(1)
+		tx.mergedAny = true
+	}
+	if !began.IsZero() {
+		took := time.Since(began).Seconds()
+		s.stats.all.mu.Lock()
+		ema(&s.stats.all.losses.MergeCost, took)
+		s.stats.all.mu.Unlock()
+		if h := t.chain.hot.Load(); h != nil {
+			h.mu.Lock()
+			ema(&h.losses.MergeCost, took)
+			ema(&h.losses.AbortCost, time.Since(tx.began).Seconds()) // what aborting here would have cost
+			h.mu.Unlock()
+		}
+	}
+	if s.telling() {
+		e := Event{Kind: EventMergeChecked, Tx: tx.age, Block: t.number, Edits: kindsOf(t.edits), Policy: s.mode(t.chain).String()}
+		s.tell(e)
+		if err == nil {
+			e.Kind, e.Proof = EventMergeApplied, tx.result.Proof.String()
+		} else {
+			e.Kind, e.Reason = EventMergeRejected, err.Error()
+		}
+		s.tell(e)
+	}
+}
+
+func kindsOf(edits []merge.Edit) string {
+	var names []string
+	for i := range edits {
+		names = append(names, edits[i].Kind().String())
+	}
+	return strings.Join(names, "+")
+}

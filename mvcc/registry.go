@@ -1,0 +1,128 @@
+package mvcc
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/varvefs/varve/internal/block"
+)
+
+// registry knows the live snapshots: one word a transaction object, packed so that looking at all of them touches few cache
+// lines. A word is the snapshot's sequence plus one, or zero.
+//
+// A snapshot is taken by writing the published sequence into the word and then reading it again: if it has moved on, once more.
+// Whoever looks for live snapshots reads the published sequence first and the words after it. So either he sees the
+// word, or the snapshot is at least as new as what he read.
+type registry struct {
+	mu     sync.Mutex // guards free, and the growing of chunks
+	chunks atomic.Pointer[[]*chunk]
+	used   atomic.Int32 // words that were ever handed out
+	free   []word
+}
+
+const chunkWords = 256
+
+type chunk struct {
+	snaps [chunkWords]atomic.Uint64
+	names [chunkWords]atomic.Pointer[string]
+}
+
+// word is one place of the registry.
+type word struct {
+	snap *atomic.Uint64
+	name *atomic.Pointer[string]
+}
+
+// take hands out a word.
+func (r *registry) take() word {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k := len(r.free); k > 0 {
+		w := r.free[k-1]
+		r.free = r.free[:k-1]
+		return w
+	}
+	var chunks []*chunk
+	if p := r.chunks.Load(); p != nil {
+		chunks = *p
+	}
+	n := int(r.used.Load())
+	if n == len(chunks)*chunkWords {
+		chunks = append(slices.Clone(chunks), new(chunk))
+		r.chunks.Store(&chunks)
+	}
+	r.used.Store(int32(n + 1))
+	c := chunks[n/chunkWords]
+	return word{&c.snaps[n%chunkWords], &c.names[n%chunkWords]}
+}
+
+func (r *registry) give(w word) {
+	w.snap.Store(0)
+	r.mu.Lock()
+	r.free = append(r.free, w)
+	r.mu.Unlock()
+}
+
+// spans is the words in use, a chunk at a time. Words of chunks that came later belong to snapshots that are newer than
+// what the caller has read as published.
+func (r *registry) spans(do func(c *chunk, n int) bool) {
+	p := r.chunks.Load()
+	if p == nil {
+		return
+	}
+	n := int(r.used.Load())
+	for _, c := range *p {
+		if n <= 0 || !do(c, min(n, chunkWords)) {
+			return
+		}
+		n -= chunkWords
+	}
+}
+
+// live appends the live snapshots, in no order. The caller has read the published sequence before.
+func (r *registry) live(to []block.Seq) []block.Seq {
+	r.spans(func(c *chunk, n int) bool {
+		for i := range n {
+			if s := c.snaps[i].Load(); s != 0 {
+				to = append(to, block.Seq(s-1))
+			}
+		}
+		return true
+	})
+	return to
+}
+
+// sees reports whether a live snapshot is at least from and before to. The caller has read the published sequence, and found it to be
+// at least to, before.
+func (r *registry) sees(from, to block.Seq) (found bool) {
+	low, high := uint64(from)+1, uint64(to)+1
+	r.spans(func(c *chunk, n int) bool {
+		for i := range n {
+			if s := c.snaps[i].Load(); s >= low && s < high {
+				found = true
+				return false
+			}
+		}
+		return true
+	})
+	return found
+}
+
+// oldest is the oldest live snapshot and its name.
+func (r *registry) oldest() (seq block.Seq, name string, ok bool) {
+	r.spans(func(c *chunk, n int) bool {
+		for i := range n {
+			s := c.snaps[i].Load()
+			if s == 0 || ok && block.Seq(s-1) >= seq {
+				continue
+			}
+			seq, ok, name = block.Seq(s-1), true, "a transaction without a name"
+			if p := c.names[i].Load(); p != nil {
+				name = *p
+			}
+		}
+		return true
+	})
+	return seq, name, ok
+}

@@ -1,0 +1,187 @@
+package mvcc
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/puzpuzpuz/xsync/v3"
+
+	"github.com/varvefs/varve/internal/block"
+)
+
+// stats counts without shared cache lines: one striped counter a fact.
+type stats struct {
+	commits   *xsync.Counter
+	conflicts *xsync.Counter
+	merges    *xsync.Counter
+	aborts    *xsync.Counter
+	waits     *xsync.Counter
+	switches  atomic.Int64
+	collected atomic.Int64
+	held      atomic.Int64 // times that writers were held back
+	all       contention   // of the whole store
+	hot       topK
+	strained  atomic.Bool // the log or the memory is past its high watermark
+}
+
+func (st *stats) init(Policy) {
+	st.commits, st.conflicts, st.merges = xsync.NewCounter(), xsync.NewCounter(), xsync.NewCounter()
+	st.aborts, st.waits = xsync.NewCounter(), xsync.NewCounter()
+	st.hot.init()
+}
+
+// Stats is what a store did since it was opened, and what it holds.
+type Stats struct {
+	Commits      int64   `json:"commits"`
+	Conflicts    int64   `json:"conflicts"` // commits that found a newer version, merged or not, once a block
+	Merges       int64   `json:"merges"`    // blocks
+	Aborts       int64   `json:"aborts"`    // attempts of Update that lost
+	Waits        int64   `json:"waits"`     // in lines
+	Switches     int64   `json:"policy_switches"`
+	Collected    int64   `json:"versions_collected"`
+	HeldBack     int64   `json:"held_back"`
+	Chains       int64   `json:"chains"`
+	History      int64   `json:"history_versions"`
+	HistoryBytes int64   `json:"history_bytes"`
+	CleanBlocks  int     `json:"clean_blocks"`
+	Published    uint64  `json:"published_sequence"`
+	Durable      uint64  `json:"durable_sequence"`
+	WALBytes     uint64  `json:"wal_bytes"`
+	Flushes      uint64  `json:"flushes"`
+	Losses       Losses  `json:"losses"`
+	Hot          []Hot   `json:"hot_blocks"`
+	Pressure     float64 `json:"wal_pressure"`
+}
+
+// Stats reads the counters. They are not of one instant.
+func (s *Store) Stats() Stats {
+	st := &s.stats
+	out := Stats{Commits: st.commits.Value(), Conflicts: st.conflicts.Value(), Merges: st.merges.Value(), Aborts: st.aborts.Value(), Waits: st.waits.Value(),
+		Switches: st.switches.Load(), Collected: st.collected.Load(), HeldBack: st.held.Load(), Chains: s.chains.Load(),
+		History: s.historyCount.Load(), HistoryBytes: s.historyBytes.Load(), CleanBlocks: s.clean.Stats().Blocks,
+		Published: uint64(s.Published()), Hot: st.hot.list()}
+	if s.log != nil {
+		out.Durable, out.WALBytes, out.Flushes, out.Pressure = uint64(s.log.Durable()), s.log.Bytes(), s.log.Flushes(), s.log.Pressure()
+	}
+	st.all.mu.Lock()
+	if out.Commits > 0 {
+		st.all.losses.ConflictRate = float64(out.Conflicts) / float64(out.Commits)
+		if out.Conflicts > 0 {
+			st.all.losses.MergeSuccess = float64(out.Merges) / float64(out.Conflicts)
+		}
+	}
+	st.all.losses.expect()
+	out.Losses = st.all.losses
+	st.all.mu.Unlock()
+	return out
+}
+
+// measure starts the clock of a transaction now and then, and of each one that lost before: reading it costs a tenth of a commit.
+func (st *stats) measure(tx *Tx) {
+	tx.count++
+	if tx.count&31 == 0 || tx.lost > 0 && tx.count&3 == 0 {
+		tx.began = time.Now()
+	}
+}
+
+func (st *stats) commit(tx *Tx) {
+	if tx.seq == 0 {
+		return
+	}
+	st.commits.Inc()
+	if tx.s.telling() {
+		tx.s.tell(Event{Kind: EventCommit, Tx: tx.age, Seq: tx.seq, Wait: tx.waited, Count: int64(tx.lost), Policy: tx.s.opts.Policy.String()})
+	}
+}
+
+func (st *stats) abort(s *Store, tx *Tx) {
+	st.aborts.Inc()
+	if !tx.began.IsZero() {
+		st.all.mu.Lock()
+		ema(&st.all.losses.AbortCost, time.Since(tx.began).Seconds())
+		st.all.mu.Unlock()
+	}
+	if s.telling() {
+		e := Event{Kind: EventAbort, Tx: tx.age, Count: int64(tx.lost + 1), Policy: s.opts.Policy.String()}
+		if tx.loser != nil {
+			e.Block = tx.loser.number
+		}
+		s.tell(e)
+	}
+}
+
+// wait notes that a transaction waited in the line of a block. The hand-over is what a short line costs: the shortest wait seen lately.
+func (st *stats) wait(s *Store, n block.Number, took time.Duration) {
+	st.waits.Inc()
+	st.hot.touch(n)
+	if c, _ := s.index.Load(n); c != nil {
+		if h := c.hot.Load(); h != nil {
+			h.mu.Lock()
+			if w := took.Seconds(); h.losses.WaitCost == 0 || w < h.losses.WaitCost {
+				ema(&h.losses.WaitCost, w)
+			} else {
+				h.losses.WaitCost *= 1.001
+			}
+			h.mu.Unlock()
+		}
+	}
+}
+
+// Hot is a block that conflicts were seen at. Count may be too high by Error (Space-Saving: Metwally, Agrawal and El Abbadi, ICDT 2005).
+type Hot struct {
+	Block block.Number `json:"block"`
+	Count uint64       `json:"count"`
+	Error uint64       `json:"error"`
+}
+
+// topK is a bounded sketch of the blocks with most conflicts. One conflict in sampleHot is counted.
+type topK struct {
+	tick atomic.Uint64
+	mu   sync.Mutex
+	at   map[block.Number]int // index in list
+	hot  []Hot
+}
+
+const (
+	topSize   = 64
+	sampleHot = 16
+)
+
+func (k *topK) init() { k.at = make(map[block.Number]int, topSize) }
+
+func (k *topK) touch(n block.Number) {
+	if k.tick.Add(1)%sampleHot != 1 {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if i, ok := k.at[n]; ok {
+		k.hot[i].Count += sampleHot
+		return
+	}
+	if len(k.hot) < topSize {
+		k.at[n] = len(k.hot)
+		k.hot = append(k.hot, Hot{Block: n, Count: sampleHot})
+		return
+	}
+	least := 0
+	for i := range k.hot {
+		if k.hot[i].Count < k.hot[least].Count {
+			least = i
+		}
+	}
+	old := k.hot[least]
+	delete(k.at, old.Block)
+	k.at[n] = least
+	k.hot[least] = Hot{Block: n, Count: old.Count + sampleHot, Error: old.Count}
+}
+
+func (k *topK) list() []Hot {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := slices.Clone(k.hot)
+	slices.SortFunc(out, func(a, b Hot) int { return int(int64(b.Count - a.Count)) })
+	return out
+}

@@ -1,0 +1,469 @@
+package mvcc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/puzpuzpuz/xsync/v3"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/wal"
+)
+
+// Options of a store. BlockSize and Home are needed; the rest has defaults.
+type Options struct {
+	BlockSize block.Size
+	Home      blockcache.Writable // the blocks' own places
+	WAL       blockcache.Writable // nil: commits live in memory until a checkpoint, and a crash may leave half of one
+	Log       wal.Options
+	Policy    Policy
+	Isolation Isolation
+	Memory    int64         // bytes for versions, history and clean blocks: 256 MiB where 0
+	ChainCap  int           // deltas of one block before its writers are held back: 4096 where 0
+	PushBack  time.Duration // how long writers are held back before they get an error: 1 s where 0
+	LostRaces int           // lost races before a transaction waits in line (M5): 8 where 0
+	Pack      PackPolicy
+	Events    func(Event) // called on the way: it must return at once
+}
+
+func (o Options) defaults() (Options, error) {
+	switch {
+	case !o.BlockSize.Valid():
+		return o, fmt.Errorf("block size %d: it is a power of two from %d to %d bytes", o.BlockSize, block.MinSize, block.MaxSize)
+	case o.Home == nil:
+		return o, errors.New("a store needs a home device")
+	case o.Home.Size() < int64(o.BlockSize):
+		return o, fmt.Errorf("the home device has %d bytes, less than one block of %d", o.Home.Size(), o.BlockSize)
+	}
+	if o.Memory == 0 {
+		o.Memory = 256 << 20
+	}
+	o.Memory = max(o.Memory, 64*int64(o.BlockSize))
+	if o.ChainCap == 0 {
+		o.ChainCap = 4096
+	}
+	if o.PushBack == 0 {
+		o.PushBack = time.Second
+	}
+	if o.LostRaces == 0 {
+		o.LostRaces = 8
+	}
+	o.Pack = o.Pack.defaults()
+	return o, nil
+}
+
+// Store is a transactional store over a device. Its methods may be called concurrently.
+type Store struct {
+	opts   Options
+	size   block.Size
+	blocks block.Number
+	home   blockcache.Writable
+	clean  *blockcache.Cache
+	log    *wal.Log
+
+	next atomic.Uint64 // the sequence that was taken last
+	_    [56]byte
+	pub  publisher
+
+	index    *xsync.MapOf[block.Number, *chain]
+	shards   [shardCount]shard
+	versions versionPool
+	txs      sync.Pool
+
+	snapshots registry
+	groups    groups
+	frees     frees
+	stats     stats
+	ages      atomic.Uint64
+	inLine    atomic.Int64
+	clock     atomic.Int64 // coarse, nanoseconds
+
+	chains       atomic.Int64
+	historyBytes atomic.Int64
+	historyCount atomic.Int64
+
+	checkpoints sync.Mutex // one at a time
+	kick        chan struct{}
+	stop        chan struct{}
+	running     sync.WaitGroup
+	closed      atomic.Bool
+	failed      atomic.Pointer[error]
+}
+
+const shardCount = 64
+
+// shard is the part of the bookkeeping that blocks with the same hash share. Chains are found without it.
+type shard struct {
+	mu      sync.Mutex
+	dirty   []*chain // changed since the last checkpoint
+	history []*chain // with more than one version
+	lineMu  sync.Mutex
+	lines   map[block.Number]*line // guarded by lineMu
+	_       [40]byte
+}
+
+func (s *Store) shardOf(n block.Number) *shard {
+	return &s.shards[uint64(n)*0x9e3779b97f4a7c15>>32%shardCount]
+}
+
+func (sh *shard) listDirty(c *chain) {
+	sh.mu.Lock()
+	sh.dirty = append(sh.dirty, c)
+	sh.mu.Unlock()
+}
+
+func (sh *shard) listHistory(c *chain) {
+	sh.mu.Lock()
+	sh.history = append(sh.history, c)
+	sh.mu.Unlock()
+}
+
+// Open recovers the device from its log and opens a store over it. The store does not own the devices.
+func Open(o Options) (*Store, wal.Recovery, error) {
+	o, err := o.defaults()
+	if err != nil {
+		return nil, wal.Recovery{}, err
+	}
+	s := &Store{opts: o, size: o.BlockSize, home: o.Home, blocks: block.Number(o.Home.Size() / int64(o.BlockSize)),
+		index: xsync.NewMapOf[block.Number, *chain](), kick: make(chan struct{}, 1), stop: make(chan struct{})}
+	var rec wal.Recovery
+	if o.WAL != nil {
+		if o.Events != nil {
+			o.Log.OnEpoch = s.tellFlush(o.Log.OnEpoch)
+		}
+		s.log, rec, err = wal.Open(o.WAL, o.Home, o.BlockSize, o.Log)
+		if err != nil {
+			return nil, rec, err
+		}
+		s.tell(Event{Kind: EventRecovery, Count: int64(rec.Commits), Seq: rec.Last, Reason: fmt.Sprintf("%d epochs, %d commits dropped", rec.Epochs, rec.Dropped)})
+	}
+	s.clean = blockcache.NewCache(o.Home, nil, o.BlockSize, o.Memory/4)
+	s.versions.size = o.BlockSize
+	s.next.Store(uint64(rec.Last))
+	s.pub.published.Store(uint64(rec.Last))
+	s.groups.init()
+	s.stats.init(o.Policy)
+	for i := range s.shards {
+		s.shards[i].lines = map[block.Number]*line{}
+	}
+	s.clock.Store(time.Now().UnixNano())
+	s.running.Go(s.background)
+	s.running.Go(s.checkpointer)
+	return s, rec, nil
+}
+
+// Blocks is the number of blocks of the device, and BlockSize their size in bytes.
+func (s *Store) Blocks() block.Number { return s.blocks }
+
+// BlockSize is the size of a block in bytes.
+func (s *Store) BlockSize() block.Size { return s.size }
+
+// chainOf finds a block's chain, or makes one whose first version is base.
+func (s *Store) chainOf(n block.Number, base []byte) *chain {
+	if c, ok := s.index.Load(n); ok {
+		return c
+	}
+	c, _ := s.index.LoadOrCompute(n, func() *chain {
+		c := &chain{number: n, limit: 8}
+		v := &version{data: base, lent: true}
+		v.refs.Store(1)
+		c.head.Store(v)
+		s.chains.Add(1)
+		return c
+	})
+	return c
+}
+
+// Begin begins a transaction. It must be ended by Commit or Rollback: until then it holds a snapshot.
+func (s *Store) Begin(ctx context.Context, o TxOptions) (*Tx, error) {
+	if err := s.Err(); err != nil {
+		return nil, err
+	}
+	tx := s.begin(ctx, o)
+	tx.age = (uint64(tx.snap)+1)<<20 | s.ages.Add(1)&(1<<20-1)
+	return tx, nil
+}
+
+// TxOptions are the options of one transaction.
+type TxOptions struct {
+	ReadOnly     bool
+	Serializable bool   // beyond what the store's isolation asks for
+	Durable      bool   // Commit and Update return when the commit is durable (W1)
+	Name         string // in messages and events
+}
+
+func (s *Store) begin(ctx context.Context, o TxOptions) *Tx {
+	tx, _ := s.txs.Get().(*Tx)
+	if tx == nil {
+		tx = &Tx{s: s, word: s.snapshots.take()}
+		runtime.AddCleanup(tx, s.snapshots.give, tx.word)
+	}
+	tx.ctx, tx.readonly, tx.done, tx.seq, tx.lost, tx.loser, tx.waited = ctx, o.ReadOnly, false, 0, 0, nil, 0
+	tx.restart, tx.needLine, tx.update, tx.mergedAny, tx.began = nil, false, false, false, time.Time{}
+	tx.durable = o.Durable || s.opts.Log.Policy == wal.Always
+	tx.isolation = s.opts.Isolation
+	if o.Serializable {
+		tx.isolation = Serializable
+	}
+	if o.Name != "" {
+		name := o.Name // else every call would allocate o
+		tx.word.name.Store(&name)
+	}
+	tx.hooks = tx.hooks[:0]
+	tx.groups, tx.freed, tx.fresh = tx.groups[:0], tx.freed[:0], tx.fresh[:0]
+	tx.takeSnapshot()
+	return tx
+}
+
+// takeSnapshot registers the published sequence as this transaction's snapshot.
+func (tx *Tx) takeSnapshot() {
+	for {
+		p := tx.s.pub.published.Load()
+		tx.word.snap.Store(p + 1)
+		if tx.s.pub.published.Load() == p {
+			tx.snap = block.Seq(p)
+			return
+		}
+	}
+}
+
+// finish gives an ended transaction's memory back.
+func (s *Store) finish(tx *Tx) {
+	tx.end()
+	s.txs.Put(tx)
+}
+
+// Commit ends the transaction. ErrConflict means that nothing of it stays, and that it may be tried again.
+func (tx *Tx) Commit() error {
+	if tx.done {
+		return ErrDone
+	}
+	err := tx.commit()
+	if err == nil {
+		tx.s.stats.commit(tx)
+		err = tx.settleDurable()
+	}
+	tx.end()
+	return err
+}
+
+// settleDurable waits for the epoch of a committed transaction, where that was asked for.
+func (tx *Tx) settleDurable() error {
+	if !tx.durable || tx.seq == 0 || tx.s.log == nil {
+		return nil
+	}
+	tx.word.snap.Store(0)
+	return tx.s.log.Wait(tx.seq)
+}
+
+// Rollback ends the transaction without a trace (M7). After Commit it does nothing.
+func (tx *Tx) Rollback() { tx.end() }
+
+// View runs a read-only transaction. What fn is given is valid until it returns.
+func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
+	return s.ViewNamed(ctx, "", fn)
+}
+
+// ViewNamed is View with a name for the snapshot, which back-pressure tells.
+func (s *Store) ViewNamed(ctx context.Context, name string, fn func(*Tx) error) error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	tx := s.begin(ctx, TxOptions{ReadOnly: true, Name: name})
+	defer s.finish(tx)
+	return fn(tx)
+}
+
+// Update runs fn in a transaction and commits it. Where another transaction came first it runs fn again, until it has committed, fn
+// returns an error, or ctx ends. It returns when the commit is visible.
+func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
+	_, err := s.UpdateWith(ctx, TxOptions{}, fn)
+	return err
+}
+
+// UpdateDurable is Update that returns when the commit is durable (W1).
+func (s *Store) UpdateDurable(ctx context.Context, fn func(*Tx) error) error {
+	_, err := s.UpdateWith(ctx, TxOptions{Durable: true}, fn)
+	return err
+}
+
+// Outcome tells about a transaction of UpdateWith.
+type Outcome struct {
+	Seq    block.Seq // commit sequence; 0 where there was nothing to commit
+	Aborts int       // attempts that lost
+	Merged bool      // an edit was run again on a newer version
+	Waited time.Duration
+}
+
+// UpdateWith is Update with options, and tells the outcome.
+func (s *Store) UpdateWith(ctx context.Context, o TxOptions, fn func(*Tx) error) (Outcome, error) {
+	var a attempts
+	for {
+		if err := s.Err(); err != nil {
+			return a.outcome, err
+		}
+		done, err := s.try(ctx, o, fn, &a)
+		if done {
+			return a.outcome, err
+		}
+	}
+}
+
+// attempts is what one call of Update remembers between its attempts.
+type attempts struct {
+	outcome Outcome
+	first   uint64 // snapshot of the first attempt, plus one
+	age     uint64
+	want    []block.Number // lines to wait in before the next attempt, ascending
+}
+
+// try makes one attempt. done is false where it is to be made again.
+func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *attempts) (done bool, err error) {
+	tx := s.begin(ctx, o)
+	defer s.finish(tx) // also if fn panics
+	if a.first == 0 {
+		a.first = uint64(tx.snap) + 1
+	}
+	if s.lining() || s.telling() {
+		s.grow(a)
+	}
+	tx.age, tx.update, tx.lost = a.age, true, a.outcome.Aborts
+	s.stats.measure(tx)
+	if len(a.want) > 0 {
+		if err := tx.enterLines(a.want); err != nil {
+			return true, err
+		}
+	}
+	err = fn(tx)
+	if err == nil {
+		err = tx.commit()
+	} else if tx.restart == nil {
+		return true, err
+	}
+	a.outcome.Waited += tx.waited
+	if err == nil {
+		a.outcome.Seq, a.outcome.Merged = tx.seq, tx.mergedAny
+		s.stats.commit(tx)
+		return true, tx.settleDurable()
+	}
+	if tx.restart == nil && !errors.Is(err, ErrConflict) {
+		return true, err
+	}
+	s.grow(a)
+	s.lostRace(tx, a)
+	return false, nil
+}
+
+// grow gives a transaction its age: the snapshot of its first attempt, and a number that no other one has.
+func (s *Store) grow(a *attempts) {
+	if a.age == 0 {
+		a.age = a.first<<20 | s.ages.Add(1)&(1<<20-1)
+	}
+}
+
+// lostRace notes a lost attempt, and which lines the next one waits in (M5).
+func (s *Store) lostRace(tx *Tx, a *attempts) {
+	if tx.restart != nil {
+		a.wants(tx.restart.number)
+		for _, l := range tx.lines {
+			a.wants(l.number)
+		}
+		return
+	}
+	a.outcome.Aborts++
+	s.stats.abort(s, tx)
+	if a.outcome.Aborts >= s.opts.LostRaces || tx.needLine {
+		if tx.loser != nil {
+			a.wants(tx.loser.number)
+		}
+		for _, t := range tx.writes {
+			a.wants(t.number)
+		}
+	}
+}
+
+// Err is the error that made the store stop taking commits, if any: it was closed, or its log failed.
+func (s *Store) Err() error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	if p := s.failed.Load(); p != nil {
+		return *p
+	}
+	if s.log != nil {
+		if err := s.log.Err(); err != nil {
+			return fmt.Errorf("the store takes no more commits, because its log has failed: %w; close it, mend the device, and open it again", err)
+		}
+	}
+	return nil
+}
+
+// fail makes the store stop taking commits.
+func (s *Store) fail(err error) error {
+	err = fmt.Errorf("the store takes no more commits: %w; close it, mend the device, and open it again", err)
+	s.failed.CompareAndSwap(nil, &err)
+	return *s.failed.Load()
+}
+
+// Sync makes every commit so far durable.
+func (s *Store) Sync(context.Context) error {
+	if s.log == nil {
+		return s.Checkpoint()
+	}
+	return s.log.Wait(s.Published())
+}
+
+// Flush hands the log's records to the device, without making anything durable (E1).
+func (s *Store) Flush() error {
+	if s.log == nil {
+		return nil
+	}
+	return s.log.Flush()
+}
+
+// Durable is the sequence up to which commits are durable.
+func (s *Store) Durable() block.Seq {
+	if s.log == nil {
+		return 0
+	}
+	return s.log.Durable()
+}
+
+// Close makes everything durable and home, and ends the store. Transactions must have ended.
+func (s *Store) Close() error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	err := s.Err()
+	if err == nil {
+		err = s.Checkpoint()
+	}
+	s.halt()
+	if s.log != nil {
+		if cerr := s.log.Close(); err == nil {
+			err = cerr
+		}
+	}
+	return err
+}
+
+// Abandon ends the store as a crash would: nothing is made durable.
+func (s *Store) Abandon() {
+	s.halt()
+	if s.log != nil {
+		s.log.Abandon()
+	}
+}
+
+func (s *Store) halt() {
+	if s.closed.CompareAndSwap(false, true) {
+		close(s.stop)
+		s.running.Wait()
+	}
+}

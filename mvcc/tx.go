@@ -1,0 +1,325 @@
+package mvcc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/merge"
+)
+
+// Errors of transactions.
+var (
+	// ErrConflict: another transaction committed first, and no proof shows that both may stand. Update tries again by itself.
+	ErrConflict = errors.New("another transaction committed first")
+	ErrReadOnly = errors.New("the transaction is read-only")
+	ErrDone     = errors.New("the transaction has ended")
+	ErrRange    = errors.New("outside the device")
+	ErrClosed   = errors.New("the store is closed")
+)
+
+// Isolation is what a transaction is protected from.
+type Isolation uint8
+
+// The levels. Snapshot validates the ranges given to Depend; Serializable validates all that was read.
+const (
+	Snapshot Isolation = iota
+	Serializable
+)
+
+func (i Isolation) String() string { return [...]string{"snapshot", "serializable"}[i] }
+
+// Tx is a transaction: a snapshot, and edits on it.
+type Tx struct {
+	s         *Store
+	word      word
+	ctx       context.Context
+	snap      block.Seq
+	seq       block.Seq // once committed
+	age       uint64    // seniority: of its first attempt (M5)
+	lost      int       // races lost before
+	count     uint64    // uses of this object
+	isolation Isolation
+	readonly  bool
+	done      bool
+	waited    time.Duration
+	began     time.Time // zero unless measured
+	touched   []touched
+	writes    []*touched // of commit, ascending
+	lines     []*line    // held, ascending by block
+	groups    []uint64
+	freed     []block.Number
+	fresh     []fresh // ordered data
+	record    []byte
+	hooks     []func()
+	result    merge.Result
+	loser     *chain // where a conflict was
+	restart   *chain // where it has to wait in line first
+	needLine  bool   // somebody else holds a line
+	update    bool   // Update runs it, and again
+	mergedAny bool
+	durable   bool
+}
+
+// fresh is ordered data: a newly allocated block that goes home before its commit.
+type fresh struct {
+	number block.Number
+	data   []byte
+}
+
+// touched is a block that a transaction read or changed.
+type touched struct {
+	number  block.Number
+	chain   *chain   // nil: there was none
+	held    *version // reference that keeps base alive
+	base    []byte   // what the snapshot sees
+	copied  []byte   // memory for base, where history was composed
+	view    []byte   // base with the edits, where it was asked for
+	edits   []merge.Edit
+	placed  []uint32
+	depends []merge.Range
+	all     bool // depends on the whole block
+	latched bool
+	stood   bool // newest was base
+	next    *version
+}
+
+// reset ends the use of a touched block, and keeps its memory.
+func (t *touched) reset(pool *versionPool) {
+	if t.held != nil {
+		t.held.release(pool)
+	}
+	if t.next != nil {
+		t.next.release(pool)
+	}
+	clear(t.edits)
+	*t = touched{copied: t.copied, edits: t.edits[:0], placed: t.placed[:0], depends: t.depends[:0], view: t.view[:0]}
+}
+
+// Seq is the snapshot of the transaction; after it has committed, its commit sequence.
+func (tx *Tx) Seq() block.Seq {
+	if tx.seq != 0 {
+		return tx.seq
+	}
+	return tx.snap
+}
+
+// touch finds or loads a block at the snapshot.
+func (tx *Tx) touch(n block.Number) (*touched, error) {
+	if tx.done {
+		return nil, ErrDone
+	}
+	for i := range tx.touched {
+		if tx.touched[i].number == n {
+			return &tx.touched[i], nil
+		}
+	}
+	if n >= tx.s.blocks {
+		return nil, fmt.Errorf("%v: %w of %d blocks", n, ErrRange, tx.s.blocks)
+	}
+	c, _ := tx.s.index.Load(n)
+	if c != nil && !tx.readonly {
+		if err := tx.queue(c); err != nil {
+			return nil, err
+		}
+	}
+	k := len(tx.touched)
+	if k < cap(tx.touched) {
+		tx.touched = tx.touched[:k+1]
+	} else {
+		tx.touched = append(tx.touched, touched{})
+	}
+	t := &tx.touched[k]
+	t.number = n
+	if err := tx.load(t, c); err != nil {
+		t.reset(&tx.s.versions)
+		tx.touched = tx.touched[:k]
+		return nil, err
+	}
+	return t, nil
+}
+
+// load sets a block's base.
+func (tx *Tx) load(t *touched, c *chain) error {
+	if c == nil {
+		data, err := tx.s.clean.ReadBlock(t.number)
+		// The first write of the block may have come meanwhile, and its checkpoint may have written while this read.
+		if c, _ = tx.s.index.Load(t.number); c == nil {
+			t.base = data
+			return err
+		}
+	}
+	t.chain = c
+	v, exact := c.seen(tx.snap, &tx.s.versions)
+	if exact {
+		t.held, t.base = v, v.data
+		return nil
+	}
+	defer v.release(&tx.s.versions)
+	if t.copied == nil {
+		t.copied = make([]byte, tx.s.size)
+	}
+	ok, err := v.older(tx.snap, t.copied)
+	if err == nil && !ok {
+		err = fmt.Errorf("history of %v does not reach back to snapshot %d: this is a bug", t.number, tx.snap)
+	}
+	t.base = t.copied
+	return err
+}
+
+// ReadBlock returns a block as the snapshot sees it, with this transaction's own edits. The bytes have the length of a block, must not be
+// changed, and stay valid until the next Edit of the block or the end of the transaction.
+func (tx *Tx) ReadBlock(n block.Number) ([]byte, error) {
+	t, err := tx.touch(n)
+	if err != nil {
+		return nil, err
+	}
+	if tx.isolation == Serializable {
+		t.all = true
+	}
+	return tx.see(t)
+}
+
+// ReadRange is ReadBlock for len(p) bytes at an offset of the block, which it copies. At Serializable the transaction depends on these
+// bytes only.
+func (tx *Tx) ReadRange(n block.Number, off uint32, p []byte) error {
+	t, err := tx.touch(n)
+	if err != nil {
+		return err
+	}
+	if uint64(off)+uint64(len(p)) > uint64(tx.s.size) {
+		return fmt.Errorf("%w: bytes %d to %d of a block of %d", merge.ErrRange, off, uint64(off)+uint64(len(p)), tx.s.size)
+	}
+	if tx.isolation == Serializable {
+		t.depends = append(t.depends, merge.Range{Off: off, Len: uint32(len(p))})
+	}
+	b, err := tx.see(t)
+	if err == nil {
+		copy(p, b[off:])
+	}
+	return err
+}
+
+// see returns base with the transaction's own edits.
+func (tx *Tx) see(t *touched) ([]byte, error) {
+	if len(t.edits) == 0 {
+		return t.base, nil
+	}
+	if len(t.view) == 0 {
+		if err := tx.replay(t, len(t.edits)); err != nil {
+			return nil, err
+		}
+	}
+	return t.view, nil
+}
+
+// replay makes the view of a block with its first edits.
+func (tx *Tx) replay(t *touched, edits int) error {
+	t.view = append(t.view[:0], t.base...)
+	for i := range edits {
+		if _, err := merge.Apply(t.view, &t.edits[i]); err != nil {
+			t.view = t.view[:0]
+			return err
+		}
+	}
+	return nil
+}
+
+// Edit changes a block. An edit that cannot be applied to what the transaction sees is an error of package merge, and is not part of the
+// transaction.
+func (tx *Tx) Edit(n block.Number, e merge.Edit) error {
+	if tx.readonly {
+		return ErrReadOnly
+	}
+	t, err := tx.touch(n)
+	if err != nil {
+		return err
+	}
+	if e.Total(len(t.base)) {
+		t.view = t.view[:0]
+		t.edits, t.placed = append(t.edits, e), append(t.placed, 0)
+		return nil
+	}
+	if _, err := tx.see(t); err != nil {
+		return err
+	}
+	if len(t.edits) == 0 {
+		t.view = append(t.view[:0], t.base...)
+	}
+	at, err := merge.Apply(t.view, &e)
+	if err != nil {
+		t.view = t.view[:0] // a reapply may have left it half changed
+		return fmt.Errorf("%s in %v: %w", e.Kind(), n, err)
+	}
+	t.edits, t.placed = append(t.edits, e), append(t.placed, at)
+	return nil
+}
+
+// Placed is the offset in the block at which the transaction's edit number i of block n, an append, landed: as the transaction saw it
+// before the commit, and finally after it.
+func (tx *Tx) Placed(n block.Number, i int) (uint32, bool) {
+	for k := range tx.touched {
+		if t := &tx.touched[k]; t.number == n && i >= 0 && i < len(t.placed) {
+			return t.placed[i], true
+		}
+	}
+	return 0, false
+}
+
+// Depend declares that the transaction's edits follow from these bytes of a block: if somebody changes them first, it conflicts (M4).
+func (tx *Tx) Depend(n block.Number, r merge.Range) error {
+	if uint64(r.Off)+uint64(r.Len) > uint64(tx.s.size) {
+		return fmt.Errorf("%w: bytes %d to %d of a block of %d", merge.ErrRange, r.Off, uint64(r.Off)+uint64(r.Len), tx.s.size)
+	}
+	t, err := tx.touch(n)
+	if err != nil {
+		return err
+	}
+	t.depends = append(t.depends, r)
+	return nil
+}
+
+// WriteNew gives a newly allocated block its contents. They go home before the transaction commits (W3), and never become a
+// version: nobody else may know the block yet. The bytes are kept until then.
+func (tx *Tx) WriteNew(n block.Number, data []byte) error {
+	switch {
+	case tx.done:
+		return ErrDone
+	case tx.readonly:
+		return ErrReadOnly
+	case n >= tx.s.blocks || len(data) != int(tx.s.size):
+		return fmt.Errorf("%d bytes for %v: %w of %d blocks of %d bytes", len(data), n, ErrRange, tx.s.blocks, tx.s.size)
+	}
+	tx.fresh = append(tx.fresh, fresh{n, data})
+	return nil
+}
+
+// Free declares that the transaction makes a block free. Store.Reusable tells when it may be used again (W4).
+func (tx *Tx) Free(n block.Number) { tx.freed = append(tx.freed, n) }
+
+// OnCommit has a function called when the transaction has committed, before Commit or Update returns: Placed then tells the
+// final offsets.
+func (tx *Tx) OnCommit(do func()) { tx.hooks = append(tx.hooks, do) }
+
+// Group makes the transaction one of a group's, such as an inode's, for Store.Standing and Store.SyncGroup (E1).
+func (tx *Tx) Group(key uint64) { tx.groups = append(tx.groups, key) }
+
+// end releases what the transaction holds.
+func (tx *Tx) end() {
+	if tx.done {
+		return
+	}
+	tx.done = true
+	tx.word.snap.Store(0)
+	if tx.word.name.Load() != nil {
+		tx.word.name.Store(nil)
+	}
+	for i := range tx.touched {
+		tx.touched[i].reset(&tx.s.versions)
+	}
+	tx.touched = tx.touched[:0]
+	tx.writes = tx.writes[:0]
+	tx.leaveLines()
+}

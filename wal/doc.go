@@ -1,0 +1,22 @@
+// Package wal makes commits durable in groups: a write-ahead log of resolved byte ranges on a device of its own.
+//
+//	control │ control │ segment │ segment │ segment │ …        (docs/wal-format.md)
+//	                     │
+//	                     header, commit, commit, epoch, commit, …, seal
+//
+// Commits come in sequence order (Append), gather in memory, and are written by whoever needs them durable first: one
+// flush at a time, which all that wait share. An epoch record ends each group; a seal (BLAKE3) ends each segment.
+//
+// Invariants:
+//
+//   - W1: Wait returns only when the epoch of a sequence is durable.
+//   - W3: ordered data is flushed home before the epoch record is written.
+//   - W5: recovery applies whole epochs in order and stops at the first that is not whole; it runs no merge, and running
+//     it again changes nothing.
+//   - W7: records hold byte ranges as resolved after arbitration, in sequence order; a missing sequence ends the log.
+//   - Segments are used again only after the control block that no longer names them is durable.
+//   - A failed write or flush is final: nothing is tried again, and every later call returns the error.
+//
+// Lock order: Log.io, then Log.mu. Not promised: that commits which nobody waited for survive a crash. They survive as a
+// prefix of the commit order.
+package wal

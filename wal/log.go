@@ -1,0 +1,366 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"lukechampine.com/blake3"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
+)
+
+// Policy says when an epoch ends without anybody waiting for it.
+type Policy int
+
+// The policies. With Always the store waits for each commit; OnDemand ends epochs only for Wait and Sync.
+const (
+	Interval Policy = iota
+	Always
+	OnDemand
+)
+
+// Options of a log. The zero value is good.
+type Options struct {
+	Identity    Identity
+	Policy      Policy
+	Every       time.Duration // of Interval: 5 s where 0
+	SegmentSize int64         // bytes, a multiple of 4096: 4 MiB where 0
+	MaxBytes    int64         // of segments before commits are held back: 256 MiB where 0
+	Gather      int           // bytes of commits that are gathered in memory before they are written: 256 KiB where 0
+	OnEpoch     func(e block.Epoch, last block.Seq, took time.Duration)
+}
+
+func (o Options) defaults() Options {
+	if o.Every == 0 {
+		o.Every = 5 * time.Second
+	}
+	if o.SegmentSize == 0 {
+		o.SegmentSize = defaultSegment
+	}
+	o.SegmentSize = min(max(o.SegmentSize, minSegment), maxSegment)
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 256 << 20
+	}
+	o.MaxBytes = max(o.MaxBytes, 4*o.SegmentSize)
+	if o.Gather == 0 {
+		o.Gather = 256 << 10
+	}
+	return o
+}
+
+// Log is a write-ahead log. Open makes one.
+type Log struct {
+	dev  blockcache.Writable
+	home blockcache.Writable
+	size block.Size
+	opts Options
+	salt Salt
+
+	io      sync.Mutex // held while the device is written; guards the next group
+	ctl     control
+	segs    segments
+	tail    tail
+	flushed position // up to here the device was flushed
+	epoch   block.Epoch
+	written block.Seq // the last sequence that was written, flushed or not
+	spare   []byte
+
+	mu       sync.Mutex // guards the next group; held for moments
+	pending  []byte     // whole records that nobody has written yet
+	last     block.Seq  // the last sequence in pending, or before it
+	flushing bool       // somebody ends an epoch
+	waiting  int        // commits that the epoch at hand will serve, by the last one
+	ended    *sync.Cond // an epoch has ended, or the log has failed
+
+	durable atomic.Uint64 // block.Seq
+	ordered atomic.Bool   // ordered data went home since the last flush of home
+	err     atomic.Pointer[error]
+	bytes   atomic.Uint64
+	flushes atomic.Uint64
+	used    atomic.Int64 // bytes of live segments
+	gather  atomic.Int64 // bytes pending
+
+	kick chan struct{}
+	stop chan struct{}
+	done sync.WaitGroup
+}
+
+func newLog(dev, home blockcache.Writable, ctl control, o Options) *Log {
+	l := &Log{dev: dev, home: home, size: ctl.size, opts: o, ctl: ctl, salt: saltOf(ctl.incarnation),
+		kick: make(chan struct{}, 1), stop: make(chan struct{})}
+	l.ended = sync.NewCond(&l.mu)
+	l.segs.length = int64(ctl.segment)
+	l.tail.sum = blake3.New(32, nil)
+	return l
+}
+
+// begin opens the first segment of this incarnation and starts the writer.
+func (l *Log) begin(number uint64, next block.Seq) error {
+	l.tail.number = number - 1
+	l.last, l.written = next-1, next-1
+	l.durable.Store(uint64(next - 1))
+	l.ctl.start, l.ctl.startSeq = number, next
+	l.io.Lock()
+	defer l.io.Unlock()
+	if err := l.open(next); err != nil {
+		return err
+	}
+	if err := l.dev.Sync(); err != nil {
+		return fmt.Errorf("flush the log: %w", err)
+	}
+	l.flushed = l.tail.position(l.segs.length)
+	if err := l.writeControl(); err != nil {
+		return err
+	}
+	l.used.Store(l.segs.length)
+	l.done.Go(l.background)
+	return nil
+}
+
+// writeControl makes the control block durable. The caller holds io.
+func (l *Log) writeControl() error {
+	l.ctl.generation++
+	l.ctl.epoch = l.epoch
+	if _, err := l.dev.WriteAt(l.ctl.encode(), int64(l.ctl.generation%2)*controlSize); err != nil {
+		return fmt.Errorf("write the control block of the log: %w", err)
+	}
+	if err := l.dev.Sync(); err != nil {
+		return fmt.Errorf("flush the log: %w", err)
+	}
+	return nil
+}
+
+// Salt begins the checksums of this incarnation's records.
+func (l *Log) Salt() Salt { return l.salt }
+
+// Append takes whole records, the last of which has the given sequence. The caller appends in sequence order, one call at
+// a time. The bytes are copied.
+func (l *Log) Append(records []byte, last block.Seq) {
+	l.mu.Lock()
+	l.pending = append(l.pending, records...)
+	l.last = last
+	n := len(l.pending)
+	l.mu.Unlock()
+	l.gather.Store(int64(n))
+	if n >= l.opts.Gather {
+		select {
+		case l.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Ordered notes that data was written home that the commits from here on point at (W3).
+func (l *Log) Ordered() { l.ordered.Store(true) }
+
+// Pressure is what share of the log's space, and of its memory, is in use: 1 is all that the options allow.
+func (l *Log) Pressure() float64 {
+	return max(float64(l.used.Load())/float64(l.opts.MaxBytes), float64(l.gather.Load())/float64(32*l.opts.Gather))
+}
+
+// Durable is the last sequence that is durable.
+func (l *Log) Durable() block.Seq { return block.Seq(l.durable.Load()) }
+
+// Bytes is how many bytes were written, and Flushes how many epochs have ended.
+func (l *Log) Bytes() uint64 { return l.bytes.Load() }
+
+// Flushes is how many epochs have ended.
+func (l *Log) Flushes() uint64 { return l.flushes.Load() }
+
+// Err is the error that ended the log, if any.
+func (l *Log) Err() error {
+	if p := l.err.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// fail ends the log. Nothing is tried again: after a failed flush nobody knows what the device holds.
+func (l *Log) fail(err error) error {
+	l.err.CompareAndSwap(nil, &err)
+	l.mu.Lock()
+	l.ended.Broadcast()
+	l.mu.Unlock()
+	return l.Err()
+}
+
+// Wait returns when a sequence that was appended is durable (W1). Those that wait at a time share one flush.
+func (l *Log) Wait(seq block.Seq) error {
+	if mutant.Off(mutant.W1) {
+		return nil
+	}
+	l.mu.Lock()
+	for {
+		switch {
+		case l.Durable() >= seq:
+			l.mu.Unlock()
+			return nil
+		case l.Err() != nil:
+			l.mu.Unlock()
+			return l.Err()
+		case l.flushing:
+			l.waiting++
+			l.ended.Wait()
+			continue
+		}
+		l.flushing = true
+		crowd := l.waiting > 0
+		l.waiting = 0
+		l.mu.Unlock()
+		if crowd {
+			runtime.Gosched() // those that the last epoch woke commit before this one ends
+		}
+		err := l.end()
+		l.mu.Lock()
+		l.flushing = false
+		l.ended.Broadcast()
+		if err != nil {
+			l.mu.Unlock()
+			return err
+		}
+	}
+}
+
+// Sync ends the epoch at hand and returns when all that was appended is durable.
+func (l *Log) Sync() error {
+	l.mu.Lock()
+	last := l.last
+	l.mu.Unlock()
+	return l.Wait(last)
+}
+
+// Flush hands what was appended to the device without a flush: nothing becomes durable by it (E1).
+func (l *Log) Flush() error {
+	l.io.Lock()
+	defer l.io.Unlock()
+	if err := l.Err(); err != nil {
+		return err
+	}
+	batch, last := l.takePending()
+	return l.writeBatch(batch, last)
+}
+
+// takePending takes the gathered records. The caller holds io.
+func (l *Log) takePending() ([]byte, block.Seq) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	batch := l.pending
+	l.pending, l.spare = l.spare[:0], nil
+	l.gather.Store(0)
+	return batch, l.last
+}
+
+// writeBatch writes records and keeps their buffer for the next ones. The caller holds io.
+func (l *Log) writeBatch(batch []byte, last block.Seq) error {
+	if err := l.write(batch); err != nil {
+		return l.fail(err)
+	}
+	l.written = last
+	if cap(batch) <= 4*l.opts.Gather {
+		l.spare = batch[:0]
+	}
+	l.used.Store(int64(len(l.segs.live)) * l.segs.length)
+	return nil
+}
+
+// end ends one epoch: ordered data home (W3), then the records and the epoch's own, then one flush.
+func (l *Log) end() error {
+	l.io.Lock()
+	defer l.io.Unlock()
+	if err := l.Err(); err != nil {
+		return err
+	}
+	began := time.Now()
+	batch, last := l.takePending()
+	if last == l.Durable() && len(batch) == 0 {
+		l.spare = batch
+		return nil
+	}
+	// The data of the batch's commits went home before they were appended.
+	if l.ordered.Swap(false) && !mutant.Off(mutant.W3) {
+		if err := l.home.Sync(); err != nil {
+			return l.fail(fmt.Errorf("flush ordered data: %w", err))
+		}
+	}
+	batch = appendEpoch(batch, l.epoch+1, last, l.flushed, l.salt)
+	if err := l.writeBatch(batch, last); err != nil {
+		return err
+	}
+	if err := l.dev.Sync(); err != nil {
+		return l.fail(fmt.Errorf("flush the log: %w", err))
+	}
+	l.epoch++
+	l.flushed = l.tail.position(l.segs.length)
+	l.durable.Store(uint64(last))
+	l.flushes.Add(1)
+	if l.opts.OnEpoch != nil {
+		l.opts.OnEpoch(l.epoch, last, time.Since(began))
+	}
+	return nil
+}
+
+// background writes what gathers, and ends epochs at intervals.
+func (l *Log) background() {
+	var tick <-chan time.Time
+	if l.opts.Policy == Interval {
+		t := time.NewTicker(l.opts.Every)
+		defer t.Stop()
+		tick = t.C
+	}
+	for {
+		var err error
+		select {
+		case <-l.stop:
+			return
+		case <-l.kick:
+			err = l.Flush()
+		case <-tick:
+			err = l.Sync()
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// Close makes all that was appended durable and ends the log.
+func (l *Log) Close() error {
+	err := l.Sync()
+	l.halt()
+	return err
+}
+
+// Abandon ends the log as a crash would, without making anything durable.
+func (l *Log) Abandon() { l.halt() }
+
+func (l *Log) halt() {
+	l.err.CompareAndSwap(nil, &errClosed)
+	close(l.stop)
+	l.done.Wait()
+	l.mu.Lock()
+	l.ended.Broadcast()
+	l.mu.Unlock()
+}
+
+var errClosed error = ErrClosed
+
+func recordLength(b []byte) int { return int(binary.LittleEndian.Uint32(b[4:]) & MaxRecord) }
+
+func recordSeq(b []byte) block.Seq { return block.Seq(binary.LittleEndian.Uint64(b[8:])) }
+
+// readFull reads as many bytes as the device has. A short device is no error.
+func readFull(d io.ReaderAt, b []byte, off int64) (int, error) {
+	n, err := d.ReadAt(b, off)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
+}

@@ -1,0 +1,364 @@
+package wal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+
+	"lukechampine.com/blake3"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
+)
+
+// Recovery tells what opening a log found and did. Nothing is thrown away silently.
+type Recovery struct {
+	Fresh   bool        // there was no log; one was made
+	Epochs  int         // whole epochs that were applied
+	Commits int         // in them
+	Bytes   int64       // written home
+	Last    block.Seq   // the sequence that the image is at now
+	Epoch   block.Epoch // the epoch that ended last
+	Dropped int         // commits after the last whole epoch: nobody was told that they are durable
+}
+
+// Open recovers the image behind home from the log on dev (W5), and begins a new incarnation of the log. An empty device, or one of
+// zeros, becomes a new log. The log does not own the devices.
+//
+// Errors: ErrForeign, ErrNewer, ErrCorrupt, and those of the devices; the image and the log are then as they were.
+func Open(dev, home blockcache.Writable, size block.Size, o Options) (*Log, Recovery, error) {
+	o = o.defaults()
+	ctl, err := readControl(dev)
+	if errors.Is(err, errNoControl) {
+		return create(dev, home, size, o)
+	}
+	if err != nil {
+		return nil, Recovery{}, err
+	}
+	if err := belongs(ctl, home, size, o.Identity); err != nil {
+		return nil, Recovery{}, err
+	}
+	s := &scanner{dev: dev, ctl: ctl, salt: saltOf(ctl.incarnation), places: map[uint64]int{}}
+	if err := s.survey(); err != nil {
+		return nil, Recovery{}, err
+	}
+	rec, err := s.recover(home, size)
+	if err != nil {
+		return nil, Recovery{}, err
+	}
+	ctl.incarnation++
+	ctl.epoch = rec.Epoch
+	l := newLog(dev, home, ctl, o)
+	l.epoch = rec.Epoch
+	l.segs.places = s.count
+	for p := s.count - 1; p >= 0; p-- {
+		l.segs.free = append(l.segs.free, p)
+	}
+	// Until the new control block is durable a crash runs the old recovery again: the segments that it reads stay.
+	l.segs.free = s.unused(l.segs.free)
+	if err := l.begin(max(s.highest, ctl.start)+1, rec.Last+1); err != nil {
+		return nil, Recovery{}, err
+	}
+	l.segs.free = append(l.segs.free, s.used()...)
+	return l, rec, nil
+}
+
+func belongs(ctl control, home blockcache.Writable, size block.Size, id Identity) error {
+	switch {
+	case ctl.size != size:
+		return fmt.Errorf("%w: its blocks have %d bytes, the image's %d", ErrForeign, ctl.size, size)
+	case ctl.image != uint64(home.Size()):
+		return fmt.Errorf("%w: its image has %d bytes, this one %d", ErrForeign, ctl.image, home.Size())
+	case ctl.identity != id:
+		return fmt.Errorf("%w: its image is %x, this one %x; open the image with its own log", ErrForeign, ctl.identity, id)
+	}
+	return nil
+}
+
+func create(dev, home blockcache.Writable, size block.Size, o Options) (*Log, Recovery, error) {
+	ctl := control{size: size, identity: o.Identity, incarnation: 1, segment: uint64(o.SegmentSize), image: uint64(home.Size())}
+	l := newLog(dev, home, ctl, o)
+	if err := l.begin(1, 1); err != nil {
+		return nil, Recovery{}, fmt.Errorf("make a log: %w", err)
+	}
+	return l, Recovery{Fresh: true}, nil
+}
+
+// readControl reads the control block that counts. Where there is nothing but zeros it returns errNoControl.
+func readControl(dev blockcache.Writable) (control, error) {
+	var best control
+	found, empty := false, true
+	for slot := range int64(2) {
+		b := make([]byte, headerSize)
+		if _, err := readFull(dev, b, slot*controlSize); err != nil {
+			return control{}, fmt.Errorf("read the control block of the log: %w", err)
+		}
+		c, err := decodeControl(b)
+		switch {
+		case err == nil && (!found || c.generation > best.generation):
+			best, found = c, true
+		case err != nil && !errors.Is(err, errNoControl):
+			return control{}, err
+		}
+		empty = empty && bytes.Count(b, []byte{0}) == len(b)
+	}
+	switch {
+	case found:
+		return best, nil
+	case empty:
+		return control{}, errNoControl
+	}
+	return control{}, fmt.Errorf("%w: neither control block is whole, or this is no log of varve; nothing was changed", ErrCorrupt)
+}
+
+// scanner reads the log of one incarnation.
+type scanner struct {
+	dev     blockcache.Writable
+	ctl     control
+	salt    Salt
+	places  map[uint64]int // by segment number: where the segments of this incarnation lie
+	heads   map[uint64]header
+	count   int    // places on the device
+	highest uint64 // segment number in any incarnation
+}
+
+func (s *scanner) offset(place int) int64 { return controlArea + int64(place)*int64(s.ctl.segment) }
+
+// survey finds the segments.
+func (s *scanner) survey() error {
+	s.heads = map[uint64]header{}
+	s.count = int((s.dev.Size() - controlArea) / int64(s.ctl.segment))
+	b := make([]byte, headerSize)
+	for p := range s.count {
+		if _, err := readFull(s.dev, b, s.offset(p)); err != nil {
+			return fmt.Errorf("read segment %d of the log: %w", p, err)
+		}
+		h, ok := decodeHeader(b)
+		if !ok {
+			continue
+		}
+		s.highest = max(s.highest, h.number)
+		if h.incarnation == s.ctl.incarnation && h.number >= s.ctl.start {
+			s.places[h.number], s.heads[h.number] = p, h
+		}
+	}
+	return nil
+}
+
+func (s *scanner) unused(places []int) (out []int) {
+	for _, p := range places {
+		if !s.isUsed(p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func (s *scanner) used() (out []int) {
+	for p := range s.count {
+		if s.isUsed(p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func (s *scanner) isUsed(place int) bool {
+	for _, p := range s.places {
+		if p == place {
+			return true
+		}
+	}
+	return false
+}
+
+// end is where the log ends: after the last whole epoch.
+type end struct {
+	segment uint64
+	off     int // in the segment
+	rec     Recovery
+	fresh   map[block.Number]block.Seq // the last commit that made a block fresh
+}
+
+// recover applies the whole epochs (W5): a first pass finds where they end, a second one writes them home.
+func (s *scanner) recover(home blockcache.Writable, size block.Size) (Recovery, error) {
+	e, err := s.findEnd()
+	if err != nil {
+		return Recovery{}, err
+	}
+	a := &applier{home: home, size: size, blocks: map[block.Number][]byte{}, fresh: e.fresh}
+	err = s.walk(func(number uint64, off int, r record) error {
+		if number > e.segment || number == e.segment && off >= e.off {
+			return errStop
+		}
+		if r.kind != typeCommit {
+			return nil
+		}
+		return a.commit(r)
+	})
+	if err == nil {
+		err = a.flush()
+	}
+	if err != nil {
+		return Recovery{}, err
+	}
+	if err := home.Sync(); err != nil {
+		return Recovery{}, fmt.Errorf("flush the image: %w", err)
+	}
+	e.rec.Bytes = a.bytes
+	return e.rec, nil
+}
+
+var errStop = errors.New("stop")
+
+// walk calls do for each record from the start to the first that is missing. A position that was flushed before
+// something later was written cannot have been lost in a crash: then the log is damaged.
+func (s *scanner) walk(do func(number uint64, off int, r record) error) error {
+	seq := s.ctl.startSeq
+	seg := make([]byte, s.ctl.segment)
+	for number := s.ctl.start; ; number++ {
+		place, ok := s.places[number]
+		if !ok {
+			return s.explain(number, 0)
+		}
+		n, err := readFull(s.dev, seg, s.offset(place))
+		if err != nil {
+			return fmt.Errorf("read segment %d of the log: %w", number, err)
+		}
+		sealed, err := s.walkSegment(number, seg[:n], &seq, do)
+		if errors.Is(err, errStop) {
+			return nil
+		}
+		if err != nil || !sealed {
+			return err
+		}
+	}
+}
+
+// walkSegment walks one segment. sealed: the log goes on in the next one.
+func (s *scanner) walkSegment(number uint64, seg []byte, seq *block.Seq, do func(uint64, int, record) error) (sealed bool, err error) {
+	for off := headerSize; ; {
+		r, err := decodeRecord(seg[min(off, len(seg)):], s.salt)
+		if err == nil && !inOrder(r, *seq) {
+			err = errRecord
+		}
+		if err != nil {
+			if mutant.Off(mutant.W5) && off+recordHeader < len(seg) && recordLength(seg[off:]) >= recordHeader {
+				off += recordLength(seg[off:])
+				*seq++
+				continue
+			}
+			return false, s.explain(number, off)
+		}
+		if r.kind == typeSeal {
+			if sum := blake3.Sum256(seg[:off]); !bytes.Equal(sum[:], r.body) {
+				return false, fmt.Errorf("%w: segment %d does not have the contents that it was sealed with", ErrCorrupt, number)
+			}
+			return true, nil
+		}
+		if r.kind == typeCommit {
+			*seq = r.seq + 1
+		}
+		if err := do(number, off, r); err != nil {
+			return false, err
+		}
+		off += r.length
+	}
+}
+
+// inOrder checks a record's sequence (W7): a missing one ends the log.
+func inOrder(r record, next block.Seq) bool {
+	if r.kind == typeCommit {
+		return r.seq == next || mutant.Off(mutant.W5)
+	}
+	return r.seq == next-1 || r.kind == typeSeal
+}
+
+// findEnd finds the end of the last whole epoch.
+func (s *scanner) findEnd() (end, error) {
+	e := end{segment: s.ctl.start, off: headerSize, rec: Recovery{Last: s.ctl.startSeq - 1, Epoch: s.ctl.epoch},
+		fresh: map[block.Number]block.Seq{}}
+	later := map[block.Number]block.Seq{} // of the epoch that is not whole yet
+	open := 0
+	err := s.walk(func(number uint64, off int, r record) error {
+		if r.kind == typeCommit {
+			open++
+			r.changes(s.ctl.size, func(n block.Number, _ uint32, data []byte) {
+				if data == nil {
+					later[n] = r.seq
+				}
+			})
+		}
+		if r.kind == typeEpoch || mutant.Off(mutant.W5) {
+			e.segment, e.off = number, off+r.length
+			e.rec.Last = r.seq
+			e.rec.Commits += open
+			open = 0
+			maps.Copy(e.fresh, later)
+			clear(later)
+		}
+		if r.kind == typeEpoch {
+			e.rec.Epochs++
+			e.rec.Epoch, _ = r.epoch()
+		}
+		return nil
+	})
+	e.rec.Dropped = open
+	return e, err
+}
+
+// explain decides whether a crash can have left the log without a record at this place. It cannot where something was written
+// later that says the log was flushed beyond it.
+func (s *scanner) explain(number uint64, off int) error {
+	at := position(number*s.ctl.segment + uint64(off))
+	for n, h := range s.heads {
+		if n > number && h.flushed > at {
+			return s.damaged(number, off)
+		}
+	}
+	seg := make([]byte, s.ctl.segment)
+	for n, place := range s.places {
+		if n < number {
+			continue
+		}
+		got, err := readFull(s.dev, seg, s.offset(place))
+		if err != nil {
+			return fmt.Errorf("read segment %d of the log: %w", n, err)
+		}
+		from := headerSize
+		if n == number {
+			from = max(off, headerSize)
+		}
+		if s.laterEpoch(seg[:got], from, at) {
+			return s.damaged(number, off)
+		}
+	}
+	return nil
+}
+
+func (s *scanner) damaged(number uint64, off int) error {
+	return fmt.Errorf("%w: segment %d has no whole record at byte %d, though the log was flushed beyond it and goes on; "+
+		"nothing was changed; restore the log, or take it away to open the image without its last commits", ErrCorrupt, number, off)
+}
+
+// laterEpoch looks for an epoch record which says that the log was flushed beyond a position.
+func (s *scanner) laterEpoch(seg []byte, from int, at position) bool {
+	for i := from; i < len(seg); {
+		k := bytes.Index(seg[i:], []byte(epochMagic))
+		if k < 0 {
+			return false
+		}
+		i += k
+		if start := i - recordHeader; start >= 0 {
+			if r, err := decodeRecord(seg[start:], s.salt); err == nil && r.kind == typeEpoch {
+				if _, flushed := r.epoch(); flushed > at {
+					return true
+				}
+			}
+		}
+		i += len(epochMagic)
+	}
+	return false
+}
