@@ -24,6 +24,7 @@ var ours = map[string]struct {
 	"internal/mutant": {nil, nil, "switches for tests know nothing of what they switch"},
 	"wal":             {[]string{"blockcache", "internal/block", "internal/mutant", "merge"}, []string{"lukechampine.com/blake3"}, "the log knows devices and byte ranges, not versions"},
 	"mvcc":            {[]string{"blockcache", "internal/block", "internal/mutant", "merge", "wal"}, []string{"github.com/klauspost/compress/s2", "github.com/klauspost/compress/zstd", "github.com/puzpuzpuz/xsync/v3"}, "the store knows blocks, not files"},
+	"stress":          {[]string{"blockcache", "internal/block", "merge", "mvcc", "wal"}, []string{"github.com/HdrHistogram/hdrhistogram-go", "github.com/anishathalye/porcupine"}, "it loads the engine from outside"},
 	"blockcache":      {[]string{"internal/block"}, []string{"github.com/diskfs/go-diskfs/partition", "golang.org/x/sys/unix"}, "devices and the cache do not know what blocks mean"},
 	"ext4":            {[]string{"internal/block", "ondisk", "ondisk/ext4", "ondisk/jbd2"}, []string{"golang.org/x/text/cases", "golang.org/x/text/unicode/norm"}, "the file system reads through an interface of its own, so that any storage can stand behind it"},
 	"fuse":            {[]string{"blockcache", "ext4", "ondisk", "ondisk/ext4"}, []string{"github.com/hanwen/go-fuse/v2/fuse", "golang.org/x/sys/unix"}, "the front is thin: one call into ext4, and the bytes of the device"},

@@ -38,7 +38,7 @@ type latch struct{ held atomic.Bool }
 
 func (l *latch) lock() {
 	for spins := 0; l.held.Load() || !l.held.CompareAndSwap(false, true); spins++ {
-		if spins&63 == 63 {
+		if spins&1023 == 1023 {
 			runtime.Gosched()
 		}
 	}

@@ -41,7 +41,7 @@ const (
 	warmUp     = 20  // commits before the first decision
 	hysteresis = 0.7 // another policy must lose at most this share of what the present one does
 	dwell      = 4   // windows that a policy stays at least
-	probeEvery = 64  // windows of waiting after which one window merges, to see what conflicts would be
+	probeEvery = 64  // windows of another policy after which one window merges, to see what merging would be worth
 )
 
 // contention is what is known about the conflicts of one block, or of all blocks together.
@@ -64,6 +64,14 @@ func ema(v *float64, sample float64) {
 	} else {
 		*v += alpha * (sample - *v)
 	}
+}
+
+// emaTime is ema for durations, of which one in thousands has a loss of the processor in it.
+func emaTime(v *float64, sample float64) {
+	if *v != 0 {
+		sample = min(sample, 4**v)
+	}
+	ema(v, min(sample, 1e-3+*v))
 }
 
 // commit notes a commit, and decides where a window is full. conflict: the newest version was not the base.
@@ -102,7 +110,7 @@ func (c *contention) decide() (switched bool, from, to Policy, l Losses) {
 	case c.probing:
 		c.probing = false
 		best = l.best(Merge)
-	case mode == Wait && c.since >= probeEvery:
+	case mode != Merge && c.since >= probeEvery:
 		c.probing, best = true, Merge
 	case c.since >= dwell:
 		best = l.best(mode)
@@ -132,7 +140,13 @@ func (l *Losses) expect() {
 	l.Wait = hand + l.MergeSuccess*l.AbortCost*(cores-1)/cores
 }
 
-func (l *Losses) of(p Policy) float64 { return [...]float64{l.Merge, l.Strict, l.Wait}[p] }
+// Of is the loss under a policy; under Adaptive the least.
+func (l *Losses) Of(p Policy) float64 {
+	if p == Adaptive {
+		return min(l.Merge, l.Strict, l.Wait)
+	}
+	return [...]float64{l.Merge, l.Strict, l.Wait}[p]
+}
 
 // best is the policy with the least loss, or the present one unless another is clearly better. Merge tries everything that strict does not,
 // so it is the one to return to.
@@ -143,7 +157,7 @@ func (l *Losses) best(now Policy) Policy {
 		if p == Wait {
 			share = 0.25 // waiting serialises what merging would not
 		}
-		if l.of(p) < share*l.of(now) && l.of(p) < l.of(best) {
+		if l.Of(p) < share*l.Of(now) && l.Of(p) < l.Of(best) {
 			best = p
 		}
 	}
@@ -218,7 +232,7 @@ func (tx *Tx) conflict(t *touched, newest *version, why error) error {
 	h.mu.Lock()
 	h.conflicts++
 	if !tx.began.IsZero() {
-		ema(&h.losses.AbortCost, time.Since(tx.began).Seconds())
+		emaTime(&h.losses.AbortCost, time.Since(tx.began).Seconds())
 	}
 	h.mu.Unlock()
 	if s.telling() {
@@ -243,12 +257,12 @@ func (tx *Tx) merged(t *touched, began time.Time, err error) {
 	if !began.IsZero() {
 		took := time.Since(began).Seconds()
 		s.stats.all.mu.Lock()
-		ema(&s.stats.all.losses.MergeCost, took)
+		emaTime(&s.stats.all.losses.MergeCost, took)
 		s.stats.all.mu.Unlock()
 		if h := t.chain.hot.Load(); h != nil {
 			h.mu.Lock()
-			ema(&h.losses.MergeCost, took)
-			ema(&h.losses.AbortCost, time.Since(tx.began).Seconds()) // what aborting here would have cost
+			emaTime(&h.losses.MergeCost, took)
+			emaTime(&h.losses.AbortCost, time.Since(tx.began).Seconds()) // what aborting here would have cost
 			h.mu.Unlock()
 		}
 	}

@@ -51,9 +51,11 @@ func (s *Store) publish(seq block.Seq, record []byte) {
 			return
 		}
 		// An earlier commit is between its sequence and here, where it waits for nothing but a processor.
-		if spins < 1000 {
+		switch {
+		case spins < 500:
+		case spins < 1500:
 			runtime.Gosched()
-		} else {
+		default:
 			time.Sleep(20 * time.Microsecond)
 		}
 	}

@@ -100,7 +100,7 @@ func (st *stats) abort(s *Store, tx *Tx) {
 	st.aborts.Inc()
 	if !tx.began.IsZero() {
 		st.all.mu.Lock()
-		ema(&st.all.losses.AbortCost, time.Since(tx.began).Seconds())
+		emaTime(&st.all.losses.AbortCost, time.Since(tx.began).Seconds())
 		st.all.mu.Unlock()
 	}
 	if s.telling() {
@@ -120,7 +120,7 @@ func (st *stats) wait(s *Store, n block.Number, took time.Duration) {
 		if h := c.hot.Load(); h != nil {
 			h.mu.Lock()
 			if w := took.Seconds(); h.losses.WaitCost == 0 || w < h.losses.WaitCost {
-				ema(&h.losses.WaitCost, w)
+				emaTime(&h.losses.WaitCost, w)
 			} else {
 				h.losses.WaitCost *= 1.001
 			}

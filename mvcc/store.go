@@ -233,11 +233,23 @@ func (tx *Tx) takeSnapshot() {
 	}
 }
 
-// finish gives an ended transaction's memory back.
+// finish gives an ended transaction's memory back. Now and then it yields the processor: a writer that never waits would keep it for
+// the scheduler's whole time slice, and then lose it in the middle of a transaction, with a snapshot that grows old.
 func (s *Store) finish(tx *Tx) {
+	tx.work += 1 + len(tx.touched)
 	tx.end()
+	yield := tx.work >= yieldAfter
+	if yield {
+		tx.work = 0
+	}
 	s.txs.Put(tx)
+	if yield {
+		runtime.Gosched()
+	}
 }
+
+// yieldAfter is the number of transactions and of blocks that they touched.
+const yieldAfter = 128
 
 // Commit ends the transaction. ErrConflict means that nothing of it stays, and that it may be tried again.
 func (tx *Tx) Commit() error {

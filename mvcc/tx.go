@@ -41,6 +41,7 @@ type Tx struct {
 	age       uint64    // seniority: of its first attempt (M5)
 	lost      int       // races lost before
 	count     uint64    // uses of this object
+	work      int       // transactions and blocks since the last yield
 	isolation Isolation
 	readonly  bool
 	done      bool
