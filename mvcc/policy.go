@@ -33,18 +33,28 @@ type Losses struct {
 	Strict       float64 `json:"strict_seconds"`
 	Merge        float64 `json:"merge_seconds"`
 	Wait         float64 `json:"wait_seconds"`
+
+	Pace [3]float64 `json:"measured_seconds"` // between commits, under merge, strict and wait; 0: not measured
 }
 
 const (
-	alpha      = 0.1 // weight of the newest sample in each moving average
-	window     = 32  // commits a sample of the rates
-	warmUp     = 20  // commits before the first decision
-	hysteresis = 0.7 // another policy must lose at most this share of what the present one does
-	dwell      = 4   // windows that a policy stays at least
-	probeEvery = 64  // windows of another policy after which one window merges, to see what merging would be worth
+	alpha      = 0.1  // weight of the newest sample in each moving average
+	window     = 32   // commits a sample of the rates
+	warmUp     = 20   // commits before the first decision
+	dwell      = 8    // windows that a policy stays at least
+	hysteresis = 0.85 // another policy must take at most this share of the present one's time a commit
+	worth      = 0.1  // conflicts a commit below which no policy can gain much
+	probes     = 3    // windows of a trial, the first of which does not count
+	trialEvery = 16   // windows before the first trial; twice as many after each that failed
+	trialMost  = 4096
+	changed    = 2.0 // times that the pace changes where the load has changed
 )
 
-// contention is what is known about the conflicts of one block, or of all blocks together.
+// contention is what is known about the conflicts of one block.
+//
+// Expected losses say which policy is worth a trial, and the measured time between commits under it says whether it stays.
+// Rejected: to decide by the expected losses alone. What two processors that take a block's cache lines from each other lose is in none of
+// their terms, and was three times the rest (docs/design.md, "Policy").
 type contention struct {
 	mode atomic.Int32 // Policy: merge, strict or wait
 
@@ -52,9 +62,13 @@ type contention struct {
 	commits   int        // in this window
 	conflicts int
 	merges    int
-	total     int // windows
-	since     int // windows since the last switch
-	probing   bool
+	windows   int // since the last switch or trial
+	home      Policy
+	trying    bool
+	next      Policy // what was tried last
+	every     int    // windows to the next trial
+	opened    time.Time
+	pace      [3]float64 // seconds between commits, by policy
 	losses    Losses
 }
 
@@ -85,44 +99,92 @@ func (c *contention) commit(conflict, merged bool) (switched bool, from, to Poli
 	if merged {
 		c.merges++
 	}
-	if c.commits < window && (c.total > 0 || c.commits < warmUp) {
+	if c.opened.IsZero() {
+		c.opened, c.every = time.Now(), trialEvery
+	}
+	if c.commits < window && (c.windows > 0 || c.commits < warmUp) {
 		return
 	}
-	return c.decide()
+	return c.decide(time.Now())
 }
 
 // decide ends a window. The caller holds mu.
-func (c *contention) decide() (switched bool, from, to Policy, l Losses) {
+func (c *contention) decide(now time.Time) (switched bool, from, to Policy, l Losses) {
 	mode := Policy(c.mode.Load())
 	if mode != Wait { // waiting has no conflicts: what is known from before stays
 		ema(&c.losses.ConflictRate, float64(c.conflicts)/float64(c.commits))
-		if c.conflicts > 0 && mode == Merge {
-			ema(&c.losses.MergeSuccess, float64(c.merges)/float64(c.conflicts))
-		}
 	}
+	if c.conflicts > 0 && mode == Merge {
+		ema(&c.losses.MergeSuccess, float64(c.merges)/float64(c.conflicts))
+	}
+	took := now.Sub(c.opened).Seconds() / float64(c.commits)
+	c.opened = now
 	c.commits, c.conflicts, c.merges = 0, 0, 0
-	c.total++
-	c.since++
+	c.windows++
+	if c.windows > 1 {
+		c.paced(mode, took)
+	}
 	c.losses.expect()
 	l = c.losses
-	best := mode
+	l.Pace = c.pace
+	best := c.choose(mode)
+	if best == mode {
+		return false, mode, mode, l
+	}
+	c.mode.Store(int32(best))
+	c.windows = 0
+	return true, mode, best, l
+}
+
+// paced notes the time between commits. Where it has changed much, so has the load: trials begin again.
+func (c *contention) paced(mode Policy, took float64) {
+	was := c.pace[mode]
+	emaTime(&c.pace[mode], took)
+	if !c.trying && c.windows > dwell && was > 0 && (c.pace[mode] > changed*was || was > changed*c.pace[mode]) {
+		c.every = trialEvery
+	}
+}
+
+// choose is the policy of the next window. The caller holds mu.
+func (c *contention) choose(mode Policy) Policy {
 	switch {
-	case c.probing:
-		c.probing = false
-		best = l.best(Merge)
-	case mode != Merge && c.since >= probeEvery:
-		c.probing, best = true, Merge
-	case c.since >= dwell:
-		best = l.best(mode)
-	}
-	if best != mode {
-		c.mode.Store(int32(best))
-		if !c.probing {
-			c.since = 0
+	case c.trying && c.windows < probes && !(c.windows > 1 && c.pace[mode] > 2*c.pace[c.home]):
+		return mode
+	case c.trying:
+		c.trying = false
+		if c.pace[mode] < hysteresis*c.pace[c.home] {
+			c.home, c.every = mode, trialEvery
+			return mode
 		}
-		return true, mode, best, l
+		c.every = min(2*c.every, trialMost)
+		return c.home
+	case c.windows < max(c.every, dwell):
+		return mode
 	}
-	return false, mode, mode, l
+	try := c.candidate(mode)
+	if try == mode {
+		return mode
+	}
+	c.trying, c.home, c.next = true, mode, try
+	c.pace[try] = 0
+	return try
+}
+
+// candidate is a policy that is worth a trial.
+func (c *contention) candidate(mode Policy) Policy {
+	for i := range Policy(3) {
+		p := (c.next + 1 + i) % 3
+		switch {
+		case p == mode:
+		case p == Merge:
+			return p
+		case c.losses.ConflictRate < worth && mode != Wait:
+		case p == Strict && c.losses.MergeSuccess > 0.5: // merging is an attempt less
+		default:
+			return p
+		}
+	}
+	return mode
 }
 
 // expect computes the expected losses (docs/design.md, "Policy").
@@ -146,22 +208,6 @@ func (l *Losses) Of(p Policy) float64 {
 		return min(l.Merge, l.Strict, l.Wait)
 	}
 	return [...]float64{l.Merge, l.Strict, l.Wait}[p]
-}
-
-// best is the policy with the least loss, or the present one unless another is clearly better. Merge tries everything that strict does not,
-// so it is the one to return to.
-func (l *Losses) best(now Policy) Policy {
-	best := now
-	for p := Merge; p <= Wait; p++ {
-		share := hysteresis
-		if p == Wait {
-			share = 0.25 // waiting serialises what merging would not
-		}
-		if l.Of(p) < share*l.Of(now) && l.Of(p) < l.Of(best) {
-			best = p
-		}
-	}
-	return best
 }
 
 // mode is the policy of a chain now.

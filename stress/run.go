@@ -164,15 +164,14 @@ func (r *Run) compare(what string, have uint64, running bool) []string {
 
 // part is what the writers did in one part of the run.
 type part struct {
-	took      time.Duration
-	commits   []uint64 // by writer
-	aborts    uint64
-	merged    uint64
-	waited    uint64
-	latency   *hdrhistogram.Histogram // nanoseconds
-	readOnly  *hdrhistogram.Histogram
-	failed    error
-	onPurpose uint64
+	took     time.Duration
+	commits  []uint64 // by writer
+	aborts   uint64
+	merged   uint64
+	waited   uint64
+	latency  *hdrhistogram.Histogram // nanoseconds
+	readOnly *hdrhistogram.Histogram
+	failed   error
 }
 
 // A counter's additions tell nothing of their order, so that porcupine may have to try all of them: few at a time, and not too many.
