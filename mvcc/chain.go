@@ -34,13 +34,26 @@ type chain struct {
 //
 // Rejected: sync.Mutex. With more writers than cores it falls into its starvation mode, in which each commit costs a switch
 // of goroutines.
+//
+// Who finds it held looks away for longer and longer: meanwhile the holder's processor commits on, with the block in its own cache. Taking
+// turns instead moves a block's sixty-odd cache lines over for each commit, and was three times slower on two processors.
 type latch struct{ held atomic.Bool }
 
 func (l *latch) lock() {
-	for spins := 0; l.held.Load() || !l.held.CompareAndSwap(false, true); spins++ {
-		if spins&1023 == 1023 {
+	for pause := 64; l.held.Load() || !l.held.CompareAndSwap(false, true); pause *= 2 {
+		if pause > 1<<14 {
 			runtime.Gosched()
+			pause = 1 << 12
 		}
+		lookAway(pause)
+	}
+}
+
+// lookAway does nothing for about a third of a nanosecond a turn.
+//
+//go:noinline
+func lookAway(turns int) {
+	for range turns {
 	}
 }
 

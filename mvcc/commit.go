@@ -2,7 +2,6 @@ package mvcc
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"time"
 
@@ -41,8 +40,12 @@ func (tx *Tx) commit() error {
 	if err := tx.writeFresh(); err != nil {
 		return err
 	}
+	tx.letGo()
 	for _, t := range tx.writes {
-		tx.latch(t)
+		if !tx.latch(t) {
+			tx.unlatch()
+			return ErrConflict
+		}
 	}
 	if err := tx.resolve(); err != nil {
 		tx.unlatch()
@@ -99,16 +102,33 @@ func (tx *Tx) writeFresh() error {
 
 // latch latches a block's chain, and makes one where there is none: its first version is what the snapshot sees, because the block
 // had no chain all the time, or the transaction would see another one (M8).
-func (tx *Tx) latch(t *touched) {
+func (tx *Tx) latch(t *touched) bool {
 	for {
-		c := tx.s.chainOf(t.number, t.base)
+		c := t.chain
+		if tx.word.snap.Load() != 0 {
+			c = tx.s.chainOf(t.number, t.base)
+		}
 		c.latch.lock()
 		if !c.dead {
 			t.chain, t.latched = c, true
-			return
+			return true
 		}
 		c.latch.unlock()
+		if tx.word.snap.Load() == 0 {
+			return false // dropped meanwhile; without a snapshot nobody knows what happened to the block since
+		}
 	}
+}
+
+// letGo ends the snapshot before the latches are waited for, where all that the commit compares is held by references: else each writer
+// that waits would keep a version of the blocks that others change meanwhile.
+func (tx *Tx) letGo() {
+	for i := range tx.touched {
+		if t := &tx.touched[i]; t.chain == nil || len(t.edits) == 0 {
+			return
+		}
+	}
+	tx.word.snap.Store(0)
 }
 
 func (tx *Tx) unlatch() {
@@ -126,7 +146,7 @@ func (tx *Tx) resolve() error {
 	for _, t := range tx.writes {
 		c := t.chain
 		newest := c.head.Load()
-		if !s.lets(tx, t.number) {
+		if !s.lets(tx.age, t.number) {
 			tx.needLine = true
 			return tx.conflict(t, newest, errInLine)
 		}
@@ -194,11 +214,12 @@ func (tx *Tx) unchanged(t *touched) bool {
 	if c == nil {
 		return true // no chain: nothing newer than any live snapshot
 	}
+	// Its holder may be waiting for a block that this transaction has latched: only a moment.
 	for spins := 0; c.latch.held.Load(); spins++ {
-		if spins == 64 {
+		if spins == 16 {
 			return false
 		}
-		runtime.Gosched()
+		lookAway(64)
 	}
 	v := c.newest(&tx.s.versions)
 	defer v.release(&tx.s.versions)

@@ -154,7 +154,7 @@ func (s *Store) leave(l *line) {
 }
 
 // lets reports whether a transaction may commit a block: nobody else holds its line.
-func (s *Store) lets(tx *Tx, n block.Number) bool {
+func (s *Store) lets(age uint64, n block.Number) bool {
 	if s.inLine.Load() == 0 {
 		return true
 	}
@@ -162,5 +162,5 @@ func (s *Store) lets(tx *Tx, n block.Number) bool {
 	sh.lineMu.Lock()
 	defer sh.lineMu.Unlock()
 	l := sh.lines[n]
-	return l == nil || l.holder == tx.age || l.holder == 0
+	return l == nil || l.holder == age || l.holder == 0
 }

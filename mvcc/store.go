@@ -320,6 +320,16 @@ func (s *Store) UpdateWith(ctx context.Context, o TxOptions, fn func(*Tx) error)
 		if err := s.Err(); err != nil {
 			return a.outcome, err
 		}
+		if a.behind != nil {
+			// Somebody older is about to commit the block. To stand behind him would make a line that never ends.
+			for range letPass {
+				if s.lets(a.age, a.behind.number) {
+					break
+				}
+				runtime.Gosched()
+			}
+			a.behind = nil
+		}
 		done, err := s.try(ctx, o, fn, &a)
 		if done {
 			return a.outcome, err
@@ -327,11 +337,15 @@ func (s *Store) UpdateWith(ctx context.Context, o TxOptions, fn func(*Tx) error)
 	}
 }
 
+// letPass is how often a transaction yields the processor to those that are in line.
+const letPass = 16
+
 // attempts is what one call of Update remembers between its attempts.
 type attempts struct {
 	outcome Outcome
 	first   uint64 // snapshot of the first attempt, plus one
 	age     uint64
+	behind  *chain         // whose line to let pass before the next attempt
 	want    []block.Number // lines to wait in before the next attempt, ascending
 }
 
@@ -390,7 +404,11 @@ func (s *Store) lostRace(tx *Tx, a *attempts) {
 	}
 	a.outcome.Aborts++
 	s.stats.abort(s, tx)
-	if a.outcome.Aborts >= s.opts.LostRaces || tx.needLine {
+	if tx.needLine && a.outcome.Aborts < s.opts.LostRaces {
+		a.behind = tx.loser
+		return
+	}
+	if a.outcome.Aborts >= s.opts.LostRaces {
 		if tx.loser != nil {
 			a.wants(tx.loser.number)
 		}
