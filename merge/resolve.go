@@ -69,19 +69,9 @@ func (e *Edit) stands(base, newest []byte, moved bool) bool {
 		if moved {
 			return bytes.Equal(base, newest)
 		}
-		return Unchanged(base, newest, rg) || agrees(base[rg.Off:rg.End()], newest[rg.Off:rg.End()], e.data)
+		return Unchanged(base, newest, rg) || bytes.Equal(newest[rg.Off:rg.End()], e.data)
 	case KindWhole:
 		return bytes.Equal(base, newest)
-	}
-	return true
-}
-
-// agrees reports whether each byte is as it was, or already what mine makes of it.
-func agrees(base, newest, mine []byte) bool {
-	for i, b := range newest {
-		if b != base[i] && b != mine[i] {
-			return false
-		}
 	}
 	return true
 }
