@@ -304,11 +304,12 @@ func (tx *Tx) merged(t *touched, began time.Time, err error) {
 		took := time.Since(began).Seconds()
 		s.stats.all.mu.Lock()
 		emaTime(&s.stats.all.losses.MergeCost, took)
+		emaTime(&s.stats.all.losses.AbortCost, time.Since(tx.began).Seconds()) // what aborting here would have cost
 		s.stats.all.mu.Unlock()
 		if h := t.chain.hot.Load(); h != nil {
 			h.mu.Lock()
 			emaTime(&h.losses.MergeCost, took)
-			emaTime(&h.losses.AbortCost, time.Since(tx.began).Seconds()) // what aborting here would have cost
+			emaTime(&h.losses.AbortCost, time.Since(tx.began).Seconds())
 			h.mu.Unlock()
 		}
 	}

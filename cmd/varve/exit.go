@@ -21,6 +21,7 @@ const (
 	exitDamaged     = 11 // the image is damaged; what could be read was
 	exitUnsupported = 12 // the image uses a feature that varve does not have, or is none of ext2, ext3 and ext4
 	exitNoKey       = 13 // the contents are encrypted
+	exitLost        = 14 // varve stress found a lost update, half a commit, or a result that no isolation allows
 	exitMount       = 32 // mounting or unmounting failed
 )
 
@@ -55,6 +56,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &mount):
 		return exitMount
+	case errors.Is(err, errLost):
+		return exitLost
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.Is(err, ondisk.ErrUnsupported):

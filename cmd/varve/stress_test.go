@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestStress_Short runs every workload by the real program: one line at the end, and nothing lost.
+func TestStress_Short(t *testing.T) {
+	out, err := exec.Command(program(t), "stress", "--writers", "16", "--duration", "30ms", "--policy", "merge").CombinedOutput()
+	if err != nil || !strings.HasSuffix(string(out), "10 workloads, 10 passed, 0 failed\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestStress_JSON checks the fields that docs/cli.md promises, and --device, --evidence and varve evidence with them.
+func TestStress_JSON(t *testing.T) {
+	dir := t.TempDir()
+	device, ledger := filepath.Join(dir, "blocks"), filepath.Join(dir, "ledger")
+	args := []string{"stress", "--workload", "bank", "--policy", "all", "--isolation", "serializable", "--writers", "8", "--durable", "--seed", "77",
+		"--duration", "50ms", "--device", device, "--evidence", ledger, "--json"}
+	out, err := exec.Command(program(t), args...).Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var got struct {
+		SchemaVersion int              `json:"schema_version"`
+		Seed          uint64           `json:"seed"`
+		Runs          []map[string]any `json:"runs"`
+	}
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.SchemaVersion != schemaVersion || got.Seed != 77 || len(got.Runs) != 4 {
+		t.Errorf("version %d, seed %d, %d runs", got.SchemaVersion, got.Seed, len(got.Runs))
+	}
+	for _, r := range got.Runs {
+		for _, f := range strings.Fields("workload policy writers durable seconds commits commits_per_second conflict_rate merge_rate abort_rate wait_rate " +
+			"latency_us fairness expected_loss wal_bytes_per_commit lost_updates violations") {
+			if _, ok := r[f]; !ok {
+				t.Errorf("no field %s", f)
+			}
+		}
+		if r["commits"].(float64) == 0 || len(r["violations"].([]any)) > 0 {
+			t.Errorf("run %v: %v commits, violations %v", r["policy"], r["commits"], r["violations"])
+		}
+	}
+	if out, err := exec.Command(program(t), "stress", "--workload", "bank", "--device", device).CombinedOutput(); err == nil || !strings.Contains(string(out), "--overwrite") {
+		t.Errorf("a file that exists was overwritten: %v %s", err, out)
+	}
+	for _, preset := range []string{"contention", "replay-anomalies", "pressure"} {
+		out, err := exec.Command(program(t), "evidence", ledger, "--preset", preset, "--json").Output()
+		if err != nil || !json.Valid(out) || !strings.Contains(string(out), `"commit"`) {
+			t.Errorf("evidence %s: %v %s", preset, err, out)
+		}
+	}
+}
+
+// TestStress_Usage: what is not there is told, with exit code 1.
+func TestStress_Usage(t *testing.T) {
+	for _, args := range [][]string{{"--workload", "weather"}, {"--policy", "hope"}, {"--isolation", "none"}, {"--writers", "0"}, {"--writers", "1025"}, {"--duration", "0s"}} {
+		err := exec.Command(program(t), append([]string{"stress"}, args...)...).Run()
+		if e, ok := err.(*exec.ExitError); !ok || e.ExitCode() != exitUsage {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+// TestStress_Metrics scrapes a run.
+func TestStress_Metrics(t *testing.T) {
+	const address = "127.0.0.1:39471"
+	cmd := exec.Command(program(t), "stress", "--workload", "zipf", "--policy", "merge", "--writers", "8", "--duration", "20s", "--metrics", address)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+	}()
+	var body string
+	for range 100 {
+		time.Sleep(50 * time.Millisecond)
+		if body = get(t, "http://"+address+"/metrics"); strings.Contains(body, "varve_commits_total") {
+			break
+		}
+	}
+	found := map[string]bool{}
+	for sc := bufio.NewScanner(strings.NewReader(body)); sc.Scan(); {
+		if name, _, ok := strings.Cut(sc.Text(), " "); ok && !strings.HasPrefix(name, "#") {
+			found[name] = true
+		}
+	}
+	for _, name := range []string{"varve_commits_total", "varve_merges_total", "varve_wal_bytes_total", "varve_history_bytes"} {
+		if !found[name] {
+			t.Errorf("no metric %s in\n%s", name, body)
+		}
+	}
+	var stats struct {
+		Store struct {
+			Commits int `json:"commits"`
+		} `json:"store"`
+	}
+	if err := json.Unmarshal([]byte(get(t, "http://"+address+"/stats")), &stats); err != nil || stats.Store.Commits == 0 {
+		t.Errorf("/stats: %v, %d commits", err, stats.Store.Commits)
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

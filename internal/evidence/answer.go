@@ -1,0 +1,158 @@
+package evidence
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/varvefs/varve/mvcc"
+)
+
+// Answer is what a ledger says about a question.
+type Answer struct {
+	Preset    string            `json:"preset"`
+	Records   int               `json:"records"`
+	Dropped   int64             `json:"dropped"`
+	Malformed []int             `json:"malformed_lines,omitempty"` // numbers, from 1
+	Events    map[string]int    `json:"events"`
+	Blocks    []BlockContention `json:"blocks,omitempty"`   // contention
+	Proofs    map[string]int    `json:"proofs,omitempty"`   // contention
+	Reasons   map[string]int    `json:"reasons,omitempty"`  // contention, pressure
+	Switches  []Record          `json:"switches,omitempty"` // contention
+	Findings  []string          `json:"findings"`           // replay-anomalies, pressure
+}
+
+// BlockContention is what happened at one block.
+type BlockContention struct {
+	Block     uint64 `json:"block"`
+	Conflicts int    `json:"conflicts"`
+	Applied   int    `json:"merges_applied"`
+	Rejected  int    `json:"merges_rejected"`
+	Aborts    int    `json:"aborts"`
+}
+
+// Presets are the questions that Ask knows.
+var Presets = []string{"contention", "replay-anomalies", "pressure"}
+
+// maxLine bounds a line of a ledger, in bytes.
+const maxLine = 1 << 20
+
+// Ask answers a preset question from a ledger. Lines that are no records are counted, and left out: the last one of a process that was
+// killed may be half.
+func Ask(r io.Reader, preset string) (Answer, error) {
+	if !slices.Contains(Presets, preset) {
+		return Answer{}, fmt.Errorf("no preset %q: there are %v", preset, Presets)
+	}
+	a := &asker{Answer: Answer{Preset: preset, Events: map[string]int{}, Proofs: map[string]int{}, Reasons: map[string]int{}, Findings: []string{}},
+		blocks: map[uint64]*BlockContention{}}
+	sc := bufio.NewScanner(r)
+	sc.Buffer(make([]byte, 1<<16), maxLine)
+	for line := 1; sc.Scan(); line++ {
+		var rec Record
+		if err := json.Unmarshal(sc.Bytes(), &rec); err != nil || rec.Event == "" {
+			a.Malformed = append(a.Malformed, line)
+			continue
+		}
+		a.take(rec)
+	}
+	if err := sc.Err(); err != nil {
+		return Answer{}, fmt.Errorf("read the ledger: %w", err)
+	}
+	a.finish()
+	return a.Answer, nil
+}
+
+type asker struct {
+	Answer
+	blocks  map[uint64]*BlockContention
+	lastSeq uint64 // of a flush
+	lastEnd int64  // epoch of a flush
+}
+
+func (a *asker) take(r Record) {
+	a.Records++
+	a.Events[r.Event]++
+	if r.Event == EventDropped {
+		a.Dropped += r.Count
+		return
+	}
+	switch a.Preset {
+	case "contention":
+		a.contention(r)
+	case "replay-anomalies":
+		a.replay(r)
+	case "pressure":
+		a.pressure(r)
+	}
+}
+
+func (a *asker) contention(r Record) {
+	if r.Block == nil {
+		return
+	}
+	b := a.blocks[*r.Block]
+	if b == nil {
+		b = &BlockContention{Block: *r.Block}
+		a.blocks[*r.Block] = b
+	}
+	switch mvcc.EventKind(r.Event) {
+	case mvcc.EventConflict:
+		b.Conflicts++
+		a.Reasons[r.Reason]++
+	case mvcc.EventMergeApplied:
+		b.Applied++
+		a.Proofs[r.Proof]++
+	case mvcc.EventMergeRejected:
+		b.Rejected++
+	case mvcc.EventAbort:
+		b.Aborts++
+	case mvcc.EventPolicy:
+		a.Switches = append(a.Switches, r)
+	}
+}
+
+// replay looks for what a recovery dropped, and for flushes that do not follow each other.
+func (a *asker) replay(r Record) {
+	switch mvcc.EventKind(r.Event) {
+	case mvcc.EventRecovery:
+		a.Findings = append(a.Findings, fmt.Sprintf("%s: recovery to commit %d: %d commits applied, %s", r.Time.Format("15:04:05.000"), r.Seq, r.Count, r.Reason))
+		a.lastSeq, a.lastEnd = r.Seq, 0
+	case mvcc.EventFlush:
+		if r.Seq < a.lastSeq || a.lastEnd != 0 && r.Count != a.lastEnd+1 {
+			a.Findings = append(a.Findings, fmt.Sprintf("%s: epoch %d ends at commit %d, after epoch %d at commit %d: out of order",
+				r.Time.Format("15:04:05.000"), r.Count, r.Seq, a.lastEnd, a.lastSeq))
+		}
+		a.lastSeq, a.lastEnd = r.Seq, r.Count
+	}
+}
+
+func (a *asker) pressure(r Record) {
+	switch mvcc.EventKind(r.Event) {
+	case mvcc.EventPressure:
+		a.Reasons[r.Reason]++
+		a.Findings = append(a.Findings, fmt.Sprintf("%s: writers were held back at %d bytes of history; %s, at commit %d", r.Time.Format("15:04:05.000"), r.Count, r.Reason, r.Seq))
+	case mvcc.EventGC:
+		a.Reasons["versions collected"] += int(r.Count)
+	}
+}
+
+func (a *asker) finish() {
+	a.Blocks = slices.SortedFunc(maps.Values(values(a.blocks)), func(x, y BlockContention) int {
+		return cmp.Or(cmp.Compare(y.Conflicts+y.Applied, x.Conflicts+x.Applied), cmp.Compare(x.Block, y.Block))
+	})
+	a.Blocks = a.Blocks[:min(len(a.Blocks), 20)]
+	a.Switches = a.Switches[:min(len(a.Switches), 100)]
+	a.Findings = a.Findings[:min(len(a.Findings), 200)]
+}
+
+func values(m map[uint64]*BlockContention) map[uint64]BlockContention {
+	out := map[uint64]BlockContention{}
+	for k, v := range m {
+		out[k] = *v
+	}
+	return out
+}

@@ -1,0 +1,146 @@
+// Package evidence keeps the ledger of a store's events: one JSON record a line, each of which can be read by itself.
+package evidence
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/varvefs/varve/mvcc"
+)
+
+// Record is one line of a ledger. Fields that do not apply are left out.
+type Record struct {
+	Time    time.Time    `json:"time"`
+	Event   string       `json:"event"`
+	Tx      uint64       `json:"tx,omitempty"`
+	Seq     uint64       `json:"sequence,omitempty"`
+	Block   *uint64      `json:"block,omitempty"`
+	Edits   string       `json:"edits,omitempty"`
+	Proof   string       `json:"proof,omitempty"`
+	Policy  string       `json:"policy,omitempty"`
+	Outcome string       `json:"outcome,omitempty"`
+	Reason  string       `json:"reason,omitempty"`
+	Wait    float64      `json:"wait_seconds,omitempty"`
+	Count   int64        `json:"count,omitempty"`
+	Inputs  *mvcc.Losses `json:"inputs,omitempty"`
+}
+
+// EventDropped is the record that counts the events which the ledger could not keep up with, by kind in Reason.
+const EventDropped = "dropped"
+
+// Ledger writes events as they come, up to a rate. It never makes a commit wait: what it cannot keep up with, it drops and counts.
+type Ledger struct {
+	ch      chan Record
+	budget  atomic.Int64 // events that may still be taken in this tick
+	rate    int64        // events a tick
+	dropped atomic.Uint64
+	done    sync.WaitGroup
+	err     error // of the writer, after Close
+}
+
+const (
+	tick      = 50 * time.Millisecond
+	queueSize = 8192
+)
+
+// NewLedger begins a ledger on w that takes at most so many events a second.
+func NewLedger(w io.Writer, perSecond int) *Ledger {
+	l := &Ledger{ch: make(chan Record, queueSize), rate: max(int64(perSecond)/int64(time.Second/tick), 1)}
+	l.budget.Store(l.rate)
+	l.done.Go(func() { l.err = l.write(w) })
+	return l
+}
+
+// Tell takes an event, or drops it.
+func (l *Ledger) Tell(e mvcc.Event) {
+	if rare(e.Kind) || l.budget.Load() > 0 && l.budget.Add(-1) >= 0 {
+		select {
+		case l.ch <- record(e):
+			return
+		default:
+		}
+	}
+	l.dropped.Add(1)
+}
+
+// rare events are worth more than the rate's bound: there are few of them.
+func rare(k mvcc.EventKind) bool {
+	switch k {
+	case mvcc.EventPolicy, mvcc.EventPressure, mvcc.EventRecovery, mvcc.EventFlush, mvcc.EventGC:
+		return true
+	}
+	return false
+}
+
+func record(e mvcc.Event) Record {
+	r := Record{Time: time.Now(), Event: string(e.Kind), Tx: e.Tx, Seq: uint64(e.Seq), Edits: e.Edits, Proof: e.Proof, Policy: e.Policy,
+		Outcome: e.Outcome, Reason: e.Reason, Wait: e.Wait.Seconds(), Count: e.Count, Inputs: e.Inputs}
+	switch e.Kind {
+	case mvcc.EventConflict, mvcc.EventAbort, mvcc.EventMergeApplied, mvcc.EventMergeChecked, mvcc.EventMergeRejected, mvcc.EventPolicy, mvcc.EventContention:
+		n := uint64(e.Block)
+		r.Block = &n
+	}
+	return r
+}
+
+func (l *Ledger) write(to io.Writer) error {
+	w := bufio.NewWriterSize(to, 1<<16)
+	enc := json.NewEncoder(w)
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	told := uint64(0)
+	tellDropped := func() error {
+		if n := l.dropped.Load(); n > told {
+			err := enc.Encode(Record{Time: time.Now(), Event: EventDropped, Count: int64(n - told)})
+			told = n
+			return err
+		}
+		return nil
+	}
+	for {
+		select {
+		case r, ok := <-l.ch:
+			if !ok {
+				if err := tellDropped(); err != nil {
+					return err
+				}
+				return w.Flush()
+			}
+			if err := enc.Encode(r); err != nil {
+				l.drain()
+				return err
+			}
+		case <-t.C:
+			l.budget.Store(l.rate)
+			if err := tellDropped(); err != nil {
+				l.drain()
+				return err
+			}
+		}
+	}
+}
+
+// drain drops what comes after the writer has failed.
+func (l *Ledger) drain() {
+	for range l.ch {
+		l.dropped.Add(1)
+	}
+}
+
+// Dropped is how many events were dropped.
+func (l *Ledger) Dropped() uint64 { return l.dropped.Load() }
+
+// Close writes what was taken. Tell must not be called any more.
+func (l *Ledger) Close() error {
+	close(l.ch)
+	l.done.Wait()
+	if l.err != nil {
+		return fmt.Errorf("write the ledger: %w", l.err)
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package evidence
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/varvefs/varve/mvcc"
+)
+
+func TestLedger_CountsWhatItDrops(t *testing.T) {
+	var b bytes.Buffer
+	l := NewLedger(&b, 20)
+	const told = 5000
+	for range told {
+		l.Tell(mvcc.Event{Kind: mvcc.EventConflict, Block: 7, Edits: "set", Reason: "strict"})
+	}
+	l.Tell(mvcc.Event{Kind: mvcc.EventPressure, Reason: "oldest snapshot: backup", Count: 9})
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a, err := Ask(&b, "contention")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := a.Events["conflict"] + int(a.Dropped); got != told || a.Dropped == 0 || a.Dropped != int64(l.Dropped()) {
+		t.Errorf("%d taken and %d dropped of %d", a.Events["conflict"], a.Dropped, told)
+	}
+	if a.Events["back_pressure"] != 1 {
+		t.Error("a rare event was dropped")
+	}
+}
+
+func TestLedger_NeverBlocks(t *testing.T) {
+	l := NewLedger(failing{}, 1<<30)
+	began := time.Now()
+	for range 100_000 {
+		l.Tell(mvcc.Event{Kind: mvcc.EventCommit, Seq: 1})
+	}
+	if err := l.Close(); err == nil {
+		t.Error("a ledger that could not be written was closed without an error")
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, errors.New("no room") }
+
+func TestAsk_Presets(t *testing.T) {
+	ledger := `{"time":"2026-01-02T03:04:05Z","event":"conflict","tx":1,"block":7,"edits":"set","reason":"somebody else changed the bytes"}
+{"time":"2026-01-02T03:04:05Z","event":"merge_applied","tx":2,"block":7,"proof":"counters"}
+{"time":"2026-01-02T03:04:05Z","event":"merge_applied","tx":2,"block":9,"proof":"bits"}
+{"time":"2026-01-02T03:04:05Z","event":"policy_switched","block":7,"policy":"wait","outcome":"merge","inputs":{"conflict_rate":1}}
+{"time":"2026-01-02T03:04:05Z","event":"wal_recovery","sequence":10,"count":3,"reason":"1 epochs, 2 commits dropped"}
+{"time":"2026-01-02T03:04:05Z","event":"flush","sequence":12,"count":1}
+{"time":"2026-01-02T03:04:05Z","event":"flush","sequence":11,"count":2}
+{"time":"2026-01-02T03:04:05Z","event":"back_pressure","sequence":4,"count":99,"reason":"oldest snapshot: backup"}
+{"time":"2026-01-02T03:04:05Z","ev`
+	ask := func(p string) Answer {
+		a, err := Ask(strings.NewReader(ledger), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(a.Malformed) != 1 || a.Malformed[0] != 9 {
+			t.Errorf("malformed lines: %v", a.Malformed)
+		}
+		return a
+	}
+	if a := ask("contention"); len(a.Blocks) != 2 || a.Blocks[0].Block != 7 || a.Proofs["bits"] != 1 || len(a.Switches) != 1 {
+		t.Errorf("contention: %+v", a)
+	}
+	if a := ask("replay-anomalies"); len(a.Findings) != 2 || !strings.Contains(a.Findings[1], "out of order") {
+		t.Errorf("replay-anomalies: %q", a.Findings)
+	}
+	if a := ask("pressure"); len(a.Findings) != 1 || !strings.Contains(a.Findings[0], "backup") {
+		t.Errorf("pressure: %q", a.Findings)
+	}
+	if _, err := Ask(strings.NewReader(""), "weather"); err == nil {
+		t.Error("an unknown preset was answered")
+	}
+}
