@@ -14,7 +14,7 @@ MISSING   = $(sort $(foreach p,$(1),$(if $(shell PATH=$$PATH:/sbin:/usr/sbin com
 
 export PATH := $(PATH):/sbin:/usr/sbin
 
-.PHONY: help build demo test deps check unit race announce fuzz bench-mount bench-cache bench-deps install clean
+.PHONY: help build demo test deps check unit race announce crash fuzz bench-mount bench-cache bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ unit: ## unit and mounted tests
 
 race: ## the same under the race detector
 	VARVE_CORPUS=$(CORPUS) $(GO) test -race -count=1 -timeout 30m ./...
+
+crash: ## explore 100,000 crash states of the engine, and switch off each promise on purpose
+	VARVE_CRASH_STATES=100000 $(GO) test -count=1 -timeout 30m -run 'TestCrash' -v ./stress
 
 fuzz: ## fuzz each decoder, and whole images, for FUZZTIME each
 	@set -e; for pkg in $$($(GO) list ./...); do \

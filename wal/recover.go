@@ -318,17 +318,22 @@ func (s *scanner) explain(number uint64, off int) error {
 			return s.damaged(number, off)
 		}
 	}
-	seg := make([]byte, s.ctl.segment)
+	numbers := map[int]uint64{}
 	for n, place := range s.places {
-		if n < number {
+		numbers[place] = n
+	}
+	seg := make([]byte, s.ctl.segment)
+	for place := range s.count { // also where there is no header: it may be what is damaged
+		n, known := numbers[place]
+		if known && n < number {
 			continue
 		}
 		got, err := readFull(s.dev, seg, s.offset(place))
 		if err != nil {
-			return fmt.Errorf("read segment %d of the log: %w", n, err)
+			return fmt.Errorf("read the log at byte %d: %w", s.offset(place), err)
 		}
 		from := headerSize
-		if n == number {
+		if known && n == number {
 			from = max(off, headerSize)
 		}
 		if s.laterEpoch(seg[:got], from, at) {

@@ -125,7 +125,11 @@ func (l *Log) write(records []byte) error {
 		if err := l.closeSegment(); err != nil {
 			return err
 		}
-		if err := l.open(recordSeq(records)); err != nil {
+		first := recordSeq(records)
+		if records[7] != byte(typeCommit) {
+			first++ // an epoch record comes after the commits that it ends
+		}
+		if err := l.open(first); err != nil {
 			return err
 		}
 	}
