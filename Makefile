@@ -14,7 +14,7 @@ MISSING   = $(sort $(foreach p,$(1),$(if $(shell PATH=$$PATH:/sbin:/usr/sbin com
 
 export PATH := $(PATH):/sbin:/usr/sbin
 
-.PHONY: help build demo test deps check unit race announce crash fuzz bench-mount bench-cache bench-deps install clean
+.PHONY: help build demo test deps check unit race announce crash fuzz bench-mount bench-engine bench-cache bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ fuzz: ## fuzz each decoder, and whole images, for FUZZTIME each
 
 bench-mount: bench-deps build ## compare the mount with the kernel's ext4 and fuse2fs
 	$(GO) run ./bench/mount -varve $(BIN)
+
+bench-engine: ## compare the engine with bbolt, badger and pebble
+	cd bench/peers && $(GO) run ./engine
 
 bench-cache: build ## replay recorded block traces through several caches (IMAGE=FILE, see docs/cache.md)
 	cd bench/peers && $(GO) run ./cache -varve $(CURDIR)/$(BIN) -image $(abspath $(IMAGE))

@@ -236,7 +236,6 @@ func (tx *Tx) takeSnapshot() {
 // finish gives an ended transaction's memory back. Now and then it yields the processor: a writer that never waits would keep it for
 // the scheduler's whole time slice, and then lose it in the middle of a transaction, with a snapshot that grows old.
 func (s *Store) finish(tx *Tx) {
-	tx.work += 1 + len(tx.touched)
 	tx.end()
 	yield := tx.work >= yieldAfter
 	if yield {
@@ -259,6 +258,7 @@ func (tx *Tx) Commit() error {
 	err := tx.commit()
 	if err == nil {
 		tx.s.stats.commit(tx)
+		tx.end()
 		err = tx.settleDurable()
 	}
 	tx.end()
@@ -270,7 +270,6 @@ func (tx *Tx) settleDurable() error {
 	if !tx.durable || tx.seq == 0 || tx.s.log == nil {
 		return nil
 	}
-	tx.word.snap.Store(0)
 	return tx.s.log.Wait(tx.seq)
 }
 
@@ -376,6 +375,7 @@ func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *att
 	if err == nil {
 		a.outcome.Seq, a.outcome.Merged = tx.seq, tx.mergedAny
 		s.stats.commit(tx)
+		tx.end() // those behind it in line need not wait for the device
 		return true, tx.settleDurable()
 	}
 	if tx.restart == nil && !errors.Is(err, ErrConflict) {

@@ -313,6 +313,7 @@ func (tx *Tx) end() {
 		return
 	}
 	tx.done = true
+	tx.work += 1 + len(tx.touched)
 	tx.word.snap.Store(0)
 	if tx.word.name.Load() != nil {
 		tx.word.name.Store(nil)

@@ -71,7 +71,7 @@ func newRoot() *cobra.Command {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
 	root.AddCommand(newMount(), newUmount(), newInfo(), newLs(), newCat(), newStat(), newTree(), newCp(), newTar(),
-		newStress(), newEvidence(), newDemo(), newVersion(), newMan())
+		newStress(), newBench(), newEvidence(), newDemo(), newVersion(), newMan())
 	for _, c := range root.Commands() {
 		if c.Args != nil {
 			c.Args = usageArgs(c.Args)
