@@ -14,7 +14,7 @@ MISSING   = $(sort $(foreach p,$(1),$(if $(shell PATH=$$PATH:/sbin:/usr/sbin com
 
 export PATH := $(PATH):/sbin:/usr/sbin
 
-.PHONY: help build demo test deps check unit race announce crash fuzz bench-mount bench-engine bench-cache bench-deps install clean
+.PHONY: help build demo test deps check unit race announce invariants soak crash fuzz bench-mount bench-engine bench-cache bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ build: ## build bin/varve, static
 demo: deps build ## make an image, mount it, verify every byte, unmount
 	$(BIN) demo
 
-test: deps check unit race announce ## everything: format, vet, staticcheck, unit, mounted end to end, race
+test: deps check unit race invariants announce ## everything: format, vet, staticcheck, unit, mounted end to end, race, invariants
 
 # go test keeps the words of skipped tests to itself.
 announce:
@@ -57,6 +57,15 @@ unit: ## unit and mounted tests
 
 race: ## the same under the race detector
 	VARVE_CORPUS=$(CORPUS) $(GO) test -race -count=1 -timeout 30m ./...
+
+invariants: ## the engine's tests with its invariants checked while they run
+	$(GO) test -tags invariants -count=1 -timeout 10m ./internal/invariant ./wal ./mvcc ./stress
+
+soak: ## the engine's long runs: every workload under each policy and both levels, many kills
+	$(GO) run ./cmd/varve stress --duration 10s
+	$(GO) run ./cmd/varve stress --duration 10s --isolation serializable
+	$(GO) run ./cmd/varve stress --duration 10s --durable --writers 1024
+	VARVE_KILL_ROUNDS=100 $(GO) test -count=1 -timeout 30m -run TestKill -v ./stress
 
 crash: ## explore 100,000 crash states of the engine, and switch off each promise on purpose
 	VARVE_CRASH_STATES=100000 $(GO) test -count=1 -timeout 30m -run 'TestCrash' -v ./stress

@@ -7,19 +7,23 @@ import (
 	"github.com/puzpuzpuz/xsync/v3"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/invariant"
 )
 
 // groups knows the last sequence of each group of commits, such as those of one inode. How far a group is visible and durable follows
 // from it and from the store's own sequences (E1): there is no second bookkeeping.
 type groups struct {
 	last  *xsync.MapOf[uint64, *atomic.Uint64]
-	floor atomic.Uint64 // at least the last sequence of each group that was forgotten
+	told  *xsync.MapOf[uint64, [3]block.Seq] // with -tags invariants only
+	floor atomic.Uint64                      // at least the last sequence of each group that was forgotten
 }
 
 // maxGroups bounds the groups that are remembered.
 const maxGroups = 1 << 16
 
-func (g *groups) init() { g.last = xsync.NewMapOf[uint64, *atomic.Uint64]() }
+func (g *groups) init() {
+	g.last, g.told = xsync.NewMapOf[uint64, *atomic.Uint64](), xsync.NewMapOf[uint64, [3]block.Seq]()
+}
 
 // Standing is how far a group's commits have come. Each only ever grows.
 type Standing struct {
@@ -56,7 +60,20 @@ func (g *groups) forget(durable uint64) {
 }
 
 // Standing tells how far a group has come.
-func (s *Store) Standing(key uint64) Standing {
+func (s *Store) Standing(key uint64) (st Standing) {
+	if !invariant.On {
+		return s.standing(key)
+	}
+	s.groups.told.Compute(key, func(before [3]block.Seq, _ bool) ([3]block.Seq, bool) {
+		st = s.standing(key)
+		now := [3]block.Seq{st.Staged, st.Visible, st.Durable}
+		invariant.Must(invariant.AliasOrder(key, before, now))
+		return now, false
+	})
+	return st
+}
+
+func (s *Store) standing(key uint64) Standing {
 	// The other way round than they grow, so that what is read keeps their order.
 	durable, visible := s.Durable(), s.Published()
 	staged := block.Seq(s.groups.floor.Load())
@@ -71,5 +88,10 @@ func (s *Store) SyncGroup(ctx context.Context, key uint64) error {
 	if s.log == nil {
 		return s.Sync(ctx)
 	}
-	return s.log.Wait(s.Standing(key).Visible)
+	visible := s.Standing(key).Visible
+	err := s.log.Wait(visible)
+	if invariant.On && err == nil {
+		invariant.Must(invariant.SyncCompleteness(visible, s.Durable()))
+	}
+	return err
 }

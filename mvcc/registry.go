@@ -23,6 +23,9 @@ type registry struct {
 
 const chunkWords = 256
 
+// spread keeps words that were taken one after the other off one cache line: those are the ones that several processors use at a time.
+func spread(i int) int { return i%32*8 + i/32 }
+
 type chunk struct {
 	snaps [chunkWords]atomic.Uint64
 	names [chunkWords]atomic.Pointer[string]
@@ -53,8 +56,8 @@ func (r *registry) take() word {
 		r.chunks.Store(&chunks)
 	}
 	r.used.Store(int32(n + 1))
-	c := chunks[n/chunkWords]
-	return word{&c.snaps[n%chunkWords], &c.names[n%chunkWords]}
+	c, i := chunks[n/chunkWords], spread(n%chunkWords)
+	return word{&c.snaps[i], &c.names[i]}
 }
 
 func (r *registry) give(w word) {
@@ -84,7 +87,7 @@ func (r *registry) spans(do func(c *chunk, n int) bool) {
 func (r *registry) live(to []block.Seq) []block.Seq {
 	r.spans(func(c *chunk, n int) bool {
 		for i := range n {
-			if s := c.snaps[i].Load(); s != 0 {
+			if s := c.snaps[spread(i)].Load(); s != 0 {
 				to = append(to, block.Seq(s-1))
 			}
 		}
@@ -99,7 +102,7 @@ func (r *registry) sees(from, to block.Seq) (found bool) {
 	low, high := uint64(from)+1, uint64(to)+1
 	r.spans(func(c *chunk, n int) bool {
 		for i := range n {
-			if s := c.snaps[i].Load(); s >= low && s < high {
+			if s := c.snaps[spread(i)].Load(); s >= low && s < high {
 				found = true
 				return false
 			}
@@ -113,12 +116,12 @@ func (r *registry) sees(from, to block.Seq) (found bool) {
 func (r *registry) oldest() (seq block.Seq, name string, ok bool) {
 	r.spans(func(c *chunk, n int) bool {
 		for i := range n {
-			s := c.snaps[i].Load()
+			s := c.snaps[spread(i)].Load()
 			if s == 0 || ok && block.Seq(s-1) >= seq {
 				continue
 			}
 			seq, ok, name = block.Seq(s-1), true, "a transaction without a name"
-			if p := c.names[i].Load(); p != nil {
+			if p := c.names[spread(i)].Load(); p != nil {
 				name = *p
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/invariant"
 	"github.com/varvefs/varve/merge"
 )
 
@@ -155,6 +156,9 @@ func (tx *Tx) load(t *touched, c *chain) error {
 	t.chain = c
 	v, exact := c.seen(tx.snap, &tx.s.versions)
 	if exact {
+		if invariant.On {
+			invariant.Must(invariant.SnapshotVisibility(t.number, v.seq, tx.snap))
+		}
 		t.held, t.base = v, v.data
 		return nil
 	}

@@ -58,6 +58,26 @@ func TestCrash_States(t *testing.T) {
 	}
 }
 
+// exploreMutant goes through the scenarios and some seeds. With -tags invariants the store may find out by itself.
+func exploreMutant(x *Explorer) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%v", r)
+		}
+	}()
+	for _, name := range slices.Sorted(maps.Keys(Scenarios)) {
+		if err := x.Scenario(name, Scenarios[name]); err != nil {
+			return err
+		}
+	}
+	for seed := uint64(1); seed < 40; seed++ {
+		if err := x.Random(seed, 60); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // keptSeeds once failed. An epoch record that began a segment was taken for a commit, and the next one for missing.
 var keptSeeds = []struct {
 	seed  uint64
@@ -70,15 +90,7 @@ func TestCrash_Mutants(t *testing.T) {
 	for p := mutant.W1; p <= mutant.W7; p++ {
 		mutant.Switch(p)
 		x := NewExplorer(1, 6, true)
-		var err error
-		for _, name := range slices.Sorted(maps.Keys(Scenarios)) {
-			if err = x.Scenario(name, Scenarios[name]); err != nil {
-				break
-			}
-		}
-		for seed := uint64(1); seed < 40 && err == nil; seed++ {
-			err = x.Random(seed, 60)
-		}
+		err := exploreMutant(x)
 		switch {
 		case len(x.Failed) > 0:
 			fmt.Printf("W%d switched off: caught after %d states: %s\n", p, x.States, x.Failed[0])

@@ -14,6 +14,7 @@ import (
 
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/invariant"
 	"github.com/varvefs/varve/internal/mutant"
 )
 
@@ -70,7 +71,8 @@ type Log struct {
 	tail    tail
 	flushed position // up to here the device was flushed
 	epoch   block.Epoch
-	written block.Seq // the last sequence that was written, flushed or not
+	first   block.Epoch // that had ended when the log was opened
+	written block.Seq   // the last sequence that was written, flushed or not
 	spare   []byte
 
 	mu       sync.Mutex // guards the next group; held for moments
@@ -244,8 +246,13 @@ func (l *Log) Flush() error {
 	if err := l.Err(); err != nil {
 		return err
 	}
+	durable := l.Durable()
 	batch, last := l.takePending()
-	return l.writeBatch(batch, last)
+	err := l.writeBatch(batch, last)
+	if invariant.On {
+		invariant.Must(invariant.FlushIsNotDurable(durable, l.Durable()))
+	}
+	return err
 }
 
 // takePending takes the gathered records. The caller holds io.
@@ -285,10 +292,15 @@ func (l *Log) end() error {
 		return nil
 	}
 	// The data of the batch's commits went home before they were appended.
-	if l.ordered.Swap(false) && !mutant.Off(mutant.W3) {
+	ordered, homeFlushed := l.ordered.Swap(false), false
+	if ordered && !mutant.Off(mutant.W3) {
 		if err := l.home.Sync(); err != nil {
 			return l.fail(fmt.Errorf("flush ordered data: %w", err))
 		}
+		homeFlushed = true
+	}
+	if invariant.On && !mutant.Off(mutant.W3) {
+		invariant.Must(invariant.MetadataAfterData(ordered && !homeFlushed, l.epoch+1))
 	}
 	batch = appendEpoch(batch, l.epoch+1, last, l.flushed, l.salt)
 	if err := l.writeBatch(batch, last); err != nil {
@@ -296,6 +308,9 @@ func (l *Log) end() error {
 	}
 	if err := l.dev.Sync(); err != nil {
 		return l.fail(fmt.Errorf("flush the log: %w", err))
+	}
+	if invariant.On {
+		invariant.Must(invariant.CrossEpochOrder(block.Epoch(l.flushes.Load())+l.first, l.epoch+1, l.Durable(), last))
 	}
 	l.epoch++
 	l.flushed = l.tail.position(l.segs.length)

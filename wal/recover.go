@@ -51,7 +51,7 @@ func Open(dev, home blockcache.Writable, size block.Size, o Options) (*Log, Reco
 	ctl.incarnation++
 	ctl.epoch = rec.Epoch
 	l := newLog(dev, home, ctl, o)
-	l.epoch = rec.Epoch
+	l.epoch, l.first = rec.Epoch, rec.Epoch
 	l.segs.places = s.count
 	for p := s.count - 1; p >= 0; p-- {
 		l.segs.free = append(l.segs.free, p)
