@@ -191,28 +191,40 @@ func (e *PushBackError) Error() string {
 	return fmt.Sprintf("too many old versions (%d bytes) are kept for the snapshot of %s, taken at commit %d; end it, or give the store more memory", e.History, e.Snapshot, e.Seq)
 }
 
-// admit holds a commit back while log or memory are nearly full.
-func (s *Store) admit(tx *Tx) error {
-	if tx.count&15 == 0 || s.stats.strained.Load() {
-		p := s.pressure()
-		s.stats.strained.Store(p >= high)
-		if p >= high {
-			s.askCheckpoint()
-		}
-		if p >= critical {
-			if err := s.holdBack(tx, s.cramped(), func() bool { return s.pressure() < critical }); err != nil {
-				return err
-			}
-		}
+// admit holds a transaction back while log or memory are nearly full: before it takes its snapshot, because that may be what keeps memory
+// from being given up.
+func (s *Store) admit(ctx context.Context) error {
+	if s.Published()&15 != 0 && !s.stats.strained.Load() {
+		return nil
 	}
+	p := s.pressure()
+	s.stats.strained.Store(p >= high)
+	if p >= high {
+		s.askCheckpoint()
+	}
+	if p < critical {
+		return nil
+	}
+	return s.holdBack(ctx, s.cramped(), func() bool { return s.pressure() < critical })
+}
+
+// errLong asks for a wait until a chain over its cap has become shorter.
+var errLong = fmt.Errorf("%w: too many old versions of a block are kept", ErrConflict)
+
+// tooLong tells whether a block that is written has more history than the cap.
+func (tx *Tx) tooLong() bool {
 	for _, t := range tx.writes {
 		if c := t.chain; c != nil && c.long.Load() {
-			if err := s.holdBack(tx, true, func() bool { return !c.long.Load() }); err != nil {
-				return err
-			}
+			tx.long = c
+			return true
 		}
 	}
-	return nil
+	return false
+}
+
+// shorter waits, without a snapshot, until a chain is below its cap.
+func (s *Store) shorter(ctx context.Context, c *chain) error {
+	return s.holdBack(ctx, true, func() bool { return !c.long.Load() })
 }
 
 func (s *Store) askCheckpoint() {
@@ -225,9 +237,8 @@ func (s *Store) askCheckpoint() {
 // cramped reports whether it is history that takes the room: only the end of a snapshot helps then.
 func (s *Store) cramped() bool { return s.historyBytes.Load() > s.opts.Memory/4 }
 
-// holdBack waits until there is room. Where history takes it, the snapshot that holds it may be the writer's own; so after a while
-// it gives up.
-func (s *Store) holdBack(tx *Tx, history bool, room func() bool) error {
+// holdBack waits until there is room. Where history takes it, only the end of a snapshot makes some; so after a while it gives up.
+func (s *Store) holdBack(ctx context.Context, history bool, room func() bool) error {
 	s.stats.held.Add(1)
 	began := time.Now()
 	told := false
@@ -235,15 +246,15 @@ func (s *Store) holdBack(tx *Tx, history bool, room func() bool) error {
 		if err := s.Err(); err != nil {
 			return err
 		}
-		if err := tx.context(); err != nil {
-			return err
+		if ctx != nil && ctx.Err() != nil {
+			return ctx.Err()
 		}
 		s.askCheckpoint()
 		took := time.Since(began)
 		seq, name, ok := s.snapshots.oldest()
 		if !told && s.telling() {
 			told = true
-			s.tell(Event{Kind: EventPressure, Tx: tx.age, Seq: seq, Reason: "oldest snapshot: " + name, Count: s.historyBytes.Load()})
+			s.tell(Event{Kind: EventPressure, Seq: seq, Reason: "oldest snapshot: " + name, Count: s.historyBytes.Load()})
 		}
 		if ok && history && took > s.opts.PushBack {
 			return &PushBackError{name, seq, s.historyBytes.Load()}

@@ -26,8 +26,8 @@ func (tx *Tx) commit() error {
 	if len(tx.writes) == 0 && len(tx.fresh) == 0 && len(tx.freed) == 0 {
 		return nil // a snapshot is a point of the serial order already
 	}
-	if err := s.admit(tx); err != nil {
-		return err
+	if tx.tooLong() {
+		return errLong
 	}
 	if len(tx.writes) > 1 {
 		slices.SortFunc(tx.writes, func(a, b *touched) int {

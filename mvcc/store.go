@@ -185,6 +185,11 @@ func (s *Store) Begin(ctx context.Context, o TxOptions) (*Tx, error) {
 	if err := s.Err(); err != nil {
 		return nil, err
 	}
+	if !o.ReadOnly {
+		if err := s.admit(ctx); err != nil {
+			return nil, err
+		}
+	}
 	tx := s.begin(ctx, o)
 	tx.age = (uint64(tx.snap)+1)<<20 | s.ages.Add(1)&(1<<20-1)
 	return tx, nil
@@ -205,6 +210,7 @@ func (s *Store) begin(ctx context.Context, o TxOptions) *Tx {
 		runtime.AddCleanup(tx, s.snapshots.give, tx.word)
 	}
 	tx.ctx, tx.readonly, tx.done, tx.seq, tx.lost, tx.loser, tx.waited = ctx, o.ReadOnly, false, 0, 0, nil, 0
+	tx.long = nil
 	tx.restart, tx.needLine, tx.update, tx.mergedAny, tx.began = nil, false, false, false, time.Time{}
 	tx.durable = o.Durable || s.opts.Log.Policy == wal.Always
 	tx.isolation = s.opts.Isolation
@@ -256,6 +262,11 @@ func (tx *Tx) Commit() error {
 		return ErrDone
 	}
 	err := tx.commit()
+	if errors.Is(err, errLong) {
+		c := tx.long
+		tx.end()
+		return errors.Join(err, tx.s.shorter(tx.ctx, c)) // when it is shorter: a conflict
+	}
 	if err == nil {
 		tx.s.stats.commit(tx)
 		tx.end()
@@ -350,6 +361,9 @@ type attempts struct {
 
 // try makes one attempt. done is false where it is to be made again.
 func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *attempts) (done bool, err error) {
+	if err := s.admit(ctx); err != nil {
+		return true, err
+	}
 	tx := s.begin(ctx, o)
 	defer s.finish(tx) // also if fn panics
 	if a.first == 0 {
@@ -380,6 +394,12 @@ func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *att
 	}
 	if tx.restart == nil && !errors.Is(err, ErrConflict) {
 		return true, err
+	}
+	if errors.Is(err, errLong) {
+		c := tx.long
+		tx.end()
+		err := s.shorter(ctx, c)
+		return err != nil, err
 	}
 	s.grow(a)
 	s.lostRace(tx, a)

@@ -59,6 +59,7 @@ type Tx struct {
 	result    merge.Result
 	loser     *chain // where a conflict was
 	restart   *chain // where it has to wait in line first
+	long      *chain // has more history than the cap
 	needLine  bool   // somebody else holds a line
 	update    bool   // Update runs it, and again
 	mergedAny bool

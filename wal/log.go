@@ -165,7 +165,8 @@ func (l *Log) Ordered() { l.ordered.Store(true) }
 
 // Pressure is what share of the log's space, and of its memory, is in use: 1 is all that the options allow.
 func (l *Log) Pressure() float64 {
-	return max(float64(l.used.Load())/float64(l.opts.MaxBytes), float64(l.gather.Load())/float64(32*l.opts.Gather))
+	pending := l.gather.Load()
+	return max(float64(l.used.Load()-l.segs.length+pending)/float64(l.opts.MaxBytes), float64(pending)/float64(32*l.opts.Gather))
 }
 
 // Durable is the last sequence that is durable.

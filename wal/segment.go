@@ -41,7 +41,7 @@ func (l *Log) take() (int, error) {
 		s.free = s.free[:k-1]
 		return place, nil
 	}
-	if int64(s.places+1)*s.length > l.opts.MaxBytes*2 {
+	if int64(s.places+1)*s.length > l.opts.MaxBytes*4 { // commits were held back long before
 		return 0, fmt.Errorf("%w: %d bytes, and the checkpoint does not keep up", ErrFull, int64(s.places)*s.length)
 	}
 	zeros := make([]byte, min(s.length, 1<<20))
