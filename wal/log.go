@@ -75,12 +75,13 @@ type Log struct {
 	written block.Seq   // the last sequence that was written, flushed or not
 	spare   []byte
 
-	mu       sync.Mutex // guards the next group; held for moments
-	pending  []byte     // whole records that nobody has written yet
-	last     block.Seq  // the last sequence in pending, or before it
-	flushing bool       // somebody ends an epoch
-	waiting  int        // commits that the epoch at hand will serve, by the last one
-	ended    *sync.Cond // an epoch has ended, or the log has failed
+	mu       sync.Mutex    // guards the next group; held for moments
+	pending  []byte        // whole records that nobody has written yet
+	last     block.Seq     // the last sequence in pending, or before it
+	flushing bool          // somebody ends an epoch
+	crowd    bool          // the last epoch served several
+	taken    uint64        // epochs whose records were taken
+	ended    [2]*sync.Cond // by taken: the epoch that gathers has ended, or the log has failed
 
 	durable atomic.Uint64 // block.Seq
 	ordered atomic.Bool   // ordered data went home since the last flush of home
@@ -98,7 +99,7 @@ type Log struct {
 func newLog(dev, home blockcache.Writable, ctl control, o Options) *Log {
 	l := &Log{dev: dev, home: home, size: ctl.size, opts: o, ctl: ctl, salt: saltOf(ctl.incarnation),
 		kick: make(chan struct{}, 1), stop: make(chan struct{})}
-	l.ended = sync.NewCond(&l.mu)
+	l.ended = [2]*sync.Cond{sync.NewCond(&l.mu), sync.NewCond(&l.mu)}
 	l.segs.length = int64(ctl.segment)
 	l.tail.sum = blake3.New(32, nil)
 	return l
@@ -189,9 +190,7 @@ func (l *Log) Err() error {
 // fail ends the log. Nothing is tried again: after a failed flush nobody knows what the device holds.
 func (l *Log) fail(err error) error {
 	l.err.CompareAndSwap(nil, &err)
-	l.mu.Lock()
-	l.ended.Broadcast()
-	l.mu.Unlock()
+	l.wakeAll()
 	return l.Err()
 }
 
@@ -210,26 +209,40 @@ func (l *Log) Wait(seq block.Seq) error {
 			l.mu.Unlock()
 			return l.Err()
 		case l.flushing:
-			l.waiting++
-			l.ended.Wait()
+			l.crowd = true
+			l.ended[l.taken%2].Wait()
 			continue
 		}
-		l.flushing = true
-		crowd := l.waiting > 0
-		l.waiting = 0
-		l.mu.Unlock()
-		if crowd {
-			runtime.Gosched() // those that the last epoch woke commit before this one ends
-		}
-		err := l.end()
-		l.mu.Lock()
-		l.flushing = false
-		l.ended.Broadcast()
-		if err != nil {
+		if err := l.lead(); err != nil {
 			l.mu.Unlock()
 			return err
 		}
 	}
+}
+
+// lead ends an epoch for all that wait. It wakes those that it has served, and one of those that came too late, to lead the next: to wake
+// all each time made every commit of a crowd wake twice. The caller holds mu.
+func (l *Log) lead() error {
+	l.flushing = true
+	crowd := l.crowd
+	l.crowd = false
+	l.mu.Unlock()
+	if crowd {
+		runtime.Gosched() // those that the last epoch woke commit before this one ends
+	}
+	err := l.end()
+	l.mu.Lock()
+	l.flushing = false
+	l.ended[(l.taken+1)%2].Broadcast()
+	l.ended[l.taken%2].Signal()
+	return err
+}
+
+func (l *Log) wakeAll() {
+	l.mu.Lock()
+	l.ended[0].Broadcast()
+	l.ended[1].Broadcast()
+	l.mu.Unlock()
 }
 
 // Sync ends the epoch at hand and returns when all that was appended is durable.
@@ -248,7 +261,7 @@ func (l *Log) Flush() error {
 		return err
 	}
 	durable := l.Durable()
-	batch, last := l.takePending()
+	batch, last := l.takePending(false)
 	err := l.writeBatch(batch, last)
 	if invariant.On {
 		invariant.Must(invariant.FlushIsNotDurable(durable, l.Durable()))
@@ -256,10 +269,13 @@ func (l *Log) Flush() error {
 	return err
 }
 
-// takePending takes the gathered records. The caller holds io.
-func (l *Log) takePending() ([]byte, block.Seq) {
+// takePending takes the gathered records; epoch says that they are the last of one. The caller holds io.
+func (l *Log) takePending(epoch bool) ([]byte, block.Seq) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if epoch {
+		l.taken++
+	}
 	batch := l.pending
 	l.pending, l.spare = l.spare[:0], nil
 	l.gather.Store(0)
@@ -287,7 +303,7 @@ func (l *Log) end() error {
 		return err
 	}
 	began := time.Now()
-	batch, last := l.takePending()
+	batch, last := l.takePending(true)
 	if last == l.Durable() && len(batch) == 0 {
 		l.spare = batch
 		return nil
@@ -361,9 +377,7 @@ func (l *Log) halt() {
 	l.err.CompareAndSwap(nil, &errClosed)
 	close(l.stop)
 	l.done.Wait()
-	l.mu.Lock()
-	l.ended.Broadcast()
-	l.mu.Unlock()
+	l.wakeAll()
 }
 
 var errClosed error = ErrClosed
