@@ -41,13 +41,16 @@ const (
 	alpha      = 0.1  // weight of the newest sample in each moving average
 	window     = 32   // commits a sample of the rates
 	warmUp     = 20   // commits before the first decision
-	dwell      = 8    // windows that a policy stays at least
 	hysteresis = 0.85 // another policy must take at most this share of the present one's time a commit
 	worth      = 0.1  // conflicts a commit below which no policy can gain much
-	probes     = 3    // windows of a trial, the first of which does not count
-	trialEvery = 16   // windows before the first trial; twice as many after each that failed
-	trialMost  = 4096
-	changed    = 2.0 // times that the pace changes where the load has changed
+	changed    = 2.0  // times that the pace changes where the load has changed
+	shifts     = 4    // measurements in a row that must say so
+
+	// Times, in which noise evens out: a processor is taken away for ten milliseconds now and then.
+	settling  = time.Millisecond      // of a policy, which do not count: transactions that began before are still on their way
+	trialTime = 5 * time.Millisecond  // of a trial
+	firstWait = 20 * time.Millisecond // before the first trial; twice as long after each that failed
+	longest   = 2 * time.Second
 )
 
 // contention is what is known about the conflicts of one block.
@@ -62,13 +65,15 @@ type contention struct {
 	commits   int        // in this window
 	conflicts int
 	merges    int
-	windows   int // since the last switch or trial
+	since     time.Time // of the policy at hand
+	counted   int       // commits since it has settled
+	settled   time.Time
 	home      Policy
 	trying    bool
-	next      Policy // what was tried last
-	every     int    // windows to the next trial
-	opened    time.Time
-	pace      [3]float64 // seconds between commits, by policy
+	next      Policy        // what was tried last
+	every     time.Duration // to the next trial
+	shifts    int           // measurements in a row that differ much from the average
+	pace      [3]float64    // seconds between commits, by policy
 	losses    Losses
 }
 
@@ -99,10 +104,13 @@ func (c *contention) commit(conflict, merged bool) (switched bool, from, to Poli
 	if merged {
 		c.merges++
 	}
-	if c.opened.IsZero() {
-		c.opened, c.every = time.Now(), trialEvery
+	if c.since.IsZero() {
+		c.since, c.every = time.Now(), firstWait
+		if c.commits < warmUp {
+			return
+		}
 	}
-	if c.commits < window && (c.windows > 0 || c.commits < warmUp) {
+	if c.commits < window {
 		return
 	}
 	return c.decide(time.Now())
@@ -117,48 +125,65 @@ func (c *contention) decide(now time.Time) (switched bool, from, to Policy, l Lo
 	if c.conflicts > 0 && mode == Merge {
 		ema(&c.losses.MergeSuccess, float64(c.merges)/float64(c.conflicts))
 	}
-	took := now.Sub(c.opened).Seconds() / float64(c.commits)
-	c.opened = now
+	c.paced(mode, now)
 	c.commits, c.conflicts, c.merges = 0, 0, 0
-	c.windows++
-	if c.windows > 1 {
-		c.paced(mode, took)
-	}
 	c.losses.expect()
+	best := c.choose(mode, now.Sub(c.since))
 	l = c.losses
 	l.Pace = c.pace
-	best := c.choose(mode)
 	if best == mode {
 		return false, mode, mode, l
 	}
 	c.mode.Store(int32(best))
-	c.windows = 0
+	c.since, c.settled = now, time.Time{}
 	return true, mode, best, l
 }
 
-// paced notes the time between commits. Where it has changed much, so has the load: trials begin again.
-func (c *contention) paced(mode Policy, took float64) {
+// paced measures the time between commits. Where it has changed much, so has the load: trials begin again.
+func (c *contention) paced(mode Policy, now time.Time) {
+	switch {
+	case c.settled.IsZero():
+		if now.Sub(c.since) >= settling {
+			c.settled, c.counted = now, 0
+		}
+		return
+	case now.Sub(c.settled) < trialTime-settling && !c.trying:
+		c.counted += c.commits
+		return
+	}
+	c.counted += c.commits
+	took := now.Sub(c.settled).Seconds() / float64(c.counted)
 	was := c.pace[mode]
-	emaTime(&c.pace[mode], took)
-	if !c.trying && c.windows > dwell && was > 0 && (c.pace[mode] > changed*was || was > changed*c.pace[mode]) {
-		c.every = trialEvery
+	if c.trying {
+		c.pace[mode] = took
+		return
+	}
+	c.settled, c.counted = now, 0
+	if was == 0 || took < changed*was && was < changed*took {
+		ema(&c.pace[mode], took)
+		c.shifts = 0
+		return
+	}
+	if c.shifts++; c.shifts == shifts { // no noise
+		c.pace[mode], c.shifts = took, 0
+		c.every = min(c.every, 2*firstWait)
 	}
 }
 
 // choose is the policy of the next window. The caller holds mu.
-func (c *contention) choose(mode Policy) Policy {
+func (c *contention) choose(mode Policy, lasted time.Duration) Policy {
 	switch {
-	case c.trying && c.windows < probes && !(c.windows > 1 && c.pace[mode] > 2*c.pace[c.home]):
+	case c.trying && lasted < trialTime:
 		return mode
 	case c.trying:
 		c.trying = false
-		if c.pace[mode] < hysteresis*c.pace[c.home] {
-			c.home, c.every = mode, trialEvery
+		if c.pace[mode] > 0 && c.pace[mode] < hysteresis*c.pace[c.home] {
+			c.home, c.every = mode, 2*firstWait
 			return mode
 		}
-		c.every = min(2*c.every, trialMost)
+		c.every = min(2*c.every, longest)
 		return c.home
-	case c.windows < max(c.every, dwell):
+	case lasted < c.every || c.pace[mode] == 0:
 		return mode
 	}
 	try := c.candidate(mode)
