@@ -22,8 +22,9 @@ help: ## show the targets
 build: ## build bin/varve, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/varve
 
-demo: deps build ## make an image, mount it, verify every byte, unmount
+demo: deps build ## make an image, mount it, verify every byte, unmount; then race 120 writers on one block
 	$(BIN) demo
+	$(BIN) stress --workload hot
 
 test: deps check unit race invariants announce ## everything: format, vet, staticcheck, unit, mounted end to end, race, invariants
 

@@ -31,15 +31,31 @@ const gcEvery = 10 * time.Millisecond
 func (s *Store) background() {
 	t := time.NewTicker(gcEvery)
 	defer t.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-s.stop:
 			return
 		case now := <-t.C:
 			s.clock.Store(now.UnixNano())
 			s.collectOnce()
+			if n%sampleEvery == 0 && s.telling() {
+				s.tellContention()
+			}
 		}
 	}
+}
+
+// sampleEvery is how many rounds of collection lie between two samples of contention.
+const sampleEvery = 10
+
+// tellContention tells of the block with most conflicts, and the losses of the whole store.
+func (s *Store) tellContention() {
+	st := s.Stats()
+	e := Event{Kind: EventContention, Seq: s.Published(), Policy: s.opts.Policy.String(), Inputs: &st.Losses}
+	if len(st.Hot) > 0 {
+		e.Block, e.Count = st.Hot[0].Block, int64(st.Hot[0].Count)
+	}
+	s.tell(e)
 }
 
 // checkpointer checkpoints when it is asked to.

@@ -69,6 +69,7 @@ func Loads() []Load {
 		{"120 writers, Zipf over 1,024 blocks", 120, 0, false, zipf},
 		{"120 writers, disjoint blocks", 120, 0, false, disjoint},
 		{"8 writers beside 8 long readers", 8, 8, false, disjoint},
+		{"8 long readers alone", 0, 8, false, disjoint},
 		{"durable, 1 writer", 1, 0, true, disjoint},
 		{"durable, 16 writers, disjoint", 16, 0, true, disjoint},
 		{"durable, 120 writers, disjoint", 120, 0, true, disjoint},
@@ -158,6 +159,9 @@ func Run(m Maker, l Load, dir string, d time.Duration, seed uint64) (res Result,
 	bytes, cerr := e.Close()
 	if err == nil {
 		err = cerr
+	}
+	if len(commits) == 0 {
+		commits = []uint64{0}
 	}
 	slices.Sort(commits)
 	each := max(float64(total), 1)

@@ -30,8 +30,8 @@ func main() {
 func makers() []engine.Maker {
 	return []engine.Maker{
 		engine.Varve(mvcc.Merge), engine.Varve(mvcc.Adaptive), engine.Map(), engine.Limit(),
-		pebbleMaker("pebble, a lock a block", "block"), bboltMaker("bbolt", "block", false), bboltMaker("bbolt Batch", "block", true), badgerMaker("badger", "block"),
-		pebbleMaker("pebble, a lock a slot", "slot"), pebbleMergeMaker(), bboltMaker("bbolt Batch", "slot", true), badgerMaker("badger", "slot"),
+		pebbleMaker("pebble, a lock a block", "block"), bboltMaker("bbolt", "block", 0), bboltMaker("bbolt Batch", "block", 10*time.Millisecond), bboltMaker("bbolt Batch, 1 ms", "block", time.Millisecond), badgerMaker("badger", "block"),
+		pebbleMaker("pebble, a lock a slot", "slot"), pebbleMergeMaker(), bboltMaker("bbolt Batch, 1 ms", "slot", time.Millisecond), badgerMaker("badger", "slot"),
 	}
 }
 
@@ -104,10 +104,11 @@ func print(cells []*cell) error {
 		if c.load != load {
 			load = c.load
 			fmt.Fprintf(w, "\n%s\t\t\t\t\t\t\t\t\n", load)
-			fmt.Fprintln(w, "  store\tform\tcommits/s\tspread\tvarve is\taborts a commit\tlog bytes a commit\tp99.9 us\tfairness")
+			fmt.Fprintln(w, "  store\tform\tcommits/s\tspread\tvarve is\taborts a commit\tlog bytes a commit\tp99.9 us\tfairness\tviews/s\tview p99.9 us")
 		}
-		var ab, lb, p, f []float64
+		var ab, lb, p, f, v, vp []float64
 		for _, r := range c.results {
+			v, vp = append(v, r.Reads), append(vp, r.ReadP999)
 			ab, lb, p, f = append(ab, r.Aborts), append(lb, r.LogBytes), append(p, r.P999), append(f, r.Fairness)
 		}
 		ours := 0.0
@@ -116,8 +117,8 @@ func print(cells []*cell) error {
 				ours = engine.Median(o.per)
 			}
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%.0f\t%.0f%%\t%.2f times\t%.3f\t%.0f\t%.0f\t%.2f\n", c.engine, c.form, engine.Median(c.per), 100*engine.Spread(c.per), ours/max(engine.Median(c.per), 1),
-			engine.Median(ab), engine.Median(lb), engine.Median(p), engine.Median(f))
+		fmt.Fprintf(w, "  %s\t%s\t%.0f\t%.0f%%\t%.2f times\t%.3f\t%.0f\t%.0f\t%.2f\t%.0f\t%.0f\n", c.engine, c.form, engine.Median(c.per), 100*engine.Spread(c.per), ours/max(engine.Median(c.per), 1),
+			engine.Median(ab), engine.Median(lb), engine.Median(p), engine.Median(f), engine.Median(v), engine.Median(vp))
 	}
 	return w.Flush()
 }

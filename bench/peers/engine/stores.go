@@ -55,13 +55,14 @@ func (l layout) each(do func(key []byte) error) error {
 }
 
 // bbolt: one writer at a time; NoFreelistSync and the map freelist are what its documentation advises for write loads.
-func bboltMaker(name, form string, batch bool) engine.Maker {
+func bboltMaker(name, form string, delay time.Duration) engine.Maker {
+	batch := delay > 0
 	return engine.Maker{Name: name, Form: form, Open: func(dir string, durable bool) (engine.Engine, error) {
 		db, err := bbolt.Open(filepath.Join(dir, "db"), 0o600, &bbolt.Options{NoSync: !durable, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, InitialMmapSize: 1 << 28})
 		if err != nil {
 			return nil, err
 		}
-		db.MaxBatchDelay = time.Millisecond
+		db.MaxBatchDelay = delay // its documentation's is 10 ms
 		b := &bboltEngine{layout{form}, db, batch}
 		return b, db.Update(func(tx *bbolt.Tx) error {
 			bk, err := tx.CreateBucket(bucket)

@@ -1,0 +1,34 @@
+package wal_test
+
+import (
+	"fmt"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/merge"
+	"github.com/varvefs/varve/wal"
+)
+
+// A log by itself: a commit is appended, made durable, and recovered after a crash.
+func Example() {
+	dev, home := blockcache.NewRAM(nil), blockcache.NewRAM(make([]byte, 16<<10))
+	log, _, err := wal.Open(dev, home, 1024, wal.Options{Policy: wal.OnDemand})
+	if err != nil {
+		panic(err)
+	}
+	record := wal.BeginCommit(nil, 1, 1)
+	record = wal.AppendChange(record, 3, []merge.Range{{Off: 0, Len: 5}}, []byte("hello"))
+	wal.EndRecord(record, 0, log.Salt())
+	log.Append(record, 1)
+	if err := log.Wait(1); err != nil {
+		panic(err)
+	}
+	log.Abandon() // a crash
+
+	log, recovery, err := wal.Open(dev, home, 1024, wal.Options{Policy: wal.OnDemand})
+	if err != nil {
+		panic(err)
+	}
+	defer log.Close()
+	fmt.Println(recovery.Commits, recovery.Last, string(home.Bytes()[3*1024:][:5]))
+	// Output: 1 1 hello
+}
