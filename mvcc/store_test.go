@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/varvefs/varve/blockcache"
@@ -171,4 +172,60 @@ func BenchmarkRead(b *testing.B) {
 			}
 		}
 	})
+}
+
+func BenchmarkDisjoint(b *testing.B) {
+	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), WAL: blockcache.NewRAM(nil)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Abandon()
+	b.ReportAllocs()
+	var next atomic.Int64
+	b.RunParallel(func(p *testing.PB) {
+		n := block.Number(next.Add(1))
+		data := make([]byte, 32)
+		for p.Next() {
+			if err := s.Update(context.Background(), func(tx *Tx) error { return tx.Edit(n, merge.Set(64, data)) }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkReadOlder(b *testing.B) {
+	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), WAL: blockcache.NewRAM(nil)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Abandon()
+	change := func(v byte) {
+		if err := s.Update(context.Background(), func(tx *Tx) error { return tx.Edit(3, merge.Set(64, []byte{v})) }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	change(1)
+	old, err := s.Begin(context.Background(), TxOptions{ReadOnly: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer old.Rollback()
+	change(2)
+	s.Collect()
+	p := make([]byte, 4096)
+	b.ReportAllocs()
+	for b.Loop() {
+		old.forget()
+		if err := old.ReadRange(3, 0, p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// forget makes a transaction look its blocks up again.
+func (tx *Tx) forget() {
+	for i := range tx.touched {
+		tx.touched[i].reset(&tx.s.versions)
+	}
+	tx.touched = tx.touched[:0]
 }
