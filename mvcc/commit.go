@@ -143,6 +143,7 @@ func (tx *Tx) unlatch() {
 // resolve makes the new version of each block that is written, by the policy of its chain. The latches are held.
 func (tx *Tx) resolve() error {
 	s := tx.s
+	size := recordOverhead + len(tx.fresh)*recordOverhead
 	for _, t := range tx.writes {
 		c := t.chain
 		newest := c.head.Load()
@@ -164,10 +165,20 @@ func (tx *Tx) resolve() error {
 		}
 		t.next.changed = append(t.next.changed[:0], tx.result.Ranges...)
 		copy(t.placed, tx.result.Placed)
+		size += recordOverhead
+		for _, r := range t.next.changed {
+			size += int(r.Len) + recordOverhead
+		}
 		c.observe(s, tx, t.stood)
+	}
+	if s.log != nil && size > s.log.Largest() {
+		return fmt.Errorf("%w: its record may have %d bytes, and %d fit a segment; split it, or open the store with larger segments", wal.ErrSize, size, s.log.Largest())
 	}
 	return nil
 }
+
+// recordOverhead is at least what a record, a block or a range of it needs beside its bytes.
+const recordOverhead = 20
 
 // merge resolves one block, and checks the ranges of it that the transaction depends on.
 func (tx *Tx) merge(t *touched, newest *version, base []byte) error {

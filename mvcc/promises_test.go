@@ -355,6 +355,26 @@ func TestUpdate_LeavesNoTrace(t *testing.T) {
 	}
 }
 
+// TestCommit_TooLarge: a transaction that no segment of the log takes is refused, and the store goes on.
+func TestCommit_TooLarge(t *testing.T) {
+	s := mustOpen(t, Options{Log: wal.Options{SegmentSize: 16 << 10}})
+	err := s.Update(ctx, func(tx *Tx) error {
+		for n := range block.Number(5) {
+			if err := tx.Edit(n, merge.Whole(bytes.Repeat([]byte{1}, 4096))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if !errors.Is(err, wal.ErrSize) {
+		t.Errorf("got %v", err)
+	}
+	mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(1, set(8, 1)) })
+	if v := counterOf(t, s, 1); v != 0 {
+		t.Errorf("a part of it stayed: %x", v)
+	}
+}
+
 // TestEdit_Refuses: an edit that cannot be applied is an error, and the others of its transaction stand.
 func TestEdit_Refuses(t *testing.T) {
 	s := mustOpen(t, Options{})

@@ -152,7 +152,7 @@ const (
 func (k *topK) init() { k.at = make(map[block.Number]int, topSize) }
 
 func (k *topK) touch(n block.Number) {
-	if k.tick.Add(1)%sampleHot != 1 {
+	if k.tick.Add(1)*0x9e3779b97f4a7c15>>32%sampleHot != 0 { // in no pattern that a load could have, too
 		return
 	}
 	k.mu.Lock()

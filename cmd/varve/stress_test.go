@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/varvefs/varve/stress"
 )
 
 // TestStress_Short runs every workload by the real program: one line at the end, and nothing lost.
@@ -125,4 +128,31 @@ func get(t *testing.T, url string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// TestStress_Violation: what was lost is told with the command that repeats it, and has an exit code of its own.
+func TestStress_Violation(t *testing.T) {
+	var out strings.Builder
+	f := &stressFlags{cfg: stress.Config{Seed: 77, Duration: time.Second}}
+	f.printViolations(&out, []stress.Report{{Workload: "bank", Policy: "merge", Isolation: "snapshot", Writers: 9, Durable: true, Violations: []string{"money is gone"}}})
+	for _, want := range []string{"money is gone", "varve stress --workload bank --policy merge --isolation snapshot --writers 9 --seed 77 --duration 1s --durable"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in %s", want, out.String())
+		}
+	}
+	if code := exitCode(fmt.Errorf("%w: 1 failed", errLost)); code != exitLost {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// TestBench_JSON runs a part of varve bench.
+func TestBench_JSON(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "page.html")
+	out, err := exec.Command(program(t), "bench", "--rounds", "1", "--duration", "10ms", "--load", "durable, 1 writer", "--html", page, "--json").Output()
+	if err != nil || !json.Valid(out) || !strings.Contains(string(out), `"varve, merge"`) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if b, err := os.ReadFile(page); err != nil || !strings.Contains(string(b), "<svg") {
+		t.Errorf("the page: %v", err)
+	}
 }
