@@ -91,7 +91,6 @@ type driver struct {
 	store *mvcc.Store
 	model *model
 	used  map[block.Number]int // which file has a data block
-	freed []block.Number
 	log   []string
 }
 
