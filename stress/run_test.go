@@ -20,7 +20,7 @@ func TestDo_Workloads(t *testing.T) {
 					Duration: 60 * time.Millisecond, Record: 1500})
 				if err != nil || !rep.Passed() || rep.Commits == 0 {
 					t.Errorf("%d commits, %v, %v; repeat with: varve stress --workload %s --policy %v --isolation %v --writers 24 --seed %d",
-						rep.Commits, err, rep.Violations, work, p, level, seed)
+						rep.Commits, err, rep.What, work, p, level, seed)
 				}
 				t.Logf("%.0f/s, conflicts %.3f merges %.3f aborts %.3f waits %.3f fair %.2f wal %.0f skews %d recorded %d", rep.CommitsPerSecond, rep.ConflictRate, rep.MergeRate, rep.AbortRate,
 					rep.WaitRate, rep.Fairness, rep.WALBytesPerCommit, rep.WriteSkews, rep.Recorded)

@@ -263,9 +263,9 @@ func frankenFS(m stress.Report) (float64, bool) {
 
 func (f *stressFlags) printViolations(out io.Writer, reports []stress.Report) {
 	for _, r := range reports {
-		for i, v := range r.Violations {
+		for i, v := range r.What {
 			if i == 10 {
-				fmt.Fprintf(out, "  and %d more\n", len(r.Violations)-i)
+				fmt.Fprintf(out, "  and %d more\n", r.Violations-i)
 				break
 			}
 			fmt.Fprintf(out, "  VIOLATION under %s: %s\n", r.Policy, v)
