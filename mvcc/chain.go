@@ -110,13 +110,12 @@ func (v *version) older(snap block.Seq, dst []byte) (ok bool, err error) {
 	return false, nil
 }
 
-// install makes next the head; its changed says where it differs from the old one. The caller holds the latch.
-func (c *chain) install(s *Store, next *version) {
+// prepare makes next ready to become the head; its changed says where it differs from the old one. The caller holds the latch.
+func (c *chain) prepare(s *Store, next *version) {
 	c.idle = false
 	c.settle(s)
 	head := c.head.Load()
 	next.before.Store(head)
-	c.head.Store(next)
 	if c.history > c.limit {
 		c.prune(s, c.pruned)
 		c.limit = c.history + 8

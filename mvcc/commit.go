@@ -51,21 +51,16 @@ func (tx *Tx) commit() error {
 		tx.unlatch()
 		return err
 	}
-	seq := block.Seq(s.next.Add(1))
-	s.reserve(seq)
-	if !tx.validate() {
-		tx.unlatch()
-		tx.record = s.emptyRecord(tx.record[:0], seq)
-		s.publish(seq, tx.record)
+	tx.encode()
+	tx.install()
+	ok := tx.sequence()
+	tx.unlatch()
+	if !ok {
+		s.stats.conflicts.Add(1)
+		s.tell(Event{Kind: EventConflict, Tx: tx.age, Reason: "a block that it depends on has changed"})
 		return ErrConflict
 	}
-	tx.encode(seq)
-	tx.install(seq)
-	tx.unlatch()
-	tx.standing(seq)
-	tx.noteFrees(seq)
-	s.publish(seq, tx.record)
-	tx.seq = seq
+	tx.standing(tx.seq)
 	for _, do := range tx.hooks {
 		do()
 	}
@@ -129,6 +124,17 @@ func (tx *Tx) letGo() {
 		}
 	}
 	tx.word.snap.Store(0)
+}
+
+// lets reports whether the snapshot may end before the commit is sequenced: all that is compared then belongs to chains that are latched. A block that is
+// only read may be without a chain, which means that it is unchanged as long as the snapshot lives (M8).
+func (tx *Tx) lets() bool {
+	for i := range tx.touched {
+		if len(tx.touched[i].edits) == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func (tx *Tx) unlatch() {
@@ -203,8 +209,8 @@ func (tx *Tx) merge(t *touched, newest *version, base []byte) error {
 	return err
 }
 
-// validate checks what the transaction depends on in blocks that it does not write (M4). It has its sequence: whoever has an earlier one
-// has installed, or still holds the latch.
+// validate checks what the transaction depends on in blocks that it does not write (M4). The caller holds the sequencer's latch: whoever has
+// an earlier sequence has installed, and whoever has none yet comes after.
 func (tx *Tx) validate() bool {
 	for i := range tx.touched {
 		t := &tx.touched[i]
@@ -213,7 +219,6 @@ func (tx *Tx) validate() bool {
 		}
 		if !tx.unchanged(t) {
 			tx.loser = t.chain
-			tx.s.tell(Event{Kind: EventConflict, Tx: tx.age, Block: t.number, Reason: "a block that it depends on has changed"})
 			return false
 		}
 	}
@@ -224,13 +229,6 @@ func (tx *Tx) unchanged(t *touched) bool {
 	c, _ := tx.s.index.Load(t.number)
 	if c == nil {
 		return true // no chain: nothing newer than any live snapshot
-	}
-	// Its holder may be waiting for a block that this transaction has latched: only a moment.
-	for spins := 0; c.latch.held.Load(); spins++ {
-		if spins == 16 {
-			return false
-		}
-		lookAway(64)
 	}
 	v := c.newest(&tx.s.versions)
 	defer v.release(&tx.s.versions)
@@ -248,10 +246,9 @@ func (tx *Tx) unchanged(t *touched) bool {
 	return true
 }
 
-// encode makes the record for the log: ranges as resolved (W7).
-func (tx *Tx) encode(seq block.Seq) {
+// encode makes the record for the log: ranges as resolved (W7). Its sequence is filled in by seal.
+func (tx *Tx) encode() {
 	s := tx.s
-	tx.record = tx.record[:0]
 	if s.log == nil {
 		return
 	}
@@ -261,7 +258,7 @@ func (tx *Tx) encode(seq block.Seq) {
 			n++
 		}
 	}
-	tx.record = wal.BeginCommit(tx.record, seq, n)
+	tx.record = wal.BeginCommit(tx.record[:0], 0, n)
 	for _, f := range tx.fresh {
 		tx.record = wal.AppendFresh(tx.record, f.number)
 	}
@@ -275,31 +272,28 @@ func (tx *Tx) encode(seq block.Seq) {
 		}
 		tx.record = wal.AppendChange(tx.record, t.number, t.next.changed, data)
 	}
-	wal.EndRecord(tx.record, 0, s.log.Salt())
 }
 
-func (s *Store) emptyRecord(to []byte, seq block.Seq) []byte {
-	if s.log == nil {
-		return to
-	}
-	to = wal.BeginCommit(to, seq, 0)
-	wal.EndRecord(to, 0, s.log.Salt())
-	return to
+// seal fills in a record's sequence.
+func (tx *Tx) seal(seq block.Seq) {
+	wal.SetSeq(tx.record, seq)
+	wal.EndRecord(tx.record, 0, tx.s.log.Salt())
 }
 
-// install makes the new versions the heads of their chains. Nothing can fail from here on.
-func (tx *Tx) install(seq block.Seq) {
+// install makes everything ready for the new versions to become the heads of their chains, which takes a pointer each.
+func (tx *Tx) install() {
 	s := tx.s
-	// The snapshot is not needed any more: what was read is held by references. So the transaction does not keep
-	// the very versions that it replaces.
-	tx.word.snap.Store(0)
+	if tx.lets() {
+		// What was read is held by references. Without its snapshot the transaction does not keep the very versions that it replaces.
+		tx.word.snap.Store(0)
+	}
 	for _, t := range tx.writes {
 		if len(t.next.changed) == 0 {
-			continue // checks only
+			t.next.release(&s.versions) // checks only
+			t.next = nil
+			continue
 		}
-		t.next.seq = seq
-		t.chain.install(s, t.next)
-		t.next = nil
+		t.chain.prepare(s, t.next)
 		if !t.chain.dirty {
 			t.chain.dirty = true
 			s.shardOf(t.number).listDirty(t.chain)

@@ -77,6 +77,8 @@ func (s *Store) Collect() { s.collectOnce() }
 
 // collectOnce looks at each chain with history once.
 func (s *Store) collectOnce() {
+	s.collecting.Lock() // so that who asked for it finds all of it done
+	defer s.collecting.Unlock()
 	before := s.stats.collected.Load()
 	for i := range s.shards {
 		sh := &s.shards[i]

@@ -67,9 +67,8 @@ type Store struct {
 	clean  *blockcache.Cache
 	log    *wal.Log
 
-	next atomic.Uint64 // the sequence that was taken last
-	_    [56]byte
-	pub  publisher
+	_     [64]byte
+	order sequencer
 
 	index    *xsync.MapOf[block.Number, *chain]
 	shards   [shardCount]shard
@@ -89,6 +88,7 @@ type Store struct {
 	historyCount atomic.Int64
 
 	checkpoints sync.Mutex // one at a time
+	collecting  sync.Mutex
 	kick        chan struct{}
 	stop        chan struct{}
 	running     sync.WaitGroup
@@ -145,8 +145,7 @@ func Open(o Options) (*Store, wal.Recovery, error) {
 	}
 	s.clean = blockcache.NewCache(o.Home, nil, o.BlockSize, o.Memory/4)
 	s.versions.size = o.BlockSize
-	s.next.Store(uint64(rec.Last))
-	s.pub.published.Store(uint64(rec.Last))
+	s.order.published.Store(uint64(rec.Last))
 	s.groups.init()
 	s.stats.init(o.Policy)
 	for i := range s.shards {
@@ -230,9 +229,9 @@ func (s *Store) begin(ctx context.Context, o TxOptions) *Tx {
 // takeSnapshot registers the published sequence as this transaction's snapshot.
 func (tx *Tx) takeSnapshot() {
 	for {
-		p := tx.s.pub.published.Load()
+		p := tx.s.order.published.Load()
 		tx.word.snap.Store(p + 1)
-		if tx.s.pub.published.Load() == p {
+		if tx.s.order.published.Load() == p {
 			tx.snap = block.Seq(p)
 			return
 		}

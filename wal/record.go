@@ -52,6 +52,9 @@ func BeginCommit(to []byte, seq block.Seq, blocks int) []byte {
 	return binary.AppendUvarint(to, uint64(blocks))
 }
 
+// SetSeq gives the record at the beginning of b another sequence. EndRecord comes after.
+func SetSeq(b []byte, seq block.Seq) { binary.LittleEndian.PutUint64(b[8:], uint64(seq)) }
+
 // AppendChange appends the bytes of data that lie in ranges: the resolved delta of one block (W7).
 func AppendChange(to []byte, n block.Number, ranges []merge.Range, data []byte) []byte {
 	to = binary.AppendUvarint(to, uint64(n))
