@@ -203,6 +203,9 @@ func (l *Log) Wait(seq block.Seq) error {
 	for {
 		switch {
 		case l.Durable() >= seq:
+			if !l.flushing {
+				l.ended[l.taken%2].Signal() // it may have been this one's turn to lead
+			}
 			l.mu.Unlock()
 			return nil
 		case l.Err() != nil:

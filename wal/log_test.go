@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/block"
@@ -257,5 +261,116 @@ func BenchmarkAppend(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		EndRecord(rec, 0, l.Salt())
+	}
+}
+
+// slow is a device whose flushes take a while, so that waiters gather.
+type slow struct{ *blockcache.RAM }
+
+func (s slow) Sync() error {
+	time.Sleep(20 * time.Microsecond)
+	return nil
+}
+
+// TestWait_AllReturn: whoever waits is served, however appending, waiting and flushing interleave.
+func TestWait_AllReturn(t *testing.T) {
+	f := newFixture()
+	f.opts.SegmentSize = 1 << 20
+	l, _, err := Open(slow{f.dev}, f.home, size, f.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Abandon()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	const waiters, each = 48, 1500
+	var returned atomic.Int64
+	for i := range waiters {
+		wg.Go(func() {
+			for k := range each {
+				mu.Lock()
+				f.put(l, block.Number(i%16), uint64(k))
+				mine := f.seq
+				mu.Unlock()
+				if k%3 == i%3 {
+					runtime.Gosched()
+				}
+				if err := l.Wait(mine); err != nil {
+					t.Error(err)
+					return
+				}
+				if l.Durable() < mine {
+					t.Errorf("returned at %d, before %d is durable", l.Durable(), mine)
+				}
+				returned.Add(1)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	for last := int64(-1); ; {
+		select {
+		case <-done:
+			return
+		case <-time.After(10 * time.Second):
+			if n := returned.Load(); n == last {
+				t.Fatalf("nobody has returned for ten seconds; %d of %d did", n, waiters*each)
+			} else {
+				last = n
+			}
+		}
+	}
+}
+
+// gated is a device whose flushes wait to be let through.
+type gated struct {
+	*blockcache.RAM
+	asked, let chan struct{}
+}
+
+func (g gated) Sync() error {
+	select {
+	case g.asked <- struct{}{}:
+		<-g.let
+	default:
+	}
+	return nil
+}
+
+// TestWait_TurnIsPassedOn: a waiter who is woken to lead, and finds that the epoch that just ended held his commit, wakes the next one.
+func TestWait_TurnIsPassedOn(t *testing.T) {
+	f := newFixture()
+	g := gated{f.dev, make(chan struct{}), make(chan struct{})}
+	l, _, err := Open(g, f.home, size, f.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Abandon()
+	results := make(chan error, 3)
+	wait := func(seq block.Seq) { go func() { results <- l.Wait(seq) }() }
+	f.put(l, 1, 1)
+	f.put(l, 1, 2)
+	wait(1)
+	<-g.asked // the first leads, with both records in its epoch
+	wait(2)
+	time.Sleep(20 * time.Millisecond) // so that it is the first to be woken
+	f.put(l, 1, 3)
+	wait(3)
+	time.Sleep(20 * time.Millisecond)
+	g.let <- struct{}{}
+	for range 3 {
+		select {
+		case err := <-results:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-g.asked:
+			g.let <- struct{}{}
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("somebody waits for ever")
+		}
 	}
 }
