@@ -234,8 +234,10 @@ func (s *Store) askCheckpoint() {
 	}
 }
 
-// cramped reports whether it is history that takes the room: only the end of a snapshot helps then.
-func (s *Store) cramped() bool { return s.historyBytes.Load() > s.opts.Memory/4 }
+// cramped reports whether it is history that takes the room, or keeps blocks from being dropped: only the end of a snapshot helps then.
+func (s *Store) cramped() bool {
+	return s.historyBytes.Load() > s.opts.Memory/4 || s.historyCount.Load() > 0 && (s.log == nil || s.log.Pressure() < critical)
+}
 
 // holdBack waits until there is room. Where history takes it, only the end of a snapshot makes some; so after a while it gives up.
 func (s *Store) holdBack(ctx context.Context, history bool, room func() bool) error {

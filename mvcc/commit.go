@@ -106,6 +106,10 @@ func (tx *Tx) latch(t *touched) bool {
 		c.latch.lock()
 		if !c.dead {
 			t.chain, t.latched = c, true
+			if !c.dirty { // also if nothing comes of it: the checkpoint drops a chain that nobody changed
+				c.dirty = true
+				tx.s.shardOf(c.number).listDirty(c)
+			}
 			return true
 		}
 		c.latch.unlock()
@@ -294,9 +298,5 @@ func (tx *Tx) install() {
 			continue
 		}
 		t.chain.prepare(s, t.next)
-		if !t.chain.dirty {
-			t.chain.dirty = true
-			s.shardOf(t.number).listDirty(t.chain)
-		}
 	}
 }

@@ -506,6 +506,49 @@ func TestPressure_NamesTheSnapshot(t *testing.T) {
 	mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(1, merge.Add(field, 1, 0, most)) })
 }
 
+// TestPressure_ManyBlocks: where a snapshot keeps many changed blocks from being dropped, memory is bounded, too, and the snapshot is named.
+func TestPressure_ManyBlocks(t *testing.T) {
+	s := mustOpen(t, Options{Home: blockcache.NewRAM(make([]byte, 2000<<12)), Memory: 256 << 12, PushBack: 50 * time.Millisecond})
+	reader := mustBegin(t, s, TxOptions{ReadOnly: true, Name: "a long report"})
+	var err error
+	done := 0
+	for n := block.Number(0); n < 2000 && err == nil; n++ {
+		err = s.Update(ctx, func(tx *Tx) error { return tx.Edit(n, set(0, 1)) })
+		done++
+	}
+	var push *PushBackError
+	if !errors.As(err, &push) || push.Snapshot != "a long report" || done > 400 {
+		t.Fatalf("after %d blocks: %v", done, err)
+	}
+	reader.Rollback()
+	mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(1999, set(0, 1)) })
+}
+
+// TestCheckpoint_DropsUnchanged: chains of blocks that transactions only checked, or lost, go as well.
+func TestCheckpoint_DropsUnchanged(t *testing.T) {
+	s := mustOpen(t, Options{})
+	for n := range block.Number(50) {
+		mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(n, merge.Check(func([]byte) bool { return true })) })
+		a, b := mustBegin(t, s, TxOptions{}), mustBegin(t, s, TxOptions{})
+		mustEdit(t, a, 100, set(0, 2*uint64(n)+1))
+		mustEdit(t, b, 100, set(0, 2*uint64(n)+2))
+		mustEdit(t, b, 200+n, set(0, 1))
+		if err := a.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Commit(); !errors.Is(err, ErrConflict) {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	s.Collect()
+	if n := s.Stats().Chains; n != 0 {
+		t.Errorf("%d chains are left", n)
+	}
+}
+
 // TestPressure_LogIsBounded: commits wait for the checkpoint instead of filling the device.
 func TestPressure_LogIsBounded(t *testing.T) {
 	log := blockcache.NewRAM(nil)
