@@ -205,7 +205,7 @@ func (s *Store) admit(ctx context.Context) error {
 	if p < critical {
 		return nil
 	}
-	return s.holdBack(ctx, s.cramped(), func() bool { return s.pressure() < critical })
+	return s.holdBack(ctx, false, func() bool { return s.pressure() < critical })
 }
 
 // errLong asks for a wait until a chain over its cap has become shorter.
@@ -239,7 +239,8 @@ func (s *Store) cramped() bool {
 	return s.historyBytes.Load() > s.opts.Memory/4 || s.historyCount.Load() > 0 && (s.log == nil || s.log.Pressure() < critical)
 }
 
-// holdBack waits until there is room. Where history takes it, only the end of a snapshot makes some; so after a while it gives up.
+// holdBack waits until there is room. Where history takes it, as the caller knows or the store finds, only the end of a snapshot makes
+// some; so after a while it gives up.
 func (s *Store) holdBack(ctx context.Context, history bool, room func() bool) error {
 	s.stats.held.Add(1)
 	began := time.Now()
@@ -258,7 +259,7 @@ func (s *Store) holdBack(ctx context.Context, history bool, room func() bool) er
 			told = true
 			s.tell(Event{Kind: EventPressure, Seq: seq, Reason: "oldest snapshot: " + name, Count: s.historyBytes.Load()})
 		}
-		if ok && history && took > s.opts.PushBack {
+		if took > s.opts.PushBack && ok && (history || s.cramped()) {
 			return &PushBackError{name, seq, s.historyBytes.Load()}
 		}
 		if took < time.Millisecond {
