@@ -43,7 +43,7 @@ func daemonsOf(t testing.TB, dir string) []string {
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range lines {
 		p, err := os.ReadFile(f)
-		if err == nil && bytes.Contains(p, []byte("mount\x00")) && bytes.Contains(p, []byte(dir+"\x00")) {
+		if err == nil && !bytes.HasPrefix(p, []byte("fusermount3\x00")) && bytes.Contains(p, []byte("mount\x00")) && bytes.Contains(p, []byte(dir+"\x00")) {
 			out = append(out, filepath.Dir(f))
 		}
 	}
