@@ -50,6 +50,7 @@ type Stats struct {
 	Durable      uint64  `json:"durable_sequence"`
 	WALBytes     uint64  `json:"wal_bytes"`
 	Flushes      uint64  `json:"flushes"`
+	FlushSeconds float64 `json:"flush_seconds"`
 	Losses       Losses  `json:"losses"`
 	Hot          []Hot   `json:"hot_blocks"`
 	Pressure     float64 `json:"wal_pressure"`
@@ -63,6 +64,7 @@ func (s *Store) Stats() Stats {
 		History: s.historyCount.Load(), HistoryBytes: s.historyBytes.Load(), CleanBlocks: s.clean.Stats().Blocks,
 		Published: uint64(s.Published()), Hot: st.hot.list()}
 	if s.log != nil {
+		out.FlushSeconds = s.log.FlushTime().Seconds()
 		out.Durable, out.WALBytes, out.Flushes, out.Pressure = uint64(s.log.Durable()), s.log.Bytes(), s.log.Flushes(), s.log.Pressure()
 	}
 	st.all.mu.Lock()

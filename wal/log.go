@@ -83,13 +83,14 @@ type Log struct {
 	taken    uint64        // epochs whose records were taken
 	ended    [2]*sync.Cond // by taken: the epoch that gathers has ended, or the log has failed
 
-	durable atomic.Uint64 // block.Seq
-	ordered atomic.Bool   // ordered data went home since the last flush of home
-	err     atomic.Pointer[error]
-	bytes   atomic.Uint64
-	flushes atomic.Uint64
-	used    atomic.Int64 // bytes of live segments
-	gather  atomic.Int64 // bytes pending
+	durable   atomic.Uint64 // block.Seq
+	ordered   atomic.Bool   // ordered data went home since the last flush of home
+	err       atomic.Pointer[error]
+	bytes     atomic.Uint64
+	flushes   atomic.Uint64
+	flushTime atomic.Int64 // nanoseconds
+	used      atomic.Int64 // bytes of live segments
+	gather    atomic.Int64 // bytes pending
 
 	kick chan struct{}
 	stop chan struct{}
@@ -173,8 +174,11 @@ func (l *Log) Pressure() float64 {
 // Durable is the last sequence that is durable.
 func (l *Log) Durable() block.Seq { return block.Seq(l.durable.Load()) }
 
-// Bytes is how many bytes were written, and Flushes how many epochs have ended.
+// Bytes is how many bytes were written.
 func (l *Log) Bytes() uint64 { return l.bytes.Load() }
+
+// FlushTime is how long ending them took in all.
+func (l *Log) FlushTime() time.Duration { return time.Duration(l.flushTime.Load()) }
 
 // Flushes is how many epochs have ended.
 func (l *Log) Flushes() uint64 { return l.flushes.Load() }
@@ -336,6 +340,7 @@ func (l *Log) end() error {
 	l.flushed = l.tail.position(l.segs.length)
 	l.durable.Store(uint64(last))
 	l.flushes.Add(1)
+	l.flushTime.Add(int64(time.Since(began)))
 	if l.opts.OnEpoch != nil {
 		l.opts.OnEpoch(l.epoch, last, time.Since(began))
 	}

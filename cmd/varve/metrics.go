@@ -48,6 +48,7 @@ var storeMetrics = []metric{
 	counterMetric("held_back", "Commits that waited for room in the log or in memory.", func(s mvcc.Stats) float64 { return float64(s.HeldBack) }),
 	counterMetric("wal_bytes", "Bytes written to the log.", func(s mvcc.Stats) float64 { return float64(s.WALBytes) }),
 	counterMetric("wal_flushes", "Epochs that became durable.", func(s mvcc.Stats) float64 { return float64(s.Flushes) }),
+	counterMetric("wal_flush_seconds", "Time that ending epochs took.", func(s mvcc.Stats) float64 { return s.FlushSeconds }),
 	gauge("chains", "Blocks with versions in memory.", func(s mvcc.Stats) float64 { return float64(s.Chains) }),
 	gauge("history_versions", "Old versions that are kept for snapshots.", func(s mvcc.Stats) float64 { return float64(s.History) }),
 	gauge("history_bytes", "Memory of the old versions.", func(s mvcc.Stats) float64 { return float64(s.HistoryBytes) }),
