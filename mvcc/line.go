@@ -36,9 +36,6 @@ func (a *attempts) wants(n block.Number) {
 	}
 }
 
-// lining reports whether transactions may have to wait in lines at all.
-func (s *Store) lining() bool { return s.opts.Policy == Wait || s.opts.Policy == Adaptive }
-
 // queue waits in the line of a block that a transaction is about to touch, where the policy is to wait.
 func (tx *Tx) queue(c *chain) error {
 	if !tx.update || !tx.s.waitsFor(c) || tx.holds(c.number) {
@@ -69,6 +66,9 @@ func (tx *Tx) enterLines(ns []block.Number) error {
 // enterLine waits in the line of one block, and takes a new snapshot: one with everything that was committed to it before.
 func (tx *Tx) enterLine(n block.Number) error {
 	s := tx.s
+	if tx.age == 0 {
+		tx.age = s.newAge(tx.first)
+	}
 	sh := s.shardOf(n)
 	sh.lineMu.Lock()
 	l := sh.lines[n]

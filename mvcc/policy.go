@@ -61,20 +61,23 @@ const (
 type contention struct {
 	mode atomic.Int32 // Policy: merge, strict or wait
 
-	mu        sync.Mutex // guards the rest
-	commits   int        // in this window
+	// Guarded by the chain's latch.
+	commits   int // in this window
 	conflicts int
 	merges    int
-	since     time.Time // of the policy at hand
-	counted   int       // commits since it has settled
-	settled   time.Time
-	home      Policy
-	trying    bool
-	next      Policy        // what was tried last
-	every     time.Duration // to the next trial
-	shifts    int           // measurements in a row that differ much from the average
-	pace      [3]float64    // seconds between commits, by policy
-	losses    Losses
+	begun     bool // the warm-up is over
+
+	mu      sync.Mutex // guards the rest
+	since   time.Time  // of the policy at hand
+	counted int        // commits since it has settled
+	settled time.Time
+	home    Policy
+	trying  bool
+	next    Policy        // what was tried last
+	every   time.Duration // to the next trial
+	shifts  int           // measurements in a row that differ much from the average
+	pace    [3]float64    // seconds between commits, by policy
+	losses  Losses
 }
 
 func ema(v *float64, sample float64) {
@@ -95,8 +98,6 @@ func emaTime(v *float64, sample float64) {
 
 // commit notes a commit, and decides where a window is full. conflict: the newest version was not the base.
 func (c *contention) commit(conflict, merged bool) (switched bool, from, to Policy, l Losses) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.commits++
 	if conflict {
 		c.conflicts++
@@ -104,19 +105,19 @@ func (c *contention) commit(conflict, merged bool) (switched bool, from, to Poli
 	if merged {
 		c.merges++
 	}
+	if c.commits < window && (c.begun || c.commits < warmUp) {
+		return
+	}
+	c.begun = true
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.since.IsZero() {
 		c.since, c.every = time.Now(), firstWait
-		if c.commits < warmUp {
-			return
-		}
-	}
-	if c.commits < window {
-		return
 	}
 	return c.decide(time.Now())
 }
 
-// decide ends a window. The caller holds mu.
+// decide ends a window. The caller holds mu, and the latch.
 func (c *contention) decide(now time.Time) (switched bool, from, to Policy, l Losses) {
 	mode := Policy(c.mode.Load())
 	if mode != Wait { // waiting has no conflicts: what is known from before stays
@@ -300,8 +301,8 @@ func (tx *Tx) conflict(t *touched, newest *version, why error) error {
 		h.mode.Store(s.stats.all.mode.Load())
 		c.hot.Store(h)
 	}
-	h.mu.Lock()
 	h.conflicts++
+	h.mu.Lock()
 	if !tx.began.IsZero() {
 		emaTime(&h.losses.AbortCost, time.Since(tx.began).Seconds())
 	}

@@ -190,7 +190,7 @@ func (s *Store) Begin(ctx context.Context, o TxOptions) (*Tx, error) {
 		}
 	}
 	tx := s.begin(ctx, o)
-	tx.age = (uint64(tx.snap)+1)<<20 | s.ages.Add(1)&(1<<20-1)
+	tx.age = s.newAge(uint64(tx.snap) + 1)
 	return tx, nil
 }
 

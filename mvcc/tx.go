@@ -40,6 +40,7 @@ type Tx struct {
 	snap      block.Seq
 	seq       block.Seq // once committed
 	age       uint64    // seniority: of its first attempt (M5)
+	first     uint64    // snapshot of its first attempt, plus one
 	lost      int       // races lost before
 	count     uint64    // uses of this object
 	work      int       // transactions and blocks since the last yield

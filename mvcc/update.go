@@ -91,10 +91,10 @@ func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *att
 	if a.first == 0 {
 		a.first = uint64(tx.snap) + 1
 	}
-	if s.lining() || s.telling() {
+	if s.telling() {
 		s.grow(a)
 	}
-	tx.age, tx.update, tx.lost = a.age, true, a.outcome.Aborts
+	tx.age, tx.first, tx.update, tx.lost = a.age, a.first, true, a.outcome.Aborts
 	s.stats.measure(tx)
 	if len(a.want) > 0 {
 		if err := tx.enterLines(a.want); err != nil {
@@ -107,6 +107,7 @@ func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *att
 	} else if tx.restart == nil {
 		return true, err
 	}
+	a.age = tx.age // it may have got one in a line
 	a.outcome.Waited += tx.waited
 	if err == nil {
 		a.outcome.Seq, a.outcome.Merged = tx.seq, tx.mergedAny
@@ -131,9 +132,12 @@ func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *att
 // grow gives a transaction its age: the snapshot of its first attempt, and a number that no other one has.
 func (s *Store) grow(a *attempts) {
 	if a.age == 0 {
-		a.age = a.first<<20 | s.ages.Add(1)&(1<<20-1)
+		a.age = s.newAge(a.first)
 	}
 }
+
+// newAge is the age of a transaction with its first snapshot, plus one. It is given when it is needed only: the counter is one cache line.
+func (s *Store) newAge(first uint64) uint64 { return first<<20 | s.ages.Add(1)&(1<<20-1) }
 
 // lostRace notes a lost attempt, and which lines the next one waits in (M5).
 func (s *Store) lostRace(tx *Tx, a *attempts) {
