@@ -30,7 +30,7 @@ type chain struct {
 }
 
 // latch is held for the few hundred nanoseconds of an install; never across input or output, and never while its holder
-// waits for anything but another latch of a higher block number, or for an earlier sequence to be published.
+// waits for anything but another latch of a higher block number, or the sequencer's.
 //
 // Rejected: sync.Mutex. With more writers than cores it falls into its starvation mode, in which each commit costs a switch
 // of goroutines.
@@ -170,17 +170,16 @@ func (c *chain) grow(s *Store, deltas int, bytes int64) {
 	}
 }
 
-// keeps reports whether the version from seq to below next must be kept (M6): a live snapshot sees it, or one that is yet to be
-// taken could. With very many snapshots it does not look and says yes: prune looks for several versions at a time.
+// keeps reports whether the version from seq to below next must be kept (M6): a live snapshot sees it. next is published, because
+// whoever made it held the chain's latch until it was; so none that is yet to be taken can see seq. With very many snapshots it does not look and says yes: prune looks for several versions at a time.
 func (s *Store) keeps(seq, next block.Seq) bool {
-	return next > s.Published() || s.snapshots.used.Load() > chunkWords || s.snapshots.sees(seq, next)
+	return s.snapshots.used.Load() > chunkWords || s.snapshots.sees(seq, next)
 }
 
 // prune drops the deltas that no live snapshot sees exactly (M6), and composes those that remain. Each snapshot keeps one
 // version of the block at most. It looks no further than to the delta that was on top when it looked last; nil is all of them.
 // The caller holds the latch.
 func (c *chain) prune(s *Store, until *delta) (dropped int) {
-	published := s.Published()
 	var buf [chunkWords]block.Seq
 	live := s.snapshots.live(buf[:0])
 	slices.Sort(live)
@@ -204,14 +203,14 @@ func (c *chain) prune(s *Store, until *delta) (dropped int) {
 			if scratch == nil {
 				scratch = make([]byte, s.size)
 			}
-			if m := d.under(gone, scratch); m != nil {
-				d = m
-			} else {
+			m, err := compose(d, gone, scratch)
+			if err != nil {
 				return 0 // history that cannot be read is kept as it is, so that reading it says why
 			}
+			d = m
 		}
 		i, _ := slices.BinarySearch(live, d.seq)
-		if newer > published || i < len(live) && live[i] < newer {
+		if i < len(live) && live[i] < newer {
 			keep, gone = append(keep, d), nil
 			total += d.bytes()
 		} else {

@@ -120,9 +120,6 @@ func (s *Store) drop(c *chain) {
 		return
 	}
 	c.dirty = false
-	if head.seq > s.Published() {
-		return
-	}
 	c.settle(s)
 	c.prune(s, nil)
 	if c.history > 0 {
@@ -136,6 +133,11 @@ func (s *Store) drop(c *chain) {
 func (s *Store) dropNow(c *chain) {
 	head := c.head.Load()
 	s.clean.Put(c.number, head.data) // never recycled: the chain keeps its reference
+	s.retire(c)
+}
+
+// retire takes a chain out of the index. The caller holds the latch.
+func (s *Store) retire(c *chain) {
 	c.dead = true
 	s.index.Delete(c.number)
 	s.chains.Add(-1)
@@ -159,9 +161,7 @@ func (s *Store) forget(c *chain) error {
 	sh.mu.Lock()
 	sh.dirty = slices.DeleteFunc(sh.dirty, func(o *chain) bool { return o == c })
 	sh.mu.Unlock()
-	c.dead = true
-	s.index.Delete(c.number)
-	s.chains.Add(-1)
+	s.retire(c)
 	return nil
 }
 

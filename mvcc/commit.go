@@ -60,7 +60,9 @@ func (tx *Tx) commit() error {
 		s.tell(Event{Kind: EventConflict, Tx: tx.age, Reason: "a block that it depends on has changed"})
 		return ErrConflict
 	}
-	tx.standing(tx.seq)
+	if len(tx.groups) > 0 {
+		s.groups.bound(s.Durable())
+	}
 	for _, do := range tx.hooks {
 		do()
 	}

@@ -101,17 +101,11 @@ func (s *Store) collectOnce() {
 func (s *Store) collect(c *chain) bool {
 	c.latch.lock()
 	defer c.latch.unlock()
-	head := c.head.Load()
-	if b := head.before.Load(); b != nil {
-		if head.seq > s.Published() {
-			return true
-		}
-		c.settle(s)
-	}
+	c.settle(s)
 	c.prune(s, nil)
 	c.pack(s)
 	c.listed = c.history > 0
-	if c.idle && !c.listed && !c.dead && !c.dirty && c.head.Load().before.Load() == nil {
+	if c.idle && !c.listed && !c.dead && !c.dirty {
 		s.dropNow(c)
 	}
 	return c.listed

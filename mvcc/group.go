@@ -32,14 +32,18 @@ type Standing struct {
 	Durable block.Seq // all of the group's commits up to here are durable
 }
 
-// standing notes a commit's sequence for its groups, before it is visible.
-func (tx *Tx) standing(seq block.Seq) {
+// noteGroups notes a commit's sequence for its groups, before it is visible: who has seen it and syncs the group must find it here.
+func (tx *Tx) noteGroups(seq block.Seq) {
 	for _, key := range tx.groups {
 		last, _ := tx.s.groups.last.LoadOrCompute(key, func() *atomic.Uint64 { return new(atomic.Uint64) })
 		raise(last, uint64(seq))
 	}
-	if len(tx.groups) > 0 && tx.s.groups.last.Size() > maxGroups {
-		tx.s.groups.forget(uint64(tx.s.Durable()))
+}
+
+// bound forgets groups where there are too many.
+func (g *groups) bound(durable block.Seq) {
+	if g.last.Size() > maxGroups {
+		g.forget(uint64(durable))
 	}
 }
 

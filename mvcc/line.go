@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"time"
 
@@ -93,14 +92,6 @@ func (tx *Tx) enterLine(n block.Number) error {
 		}
 	}
 	tx.lines = append(tx.lines, l)
-	if c, _ := s.index.Load(n); c != nil {
-		c.latch.lock()
-		seq := c.head.Load().seq
-		c.latch.unlock()
-		for s.Published() < seq {
-			runtime.Gosched()
-		}
-	}
 	tx.takeSnapshot()
 	return nil
 }

@@ -42,6 +42,7 @@ func (tx *Tx) sequence() bool {
 		}
 	}
 	tx.noteFrees(seq)
+	tx.noteGroups(seq)
 	if s.log != nil {
 		tx.seal(seq)
 		s.log.Append(tx.record, seq)

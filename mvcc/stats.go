@@ -26,7 +26,7 @@ type stats struct {
 	strained  atomic.Bool // the log or the memory is past its high watermark
 }
 
-func (st *stats) init(Policy) {
+func (st *stats) init() {
 	st.commits, st.conflicts, st.merges = xsync.NewCounter(), xsync.NewCounter(), xsync.NewCounter()
 	st.aborts, st.waits = xsync.NewCounter(), xsync.NewCounter()
 	st.hot.init()

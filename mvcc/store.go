@@ -147,7 +147,7 @@ func Open(o Options) (*Store, wal.Recovery, error) {
 	s.versions.size = o.BlockSize
 	s.order.published.Store(uint64(rec.Last))
 	s.groups.init()
-	s.stats.init(o.Policy)
+	s.stats.init()
 	for i := range s.shards {
 		s.shards[i].lines = map[block.Number]*line{}
 	}

@@ -215,17 +215,17 @@ func (tx *Tx) see(t *touched) ([]byte, error) {
 		return t.base, nil
 	}
 	if len(t.view) == 0 {
-		if err := tx.replay(t, len(t.edits)); err != nil {
+		if err := t.replay(); err != nil {
 			return nil, err
 		}
 	}
 	return t.view, nil
 }
 
-// replay makes the view of a block with its first edits.
-func (tx *Tx) replay(t *touched, edits int) error {
+// replay makes the view of a block.
+func (t *touched) replay() error {
 	t.view = append(t.view[:0], t.base...)
-	for i := range edits {
+	for i := range t.edits {
 		if _, err := merge.Apply(t.view, &t.edits[i]); err != nil {
 			t.view = t.view[:0]
 			return err

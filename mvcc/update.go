@@ -102,10 +102,13 @@ func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *att
 		}
 	}
 	err = fn(tx)
-	if err == nil {
-		err = tx.commit()
-	} else if tx.restart == nil {
+	switch {
+	case tx.restart != nil:
+		err = errRestart // whatever fn made of it: a block that it asked for is missing
+	case err != nil:
 		return true, err
+	default:
+		err = tx.commit()
 	}
 	a.age = tx.age // it may have got one in a line
 	a.outcome.Waited += tx.waited
@@ -115,7 +118,7 @@ func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *att
 		tx.end() // those behind it in line need not wait for the device
 		return true, tx.settleDurable()
 	}
-	if tx.restart == nil && !errors.Is(err, ErrConflict) {
+	if !errors.Is(err, ErrConflict) {
 		return true, err
 	}
 	if errors.Is(err, errLong) {

@@ -140,15 +140,6 @@ func (d *delta) covers(ranges []merge.Range) bool {
 	return true
 }
 
-// under is the delta after the version above it went, which gone leads to; nil if that cannot be read.
-func (d *delta) under(gone *delta, scratch []byte) *delta {
-	m, err := compose(d, gone, scratch)
-	if err != nil {
-		return nil
-	}
-	return m
-}
-
 // compose makes one delta of two: d, and the next newer one, whose version goes.
 func compose(d, newer *delta, scratch []byte) (*delta, error) {
 	var a1, a2, a3 [16]merge.Range // on the stack

@@ -248,23 +248,42 @@ func (d *driver) committed(tx *mvcc.Tx, cs []change) error {
 	return nil
 }
 
-func (d *driver) write(ns ...block.Number) error {
-	var cs []change
-	for _, n := range ns {
-		cs = append(cs, d.edit(n))
-	}
+// modelChange is what a block holds from a commit on, beside the commit's edits.
+type modelChange struct {
+	n    block.Number
+	data []byte
+}
+
+// transact runs edits, and what else the transaction does, in one transaction, and then on the model.
+func (d *driver) transact(cs []change, also func(*mvcc.Tx) error, models ...modelChange) error {
 	tx, err := d.begin()
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
+	if also != nil {
+		if err := also(tx); err != nil {
+			return err
+		}
+	}
 	if err := apply(tx, cs); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
 		return err
 	}
+	for _, m := range models {
+		d.model.put(m.n, tx.Seq(), m.data)
+	}
 	return d.committed(tx, cs)
+}
+
+func (d *driver) write(ns ...block.Number) error {
+	var cs []change
+	for _, n := range ns {
+		cs = append(cs, d.edit(n))
+	}
+	return d.transact(cs, nil)
 }
 
 // merge runs two transactions on one block at once, on disjoint slots and one counter.
@@ -314,21 +333,9 @@ func (d *driver) allocate(n block.Number) error {
 		}
 		list := append(slices.Clone(pointers(d.model.at(n, d.model.last))), byte(b))
 		cs := []change{{n, []merge.Edit{setPointers(list)}}}
-		tx, err := d.begin()
-		if err != nil {
-			return err
-		}
-		defer tx.Rollback()
-		if err := errors.Join(tx.WriteNew(b, data), apply(tx, cs)); err != nil {
-			return err
-		}
-		if err := tx.Commit(); err != nil {
-			return err
-		}
 		d.used[b] = int(n)
-		d.model.put(b, tx.Seq(), data)
-		// Later edits of a data block are transactions like any other.
-		if err := d.committed(tx, cs); err != nil {
+		err := d.transact(cs, func(tx *mvcc.Tx) error { return tx.WriteNew(b, data) }, modelChange{b, data})
+		if err != nil {
 			return err
 		}
 		if d.rng.IntN(2) == 0 {
@@ -341,18 +348,7 @@ func (d *driver) allocate(n block.Number) error {
 
 func (d *driver) touchData(b block.Number) error {
 	cs := []change{{b, []merge.Edit{merge.Set(uint32(d.rng.IntN(64)*8), []byte("changed!"))}}}
-	tx, err := d.begin()
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	if err := apply(tx, cs); err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return err
-	}
-	return d.committed(tx, cs)
+	return d.transact(cs, nil)
 }
 
 // free takes a file's first data block away; from then on it may hold anything.
@@ -363,19 +359,6 @@ func (d *driver) free(n block.Number) error {
 	}
 	b := block.Number(list[0])
 	cs := []change{{n, []merge.Edit{setPointers(slices.Clone(list[1:]))}}}
-	tx, err := d.begin()
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	if err := apply(tx, cs); err != nil {
-		return err
-	}
-	tx.Free(b)
-	if err := tx.Commit(); err != nil {
-		return err
-	}
 	delete(d.used, b)
-	d.model.put(b, tx.Seq(), nil)
-	return d.committed(tx, cs)
+	return d.transact(cs, func(tx *mvcc.Tx) error { tx.Free(b); return nil }, modelChange{b, nil})
 }

@@ -61,7 +61,6 @@ func (o Options) defaults() Options {
 type Log struct {
 	dev  blockcache.Writable
 	home blockcache.Writable
-	size block.Size
 	opts Options
 	salt Salt
 
@@ -72,7 +71,6 @@ type Log struct {
 	flushed position // up to here the device was flushed
 	epoch   block.Epoch
 	first   block.Epoch // that had ended when the log was opened
-	written block.Seq   // the last sequence that was written, flushed or not
 	spare   []byte
 
 	mu       sync.Mutex    // guards the next group; held for moments
@@ -98,7 +96,7 @@ type Log struct {
 }
 
 func newLog(dev, home blockcache.Writable, ctl control, o Options) *Log {
-	l := &Log{dev: dev, home: home, size: ctl.size, opts: o, ctl: ctl, salt: saltOf(ctl.incarnation),
+	l := &Log{dev: dev, home: home, opts: o, ctl: ctl, salt: saltOf(ctl.incarnation),
 		kick: make(chan struct{}, 1), stop: make(chan struct{})}
 	l.ended = [2]*sync.Cond{sync.NewCond(&l.mu), sync.NewCond(&l.mu)}
 	l.segs.length = int64(ctl.segment)
@@ -109,7 +107,7 @@ func newLog(dev, home blockcache.Writable, ctl control, o Options) *Log {
 // begin opens the first segment of this incarnation and starts the writer.
 func (l *Log) begin(number uint64, next block.Seq) error {
 	l.tail.number = number - 1
-	l.last, l.written = next-1, next-1
+	l.last = next - 1
 	l.durable.Store(uint64(next - 1))
 	l.ctl.start, l.ctl.startSeq = number, next
 	l.io.Lock()
@@ -177,7 +175,7 @@ func (l *Log) Durable() block.Seq { return block.Seq(l.durable.Load()) }
 // Bytes is how many bytes were written.
 func (l *Log) Bytes() uint64 { return l.bytes.Load() }
 
-// FlushTime is how long ending them took in all.
+// FlushTime is how long ending epochs took in all.
 func (l *Log) FlushTime() time.Duration { return time.Duration(l.flushTime.Load()) }
 
 // Flushes is how many epochs have ended.
@@ -268,8 +266,8 @@ func (l *Log) Flush() error {
 		return err
 	}
 	durable := l.Durable()
-	batch, last := l.takePending(false)
-	err := l.writeBatch(batch, last)
+	batch, _ := l.takePending(false)
+	err := l.writeBatch(batch)
 	if invariant.On {
 		invariant.Must(invariant.FlushIsNotDurable(durable, l.Durable()))
 	}
@@ -290,11 +288,10 @@ func (l *Log) takePending(epoch bool) ([]byte, block.Seq) {
 }
 
 // writeBatch writes records and keeps their buffer for the next ones. The caller holds io.
-func (l *Log) writeBatch(batch []byte, last block.Seq) error {
+func (l *Log) writeBatch(batch []byte) error {
 	if err := l.write(batch); err != nil {
 		return l.fail(err)
 	}
-	l.written = last
 	if cap(batch) <= 4*l.opts.Gather {
 		l.spare = batch[:0]
 	}
@@ -327,7 +324,7 @@ func (l *Log) end() error {
 		invariant.Must(invariant.MetadataAfterData(ordered && !homeFlushed, l.epoch+1))
 	}
 	batch = appendEpoch(batch, l.epoch+1, last, l.flushed, l.salt)
-	if err := l.writeBatch(batch, last); err != nil {
+	if err := l.writeBatch(batch); err != nil {
 		return err
 	}
 	if err := l.dev.Sync(); err != nil {

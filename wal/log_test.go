@@ -109,8 +109,8 @@ func TestOpen_Recycles(t *testing.T) {
 		t.Errorf("the log grew to %d bytes", n)
 	}
 	for n := range uint64(16) {
-		if got := f.at(block.Number(n)); got < 1900 && n < 16 && got+200 < 2000 {
-			t.Errorf("block %d has %d", n, got)
+		if got, want := f.at(block.Number(n)), 1984+n; got != want {
+			t.Errorf("block %d has %d, want %d", n, got, want)
 		}
 	}
 }
