@@ -164,3 +164,25 @@ func (r *RAM) Bytes() []byte {
 	defer r.mu.RUnlock()
 	return slices.Clone(r.data)
 }
+
+// writableWindow is a byte range of a Writable.
+type writableWindow struct {
+	*Window
+	below Writable
+}
+
+// NewWritableWindow makes the window of a device that another window is of the same device, opened for reading.
+func NewWritableWindow(d Writable, like *Window) Writable {
+	return writableWindow{&Window{d, like.offset, like.length}, d}
+}
+
+// WriteAt follows io.WriterAt; offset counts from the window's start.
+func (w writableWindow) WriteAt(p []byte, offset int64) (int, error) {
+	if offset < 0 || int64(len(p)) > w.length || offset > w.length-int64(len(p)) {
+		return 0, fmt.Errorf("bytes %d to %d are not within the window of %d", offset, offset+int64(len(p)), w.length)
+	}
+	return w.below.WriteAt(p, w.offset+offset)
+}
+
+// Sync follows Writable.
+func (w writableWindow) Sync() error { return w.below.Sync() }

@@ -235,32 +235,11 @@ func (d *fastDir) readDir(n *Inode, position int64, visit func(Dirent) bool) err
 			continue
 		}
 		if err == nil {
-			e.Type = child.direntType()
+			e.Type = fileType(child.Mode)
 		}
 		if !visit(e) {
 			return nil
 		}
 	}
 	return nil
-}
-
-// direntType is the type that directory entries have for the inode.
-func (n *Inode) direntType() uint8 {
-	switch n.Mode & disk.ModeType {
-	case disk.ModeRegular:
-		return disk.FileTypeRegular
-	case disk.ModeDir:
-		return disk.FileTypeDir
-	case disk.ModeChar:
-		return disk.FileTypeChar
-	case disk.ModeBlock:
-		return disk.FileTypeBlock
-	case disk.ModeFIFO:
-		return disk.FileTypeFIFO
-	case disk.ModeSocket:
-		return disk.FileTypeSocket
-	case disk.ModeSymlink:
-		return disk.FileTypeSymlink
-	}
-	return disk.FileTypeUnknown
 }

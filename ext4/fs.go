@@ -53,6 +53,9 @@ type FS struct {
 	statOnce  sync.Once
 	statCache Stat
 	statErr   error
+
+	live *Live // nil unless this is a view of a file system that is open for writing
+	tx   Tx    // of such a view
 }
 
 // ErrNeedsJournal says that the journal is a device of its own and was not given.

@@ -17,6 +17,7 @@ import (
 type replayed struct {
 	at   map[block.Number]copyInLog
 	read func(copyInLog) ([]byte, error)
+	next jbd2.Sequence // behind the last whole transaction
 }
 
 type copyInLog struct {
@@ -31,14 +32,16 @@ func (fs *FS) replay(external io.ReaderAt) error {
 	if err != nil {
 		return err
 	}
+	fs.log.next = log.super.Sequence
 	if log.super.Start == 0 {
 		return nil
 	}
 	if err := log.scan(); err != nil {
 		return err
 	}
+	fs.log.next = log.next
 	if len(log.newest) > 0 {
-		fs.log = replayed{at: log.newest, read: log.readCopy}
+		fs.log.at, fs.log.read = log.newest, log.readCopy
 	}
 	if err := fs.reloadSuper(); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
@@ -82,23 +83,32 @@ func (n *Inode) lookupLinear(match matcher) (Ino, error) {
 	return 0, ErrNotExist
 }
 
-// fileBlock reads block b of a directory, which must not be a hole.
-func (n *Inode) fileBlock(b FileBlock) ([]byte, error) {
+// fileBlock reads block b of a directory, which must not be a hole, and gives the superblock to decode it with.
+func (n *Inode) fileBlock(b FileBlock) ([]byte, *disk.Superblock, error) {
+	at, err := n.blockAt(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := n.fs.block(at)
+	if err != nil {
+		return nil, nil, fmt.Errorf("directory %d, block %d: %w", n.Ino, b, err)
+	}
+	return p, n.fs.judge(at), nil
+}
+
+// blockAt is where block b of a directory lies.
+func (n *Inode) blockAt(b FileBlock) (block.Number, error) {
 	if uint64(b) >= n.Size/uint64(n.fs.super.BlockSize) {
-		return nil, ondisk.Corruptf(n.where(), "hash tree points at block %d of %d", b, n.Size/uint64(n.fs.super.BlockSize))
+		return 0, ondisk.Corruptf(n.where(), "hash tree points at block %d of %d", b, n.Size/uint64(n.fs.super.BlockSize))
 	}
 	run, err := n.Map(b)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	if run.Kind != Data {
-		return nil, ondisk.Corruptf(n.where(), "directory block %d is a hole", b)
+		return 0, ondisk.Corruptf(n.where(), "directory block %d is a hole", b)
 	}
-	p, err := n.fs.block(run.Start)
-	if err != nil {
-		return nil, fmt.Errorf("directory %d, block %d: %w", n.Ino, b, err)
-	}
-	return p, nil
+	return run.Start, nil
 }
 
 // htreeLevel is one node on the way from a hash tree's root to a leaf, and the entry taken in it.
@@ -145,11 +155,11 @@ func (n *Inode) lookupHashed(match matcher) (Ino, error) {
 }
 
 func (n *Inode) htreeNode(b FileBlock) (disk.HtreeNode, error) {
-	p, err := n.fileBlock(b)
+	p, super, err := n.fileBlock(b)
 	if err != nil {
 		return disk.HtreeNode{}, err
 	}
-	node, err := n.fs.super.DecodeHtreeNode(n.seed(), p)
+	node, err := super.DecodeHtreeNode(n.seed(), p)
 	if err != nil {
 		return node, fmt.Errorf("directory %d, block %d: %w", n.Ino, b, err)
 	}
@@ -182,14 +192,14 @@ func (n *Inode) nextLeaf(path []htreeLevel, hash uint32) (bool, error) {
 
 // lookupLeaf looks for a name in one leaf block. 0 means that it is not there.
 func (n *Inode) lookupLeaf(b FileBlock, match matcher) (Ino, error) {
-	p, err := n.fileBlock(b)
+	p, super, err := n.fileBlock(b)
 	if err != nil {
 		return 0, err
 	}
 	if b == 0 {
 		return 0, ondisk.Corruptf(n.where(), "hash tree points at its own root")
 	}
-	if err := n.fs.super.CheckDirBlock(n.seed(), p); err != nil {
+	if err := super.CheckDirBlock(n.seed(), p); err != nil {
 		return 0, fmt.Errorf("directory %d, block %d: %w", n.Ino, b, err)
 	}
 	format := n.fs.super.DirentFormat(n.Flags)

@@ -49,11 +49,11 @@ func (m naming) name(e *disk.Dirent) []byte {
 
 // htreeRoot decodes the root of the directory's hash tree.
 func (n *Inode) htreeRoot() (disk.HtreeNode, error) {
-	p, err := n.fileBlock(0)
+	p, super, err := n.fileBlock(0)
 	if err != nil {
 		return disk.HtreeNode{}, err
 	}
-	root, err := n.fs.super.DecodeHtreeRoot(n.seed(), p)
+	root, err := super.DecodeHtreeRoot(n.seed(), p)
 	if err != nil {
 		return root, fmt.Errorf("directory %d, block 0: %w", n.Ino, err)
 	}

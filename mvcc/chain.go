@@ -21,6 +21,8 @@ type chain struct {
 	listed  bool      // on its shard's list of chains with history
 	idle    bool      // home, and kept for its history only
 	dead    bool      // dropped from the index: look again
+	inEpoch bool      // on its shard's list of what the epoch changes
+	tag     Tag       // of the newest version
 	history int       // deltas below the head
 	limit   int       // history at which live snapshots are looked at again
 	pruned  *delta    // what was on top of the history then

@@ -14,8 +14,16 @@ import (
 // Checkpoint writes every block that was changed home, as of now, and gives up the part of the log that is not needed any more. Commits go
 // on meanwhile.
 func (s *Store) Checkpoint() error {
+	if s.epochs != nil {
+		if err := s.wait(s.Published()); err != nil {
+			return err
+		}
+	}
 	s.checkpoints.Lock()
 	defer s.checkpoints.Unlock()
+	if s.epochs != nil {
+		return s.checkpointSealed()
+	}
 	tx := s.begin(context.Background(), TxOptions{ReadOnly: true, Name: "checkpoint"})
 	defer s.finish(tx)
 	return s.checkpointAt(tx)
@@ -131,8 +139,9 @@ func (s *Store) drop(c *chain) {
 
 // dropNow gives a chain up. The caller holds the latch; home has the newest version, and there is no other one.
 func (s *Store) dropNow(c *chain) {
-	head := c.head.Load()
-	s.clean.Put(c.number, head.data) // never recycled: the chain keeps its reference
+	if s.epochs == nil { // else the cache has the sealed copy since that came home
+		s.clean.Put(c.number, c.head.Load().data) // never recycled: the chain keeps its reference
+	}
 	s.retire(c)
 }
 
@@ -177,6 +186,9 @@ func (s *Store) pressure() float64 {
 	if s.log != nil {
 		p = max(p, s.log.Pressure())
 	}
+	if s.epochs != nil {
+		p = max(p, float64(s.epochs.used.Load())/float64(s.epochs.opts.Journal.Blocks()))
+	}
 	return p
 }
 
@@ -194,9 +206,19 @@ func (e *PushBackError) Error() string {
 // admit holds a transaction back while log or memory are nearly full: before it takes its snapshot, because that may be what keeps memory
 // from being given up.
 func (s *Store) admit(ctx context.Context) error {
-	if s.Published()&15 != 0 && !s.stats.strained.Load() {
-		return nil
+	if s.Published()&15 == 0 || s.stats.strained.Load() {
+		if err := s.relieve(ctx); err != nil {
+			return err
+		}
 	}
+	if s.epochs != nil {
+		return s.holdCredits(ctx)
+	}
+	return nil
+}
+
+// relieve asks for a checkpoint where log or memory fill up, and waits where they are nearly full.
+func (s *Store) relieve(ctx context.Context) error {
 	p := s.pressure()
 	s.stats.strained.Store(p >= high)
 	if p >= high {

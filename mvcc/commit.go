@@ -23,7 +23,7 @@ func (tx *Tx) commit() error {
 			tx.writes = append(tx.writes, t)
 		}
 	}
-	if len(tx.writes) == 0 && len(tx.fresh) == 0 && len(tx.freed) == 0 {
+	if len(tx.writes) == 0 && len(tx.fresh) == 0 && len(tx.homes) == 0 && len(tx.freed) == 0 {
 		return nil // a snapshot is a point of the serial order already
 	}
 	if tx.tooLong() {
@@ -93,6 +93,34 @@ func (tx *Tx) writeFresh() error {
 	}
 	if len(tx.fresh) > 0 && s.log != nil {
 		s.log.Ordered()
+	}
+	return tx.writeHomes()
+}
+
+// writeHomes writes file data to its own place. The snapshot still lives: a block that somebody frees meanwhile is not used again before that ends.
+func (tx *Tx) writeHomes() error {
+	s := tx.s
+	for _, h := range tx.homes {
+		if h.fresh {
+			for i := range (int(h.off) + len(h.data) + int(s.size) - 1) / int(s.size) {
+				if c, _ := s.index.Load(h.number + block.Number(i)); c != nil {
+					if err := s.forget(c); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		if mutant.Off(mutant.W3) && s.epochs != nil {
+			late := h
+			late.data = slices.Clone(h.data)
+			s.epochs.home.Lock()
+			s.epochs.late = append(s.epochs.late, late)
+			s.epochs.home.Unlock()
+			continue
+		}
+		if _, err := s.home.WriteAt(h.data, s.size.Offset(h.number)+int64(h.off)); err != nil {
+			return fmt.Errorf("write %v: %w", h.number, err)
+		}
 	}
 	return nil
 }
@@ -300,5 +328,9 @@ func (tx *Tx) install() {
 			continue
 		}
 		t.chain.prepare(s, t.next)
+		if t.tag != (Tag{}) {
+			t.chain.tag = t.tag
+		}
+		s.listEpoch(t.chain)
 	}
 }

@@ -18,6 +18,14 @@ func (tx *Tx) noteFrees(seq block.Seq) {
 	if len(tx.freed) == 0 {
 		return
 	}
+	if e := tx.s.epochs; e != nil {
+		e.mu.Lock()
+		for _, n := range tx.freed {
+			e.freed = append(e.freed, freedBlock{n, seq})
+		}
+		e.mu.Unlock()
+		return // Matured tells
+	}
 	f := &tx.s.frees
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -42,7 +50,7 @@ func (s *Store) Reusable(n block.Number) bool {
 		return true
 	}
 	published := s.Published()
-	if s.log != nil && seq > s.Durable() || seq > published {
+	if (s.log != nil || s.epochs != nil) && seq > s.Durable() || seq > published {
 		return false
 	}
 	if oldest, _, ok := s.snapshots.oldest(); ok && oldest < seq {
@@ -50,6 +58,18 @@ func (s *Store) Reusable(n block.Number) bool {
 	}
 	delete(s.frees.blocks, n)
 	return true
+}
+
+// Matured reports whether what a commit freed may be used again: it is durable, and every live snapshot is at least as new (W4).
+func (s *Store) Matured(seq block.Seq) bool {
+	if mutant.Off(mutant.W4) {
+		return true
+	}
+	if (s.log != nil || s.epochs != nil) && seq > s.Durable() || seq > s.Published() {
+		return false
+	}
+	oldest, _, ok := s.snapshots.oldest()
+	return !ok || oldest >= seq
 }
 
 // Pinned tells which freed blocks cannot be used again yet because a snapshot may read them, and the name of the oldest one.

@@ -41,6 +41,9 @@ func (tx *Tx) sequence() bool {
 			t.next = nil
 		}
 	}
+	for _, do := range tx.sequenced {
+		do(seq)
+	}
 	tx.noteFrees(seq)
 	tx.noteGroups(seq)
 	if s.log != nil {

@@ -67,6 +67,10 @@ func (s *Store) Stats() Stats {
 		out.FlushSeconds = s.log.FlushTime().Seconds()
 		out.Durable, out.WALBytes, out.Flushes, out.Pressure = uint64(s.log.Durable()), s.log.Bytes(), s.log.Flushes(), s.log.Pressure()
 	}
+	if e := s.epochs; e != nil {
+		out.FlushSeconds, out.Durable, out.Flushes = time.Duration(e.spent.Load()).Seconds(), e.durable.Load(), e.closed.Load()
+		out.Pressure = float64(e.used.Load()) / float64(e.opts.Journal.Blocks())
+	}
 	st.all.mu.Lock()
 	if out.Commits > 0 {
 		st.all.losses.ConflictRate = float64(out.Conflicts) / float64(out.Commits)

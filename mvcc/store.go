@@ -22,6 +22,7 @@ type Options struct {
 	Home      blockcache.Writable // the blocks' own places
 	WAL       blockcache.Writable // nil: commits live in memory until a checkpoint, and a crash may leave half of one
 	Log       wal.Options
+	Sealed    *Sealed // instead of WAL; Home is recovered already
 	Policy    Policy
 	Isolation Isolation
 	Memory    int64         // bytes for versions, history and clean blocks: 256 MiB where 0
@@ -65,7 +66,8 @@ type Store struct {
 	blocks block.Number
 	home   blockcache.Writable
 	clean  *blockcache.Cache
-	log    *wal.Log
+	log    *wal.Log // nil without a WAL, and with epochs
+	epochs *epochs  // nil unless epochs are sealed
 
 	_     [64]byte
 	order sequencer
@@ -103,6 +105,7 @@ type shard struct {
 	mu      sync.Mutex
 	dirty   []*chain // changed since the last checkpoint
 	history []*chain // with more than one version
+	epoch   []*chain // changed in the epoch that fills
 	lineMu  sync.Mutex
 	lines   map[block.Number]*line // guarded by lineMu
 	_       [40]byte
@@ -143,6 +146,9 @@ func Open(o Options) (*Store, wal.Recovery, error) {
 		}
 		s.tell(Event{Kind: EventRecovery, Count: int64(rec.Commits), Seq: rec.Last, Reason: fmt.Sprintf("%d epochs, %d commits dropped", rec.Epochs, rec.Dropped)})
 	}
+	if o.Sealed != nil {
+		s.epochs = newEpochs(*o.Sealed)
+	}
 	s.clean = blockcache.NewCache(o.Home, nil, o.BlockSize, o.Memory/4)
 	s.versions.size = o.BlockSize
 	s.order.published.Store(uint64(rec.Last))
@@ -154,6 +160,9 @@ func Open(o Options) (*Store, wal.Recovery, error) {
 	s.clock.Store(time.Now().UnixNano())
 	s.running.Go(s.background)
 	s.running.Go(s.checkpointer)
+	if s.epochs != nil {
+		s.running.Go(s.epochTimer)
+	}
 	return s, rec, nil
 }
 
@@ -190,6 +199,7 @@ func (s *Store) Begin(ctx context.Context, o TxOptions) (*Tx, error) {
 		}
 	}
 	tx := s.begin(ctx, o)
+	tx.credit = !o.ReadOnly && s.epochs != nil
 	tx.age = s.newAge(uint64(tx.snap) + 1)
 	return tx, nil
 }
@@ -220,8 +230,8 @@ func (s *Store) begin(ctx context.Context, o TxOptions) *Tx {
 		name := o.Name // else every call would allocate o
 		tx.word.name.Store(&name)
 	}
-	tx.hooks = tx.hooks[:0]
-	tx.groups, tx.freed, tx.fresh = tx.groups[:0], tx.freed[:0], tx.fresh[:0]
+	tx.hooks, tx.sequenced = tx.hooks[:0], tx.sequenced[:0]
+	tx.groups, tx.freed, tx.fresh, tx.homes = tx.groups[:0], tx.freed[:0], tx.fresh[:0], tx.homes[:0]
 	tx.takeSnapshot()
 	return tx
 }
@@ -277,10 +287,10 @@ func (tx *Tx) Commit() error {
 
 // settleDurable waits for the epoch of a committed transaction, where that was asked for.
 func (tx *Tx) settleDurable() error {
-	if !tx.durable || tx.seq == 0 || tx.s.log == nil {
+	if !tx.durable || tx.seq == 0 {
 		return nil
 	}
-	return tx.s.log.Wait(tx.seq)
+	return tx.s.wait(tx.seq)
 }
 
 // Rollback ends the transaction without a trace (M7). After Commit it does nothing.
@@ -293,6 +303,11 @@ func (s *Store) Err() error {
 	}
 	if p := s.failed.Load(); p != nil {
 		return *p
+	}
+	if s.epochs != nil {
+		if p := s.epochs.err.Load(); p != nil {
+			return fmt.Errorf("no more changes are taken, because the journal has failed: %w; unmount, mend the device, and mount again", *p)
+		}
 	}
 	if s.log != nil {
 		if err := s.log.Err(); err != nil {
@@ -311,10 +326,10 @@ func (s *Store) fail(err error) error {
 
 // Sync makes every commit so far durable.
 func (s *Store) Sync(context.Context) error {
-	if s.log == nil {
+	if s.log == nil && s.epochs == nil {
 		return s.Checkpoint()
 	}
-	return s.log.Wait(s.Published())
+	return s.wait(s.Published())
 }
 
 // Flush hands the log's records to the device, without making anything durable (E1).
@@ -327,7 +342,10 @@ func (s *Store) Flush() error {
 
 // Durable is the sequence up to which commits are durable.
 func (s *Store) Durable() block.Seq {
-	if s.log == nil {
+	switch {
+	case s.epochs != nil:
+		return block.Seq(s.epochs.durable.Load())
+	case s.log == nil:
 		return 0
 	}
 	return s.log.Durable()
@@ -362,6 +380,11 @@ func (s *Store) Abandon() {
 func (s *Store) halt() {
 	if s.closed.CompareAndSwap(false, true) {
 		close(s.stop)
+		if s.epochs != nil {
+			s.epochs.err.CompareAndSwap(nil, &errStoreClosed)
+		}
 		s.running.Wait()
 	}
 }
+
+var errStoreClosed error = ErrClosed

@@ -55,8 +55,11 @@ type Tx struct {
 	groups    []uint64
 	freed     []block.Number
 	fresh     []fresh // ordered data
+	homes     []homeWrite
+	credit    bool // holds credits of the epoch
 	record    []byte
 	hooks     []func()
+	sequenced []func(block.Seq)
 	result    merge.Result
 	loser     *chain // where a conflict was
 	restart   *chain // where it has to wait in line first
@@ -73,6 +76,14 @@ type fresh struct {
 	data   []byte
 }
 
+// homeWrite is file data that goes to its own place before the commit.
+type homeWrite struct {
+	number block.Number
+	off    uint32
+	data   []byte
+	fresh  bool
+}
+
 // touched is a block that a transaction read or changed.
 type touched struct {
 	number  block.Number
@@ -87,6 +98,7 @@ type touched struct {
 	all     bool // depends on the whole block
 	latched bool
 	stood   bool // newest was base
+	tag     Tag
 	next    *version
 }
 
@@ -303,12 +315,53 @@ func (tx *Tx) WriteNew(n block.Number, data []byte) error {
 	return nil
 }
 
+// WriteHome writes file data to its own place, from byte off of block n on, before the transaction commits: newly allocated blocks (fresh), which
+// nobody else knows yet (W3), or an overwrite, of which a crash or a reader may see any part (W6). The data is kept until then. It never becomes a
+// version, and blocks that hold it must not be read through the store.
+func (tx *Tx) WriteHome(n block.Number, off uint32, data []byte, fresh bool) error {
+	end := uint64(off) + uint64(len(data))
+	switch {
+	case tx.done:
+		return ErrDone
+	case tx.readonly:
+		return ErrReadOnly
+	case n >= tx.s.blocks || uint64(n)+(end+uint64(tx.s.size)-1)/uint64(tx.s.size) > uint64(tx.s.blocks):
+		return fmt.Errorf("%d bytes for %v: %w of %d blocks of %d bytes", len(data), n, ErrRange, tx.s.blocks, tx.s.size)
+	}
+	tx.homes = append(tx.homes, homeWrite{n, off, data, fresh})
+	return nil
+}
+
+// Tag says what a block is that the transaction changes, for the sealer.
+func (tx *Tx) Tag(n block.Number, tag Tag) error {
+	t, err := tx.touch(n)
+	if err == nil {
+		t.tag = tag
+	}
+	return err
+}
+
+// Versioned reports whether a block has versions: its sealed fields are not valid then.
+func (tx *Tx) Versioned(n block.Number) bool {
+	for i := range tx.touched {
+		if t := &tx.touched[i]; t.number == n {
+			return t.chain != nil || len(t.edits) > 0
+		}
+	}
+	_, ok := tx.s.index.Load(n)
+	return ok
+}
+
 // Free declares that the transaction makes a block free. Store.Reusable tells when it may be used again (W4).
 func (tx *Tx) Free(n block.Number) { tx.freed = append(tx.freed, n) }
 
 // OnCommit has a function called when the transaction has committed, before Commit or Update returns: Placed then tells the
 // final offsets.
 func (tx *Tx) OnCommit(do func()) { tx.hooks = append(tx.hooks, do) }
+
+// Sequenced has a function called with the commit's sequence before the commit can be seen. All commits wait meanwhile: it must be short, and it
+// must not call the store.
+func (tx *Tx) Sequenced(do func(block.Seq)) { tx.sequenced = append(tx.sequenced, do) }
 
 // Group makes the transaction one of a group's, such as an inode's, for Store.Standing and Store.SyncGroup (E1).
 func (tx *Tx) Group(key uint64) { tx.groups = append(tx.groups, key) }
@@ -319,6 +372,10 @@ func (tx *Tx) end() {
 		return
 	}
 	tx.done = true
+	if tx.credit {
+		tx.credit = false
+		tx.s.epochs.held.Add(-credits)
+	}
 	tx.work += 1 + len(tx.touched)
 	tx.word.snap.Store(0)
 	if tx.word.name.Load() != nil {

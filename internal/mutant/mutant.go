@@ -1,9 +1,12 @@
 // Package mutant switches single promises of the engine off, so that tests can show that they would notice.
 package mutant
 
-import "sync/atomic"
+import (
+	"fmt"
+	"sync/atomic"
+)
 
-// Promise is one of the durability promises W1 to W7.
+// Promise is one of the durability promises W1 to W7, or one of the rules J1 to J9 of writing the journal.
 type Promise uint32
 
 // The promises that can be switched off.
@@ -16,7 +19,23 @@ const (
 	W5           // recovery goes on past a record that is not whole
 	W6           // gives log space back before the homes are flushed
 	W7           // logs what a transaction saw instead of what arbitration made of it
+	J1           // writes no revoke for a freed block
+	J2           // writes a freed block's pending image home
+	J3           // begins to log before the journal's start and the recovery flag are home
+	J4           // moves the tail before the homes are written
+	J5           // starts its sequences over
+	J6           // does not escape the journal's magic
+	J7           // clears the recovery flag before the homes are written
+	J8           // takes the fast-commit area for a part of the log
+	J9           // lets an epoch grow past a quarter of the journal
 )
+
+func (p Promise) String() string {
+	if p >= J1 {
+		return fmt.Sprintf("J%d", p-J1+1)
+	}
+	return fmt.Sprintf("W%d", p)
+}
 
 var off atomic.Uint32
 

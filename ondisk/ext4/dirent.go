@@ -128,6 +128,9 @@ func (s *Superblock) CheckDirBlock(seed Seed, p []byte) error {
 	if le.Uint32(t) != 0 || le.Uint16(t[4:]) != direntTailSize || t[6] != 0 || t[7] != fileTypeTail {
 		return ondisk.Corruptf("directory block", "has no room for its checksum")
 	}
+	if s.unsealed {
+		return nil
+	}
 	stored := le.Uint32(t[8:])
 	if sum := CRC32C(uint32(seed), p[:len(p)-direntTailSize]); sum != stored {
 		return ondisk.Checksum("directory block", stored, sum)

@@ -59,7 +59,7 @@ func (s *Superblock) DecodeExtentBlock(seed Seed, depth int, p []byte) (ExtentNo
 	if n.depth != depth {
 		return n, ondisk.Corruptf(extentWhere, "extent node has depth %d, expected %d", n.depth, depth)
 	}
-	if s.HasMetadataCsum() {
+	if s.verifies() {
 		end := extentEntrySize * (1 + int(binary.LittleEndian.Uint16(p[4:])))
 		if end+4 > len(p) {
 			return n, ondisk.Corruptf(extentWhere, "extent node has no room for its checksum")

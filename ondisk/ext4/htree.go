@@ -72,7 +72,7 @@ func (s *Superblock) decodeHtree(seed Seed, p []byte, at int) (HtreeNode, error)
 	if limit != room || count == 0 || count > limit {
 		return HtreeNode{}, ondisk.Corruptf("hash tree", "node has %d entries and room for %d, expected room for %d", count, limit, room)
 	}
-	if s.HasMetadataCsum() {
+	if s.verifies() {
 		tail := q[limit*htreeEntrySize:]
 		sum := CRC32C(uint32(seed), p[:at+count*htreeEntrySize])
 		sum = CRC32C(sum, tail[:4])

@@ -102,7 +102,7 @@ func (s *Superblock) DecodeInode(n *Inode, ino Ino, p []byte) error {
 		}
 		n.XattrArea = p[inodeBaseSize+int(n.ExtraIsize):]
 	}
-	if s.HasMetadataCsum() {
+	if s.verifies() {
 		if err := s.checkInodeSum(ino, n, p); err != nil {
 			return err
 		}

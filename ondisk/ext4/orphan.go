@@ -24,7 +24,7 @@ func (s *Superblock) DecodeOrphanBlock(ino Ino, generation uint32, nr block.Numb
 		return nil, ondisk.Corruptf(where, "magic is 0x%08x, expected 0x%08x", m, orphanBlockMagic)
 	}
 	entries := p[:len(p)-8]
-	if s.HasMetadataCsum() {
+	if s.verifies() {
 		var b [8]byte
 		le.PutUint64(b[:], uint64(nr))
 		sum := CRC32C(uint32(s.seed.Inode(ino, generation)), b[:])

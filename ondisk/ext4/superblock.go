@@ -100,7 +100,8 @@ type Superblock struct {
 	OrphanFileIno     Ino
 	Checksum          uint32
 
-	seed Seed
+	seed     Seed
+	unsealed bool
 }
 
 // DecodeSuperblock decodes the 1,024 bytes of a superblock and checks magic, features, geometry and checksum in this

@@ -98,7 +98,7 @@ func (s *Superblock) DecodeXattrBlock(n block.Number, p []byte) ([]Xattr, error)
 	if b := le.Uint32(p[8:]); b != 1 {
 		return nil, ondisk.Corruptf(where, "spans %d blocks, expected 1", b)
 	}
-	if s.HasMetadataCsum() {
+	if s.verifies() {
 		var nr [8]byte
 		le.PutUint64(nr[:], uint64(n))
 		sum := CRC32C(uint32(s.seed), nr[:])

@@ -1,4 +1,4 @@
-// Package jbd2 decodes the blocks of ext4's journal: bytes in, checked values out.
+// Package jbd2 decodes and encodes the blocks of ext4's journal: bytes in, checked values out, and the other way round.
 //
 // A log is a ring of blocks. A transaction in it is descriptor blocks, each followed by the blocks that its tags name,
 // revoke blocks, and one commit block:

@@ -1,0 +1,370 @@
+package ext4
+
+import (
+	"fmt"
+	"math/bits"
+	"sync"
+
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/merge"
+	"github.com/varvefs/varve/ondisk"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// group is what the allocator knows of a block group. Its bitmaps are those of the image, and also have what transactions under way have reserved, and
+// what was freed and must not be used yet: so two transactions never take the same, and their edits of one bitmap never conflict.
+type group struct {
+	mu         sync.Mutex // guards the rest
+	loaded     bool
+	blocks     []byte
+	inodes     []byte
+	freeBlocks int
+	freeInodes int
+	dirs       int
+	uninit     bool // the inode table may hold anything behind what was ever used
+}
+
+// openGroups reads the descriptors, and finds what lies at fixed places.
+func (l *Live) openGroups() error {
+	s := l.super
+	l.groups = make([]group, s.Groups())
+	l.kinds = map[block.Number]fixed{}
+	l.sealer.init(l)
+	l.kinds[block.Number(disk.SuperblockOffset/uint32(s.BlockSize))] = fixed{kind: kindSuper}
+	for g := range s.Groups() {
+		d, err := l.base.GroupDesc(g)
+		if err != nil {
+			return err
+		}
+		if !s.Contains(d.BlockBitmap, 1) || !s.Contains(d.InodeBitmap, 1) {
+			return ondisk.Corruptf(fmt.Sprintf("group descriptor %d", g), "bitmaps at blocks %d and %d", uint64(d.BlockBitmap), uint64(d.InodeBitmap))
+		}
+		at, _ := s.DescBlock(g)
+		l.kinds[at] = fixed{kindGroupDesc, g}
+		l.kinds[d.BlockBitmap] = fixed{kindBlockMap, g}
+		l.kinds[d.InodeBitmap] = fixed{kindInodeMap, g}
+		gr := &l.groups[g]
+		gr.freeBlocks, gr.freeInodes, gr.dirs = int(d.FreeBlocks), int(d.FreeInodes), int(d.UsedDirs)
+		l.freeBlocks.Add(int64(d.FreeBlocks))
+		l.freeInodes.Add(int64(d.FreeInodes))
+		l.sealer.note(g, d)
+	}
+	return nil
+}
+
+// load reads a group's bitmaps. The caller holds mu.
+func (l *Live) load(g disk.Group) (*group, error) {
+	gr := &l.groups[g]
+	if gr.loaded {
+		return gr, nil
+	}
+	// Before anything of the group is changed: home is what every transaction sees.
+	d, err := l.base.GroupDesc(g)
+	if err != nil {
+		return gr, err
+	}
+	if gr.blocks, err = l.bitmap(d.BlockBitmap, d.Flags&disk.GroupBlockUninit != 0, func(p []byte) { l.initBlocks(g, d, p) }); err != nil {
+		return gr, err
+	}
+	if gr.inodes, err = l.bitmap(d.InodeBitmap, d.Flags&disk.GroupInodeUninit != 0, func(p []byte) { l.initInodes(p) }); err != nil {
+		return gr, err
+	}
+	free := countClear(gr.blocks, int(l.super.GroupBlocks(g)))
+	inodes := countClear(gr.inodes, int(l.super.InodesPerGroup))
+	l.freeBlocks.Add(int64(free - gr.freeBlocks))
+	l.freeInodes.Add(int64(inodes - gr.freeInodes))
+	gr.freeBlocks, gr.freeInodes, gr.loaded = free, inodes, true
+	return gr, nil
+}
+
+// bitmap reads a bitmap, or makes one that the image leaves to be made.
+func (l *Live) bitmap(n block.Number, uninit bool, build func([]byte)) ([]byte, error) {
+	out := make([]byte, l.super.BlockSize)
+	if uninit {
+		build(out)
+		return out, nil
+	}
+	p, err := l.base.block(n)
+	if err != nil {
+		return nil, fmt.Errorf("bitmap in %v: %w", n, err)
+	}
+	copy(out, p)
+	return out, nil
+}
+
+// initBlocks makes the bitmap of a group that has none yet: only its own tables are in use (ext4 doc, "Lazy Block Group Initialization").
+func (l *Live) initBlocks(g disk.Group, d disk.GroupDesc, p []byte) {
+	clear(p)
+	s := l.super
+	first, n := s.GroupFirst(g), s.GroupBlocks(g)
+	mark := func(at block.Number, count uint64) {
+		for i := range count {
+			if b := at + block.Number(i); b >= first && b < first+block.Number(n) {
+				k := uint32(b - first)
+				p[k/8] |= 1 << (k % 8)
+			}
+		}
+	}
+	own := l.base.groupOverhead(g) - 2 - uint64(s.ITableBlocks())
+	mark(first, own)
+	mark(d.BlockBitmap, 1)
+	mark(d.InodeBitmap, 1)
+	mark(d.InodeTable, uint64(s.ITableBlocks()))
+	padBits(p, int(n))
+}
+
+func (l *Live) initInodes(p []byte) {
+	clear(p)
+	padBits(p, int(l.super.InodesPerGroup))
+}
+
+// padBits sets the bits of a bitmap from n on, which stand for nothing.
+func padBits(p []byte, n int) {
+	for ; n%8 != 0; n++ {
+		p[n/8] |= 1 << (n % 8)
+	}
+	for i := n / 8; i < len(p); i++ {
+		p[i] = 0xff
+	}
+}
+
+func countClear(p []byte, n int) int {
+	used := 0
+	for i := range n / 8 {
+		used += bits.OnesCount8(p[i])
+	}
+	for i := n &^ 7; i < n; i++ {
+		used += int(p[i/8] >> (i % 8) & 1)
+	}
+	return n - used
+}
+
+func bit(p []byte, i uint32) bool { return p[i/8]>>(i%8)&1 != 0 }
+
+// findRun looks for clear bits from a bit on, and takes the first run of at least want, or the longest where there is none.
+func findRun(p []byte, from, n, want uint32) (at, length uint32) {
+	for i := from; i < n; {
+		if p[i/8] == 0xff {
+			i = (i/8 + 1) * 8
+			continue
+		}
+		if bit(p, i) {
+			i++
+			continue
+		}
+		k := i + 1
+		for k < n && k-i < want && !bit(p, k) {
+			k++
+		}
+		if k-i > length {
+			at, length = i, k-i
+			if length == want {
+				return at, length
+			}
+		}
+		i = k
+	}
+	return at, length
+}
+
+// place is a block's group and its bit there.
+func (l *Live) place(n block.Number) (disk.Group, uint32) {
+	k := uint64(n - l.super.FirstDataBlock)
+	return disk.Group(k / uint64(l.super.BlocksPerGroup)), uint32(k % uint64(l.super.BlocksPerGroup))
+}
+
+// reserve takes up to want blocks that follow one another, near a goal: at the goal itself, else the first run in its group that is long enough, else
+// the longest there, else in the other groups in turn.
+func (l *Live) reserve(goal block.Number, want uint32, owner Owner) (run, error) {
+	if goal < l.super.FirstDataBlock || goal >= l.super.Blocks {
+		goal = l.super.FirstDataBlock
+	}
+	if l.freeBlocks.Load() <= int64(l.super.ReservedBlocks) && owner.UID != 0 {
+		return run{}, errStuck
+	}
+	first, at := l.place(goal)
+	groups := uint32(len(l.groups))
+	for pass := range 2 {
+		for i := range groups {
+			g := disk.Group((uint32(first) + i) % groups)
+			need := want
+			if pass == 0 && i > 0 {
+				need = min(want, 64) // a group that has only crumbs left is passed over at first
+			}
+			r, ok, err := l.reserveIn(g, at, want, need, pass > 0 || i == 0)
+			if err != nil || ok {
+				return r, err
+			}
+			at = 0
+		}
+	}
+	return run{}, errStuck
+}
+
+// reserveIn takes a run of one group: at least need blocks, or, if any is set, the longest.
+func (l *Live) reserveIn(g disk.Group, at, want, need uint32, any bool) (run, bool, error) {
+	gr := &l.groups[g]
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	if gr.loaded && gr.freeBlocks == 0 {
+		return run{}, false, nil
+	}
+	if _, err := l.load(g); err != nil {
+		return run{}, false, err
+	}
+	n := l.super.GroupBlocks(g)
+	var start, length uint32
+	if at < n && !bit(gr.blocks, at) {
+		start, length = at, 1
+		for length < want && at+length < n && !bit(gr.blocks, at+length) {
+			length++
+		}
+	}
+	if length < min(want, 8) {
+		s, k := findRun(gr.blocks, at, n, want)
+		if k < want && at > 0 {
+			if s2, k2 := findRun(gr.blocks, 0, min(n, at+want), want); k2 > k {
+				s, k = s2, k2
+			}
+		}
+		if k > length {
+			start, length = s, k
+		}
+	}
+	if length == 0 || length < need && !any {
+		return run{}, false, nil
+	}
+	for i := range length {
+		gr.blocks[(start+i)/8] |= 1 << ((start + i) % 8)
+	}
+	gr.freeBlocks -= int(length)
+	l.freeBlocks.Add(-int64(length))
+	return run{l.super.GroupFirst(g) + block.Number(start), length}, true, nil
+}
+
+// release gives blocks back that may be used at once.
+func (l *Live) release(r run) {
+	for r.n > 0 {
+		g, at := l.place(r.start)
+		n := min(r.n, l.super.GroupBlocks(g)-at)
+		gr := &l.groups[g]
+		gr.mu.Lock()
+		for i := at; i < at+n; i++ {
+			gr.blocks[i/8] &^= 1 << (i % 8)
+		}
+		gr.freeBlocks += int(n)
+		gr.mu.Unlock()
+		l.freeBlocks.Add(int64(n))
+		r.start, r.n = r.start+block.Number(n), r.n-n
+	}
+}
+
+// allocate takes blocks in the transaction: up to want of them near a goal.
+func (o *op) allocate(goal block.Number, want uint32) (run, error) {
+	r, err := o.l.reserve(goal, want, o.owner)
+	if err != nil {
+		return r, err
+	}
+	o.took = append(o.took, r)
+	g, at := o.l.place(r.start)
+	d, err := o.fs.GroupDesc(g)
+	if err != nil {
+		return r, err
+	}
+	if d.Flags&disk.GroupBlockUninit != 0 {
+		p := make([]byte, o.l.super.BlockSize)
+		o.l.initBlocks(g, d, p)
+		if err := o.edit(d.BlockBitmap, kindBlockMap, uint64(g), merge.Whole(p)); err != nil {
+			return r, err
+		}
+		if err := o.clearGroupFlag(g, disk.GroupBlockUninit); err != nil {
+			return r, err
+		}
+	}
+	return r, o.edit(d.BlockBitmap, kindBlockMap, uint64(g), merge.SetBits(0, sequence(at, r.n)...))
+}
+
+// clearGroupFlag clears a flag of a group's descriptor.
+func (o *op) clearGroupFlag(g disk.Group, flag uint16) error {
+	n, at := o.l.super.DescBlock(g)
+	f := merge.Field{Off: uint32(at) + 0x12, Width: 2}
+	return o.edit(n, kindGroupDesc, 0, merge.Reapply(func(p []byte) error {
+		f.Put(p, f.Get(p)&^uint64(flag))
+		return nil
+	}))
+}
+
+func sequence(at, n uint32) []uint32 {
+	out := make([]uint32, n)
+	for i := range out {
+		out[i] = at + uint32(i)
+	}
+	return out
+}
+
+// free frees blocks in the transaction. They may be used again when it is durable (W4). metadata says that they may have copies in the journal.
+func (o *op) free(start block.Number, n uint32, metadata bool) error {
+	o.gave = append(o.gave, run{start, n})
+	for n > 0 {
+		g, at := o.l.place(start)
+		k := min(n, o.l.super.GroupBlocks(g)-at)
+		d, err := o.fs.GroupDesc(g)
+		if err != nil {
+			return err
+		}
+		o.l.groups[g].mu.Lock()
+		_, err = o.l.load(g)
+		o.l.groups[g].mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if l := o.l.kinds; l[start].kind != 0 || l[start+block.Number(k-1)].kind != 0 {
+			return ondisk.Corruptf(fmt.Sprintf("block %d", uint64(start)), "a file holds a block of the file system's own: check the image with e2fsck")
+		}
+		if err := o.edit(d.BlockBitmap, kindBlockMap, uint64(g), merge.ClearBits(0, sequence(at, k)...)); err != nil {
+			return err
+		}
+		if metadata || o.l.opts.JournalData {
+			for i := range k {
+				o.tx.Free(start + block.Number(i))
+			}
+		}
+		start, n = start+block.Number(k), n-k
+	}
+	return nil
+}
+
+// waiting are blocks that were freed by commits which are not durable yet.
+type waiting struct {
+	mu   sync.Mutex // guards list
+	list []freedRuns
+}
+
+type freedRuns struct {
+	seq  block.Seq
+	runs []run
+}
+
+func (w *waiting) add(seq block.Seq, runs []run) {
+	w.mu.Lock()
+	w.list = append(w.list, freedRuns{seq, append([]run(nil), runs...)})
+	w.mu.Unlock()
+}
+
+// mature makes usable what was freed by durable commits.
+func (l *Live) mature() {
+	w := &l.waiting
+	for {
+		w.mu.Lock()
+		if len(w.list) == 0 || !l.store.Matured(w.list[0].seq) {
+			w.mu.Unlock()
+			return
+		}
+		runs := w.list[0].runs
+		w.list = w.list[1:]
+		w.mu.Unlock()
+		for _, r := range runs {
+			l.release(r)
+		}
+	}
+}

@@ -1,0 +1,183 @@
+package ext4
+
+import (
+	"math/rand/v2"
+
+	"github.com/varvefs/varve/merge"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// newInode allocates an inode and writes its slot: n has everything but its number and generation, which are set.
+func (o *op) newInode(n *Inode, parent *Inode) error {
+	dir := n.IsDir()
+	ino, err := o.l.reserveInode(parent, dir)
+	if err != nil {
+		return err
+	}
+	o.inos = append(o.inos, taken{ino, dir})
+	s := o.l.super
+	g := disk.Group(uint32(ino-1) / s.InodesPerGroup)
+	d, err := o.fs.GroupDesc(g)
+	if err != nil {
+		return err
+	}
+	if d.Flags&disk.GroupInodeUninit != 0 {
+		p := make([]byte, s.BlockSize)
+		o.l.initInodes(p)
+		if err := o.edit(d.InodeBitmap, kindInodeMap, uint64(g), merge.Whole(p)); err != nil {
+			return err
+		}
+		if err := o.clearGroupFlag(g, disk.GroupInodeUninit); err != nil {
+			return err
+		}
+	}
+	if err := o.edit(d.InodeBitmap, kindInodeMap, uint64(g), merge.SetBits(0, uint32(ino-1)%s.InodesPerGroup)); err != nil {
+		return err
+	}
+	if dir {
+		if err := o.addDirs(g, 1); err != nil {
+			return err
+		}
+	}
+	n.Ino, n.Generation, n.fs = ino, rand.Uint32(), o.fs
+	p := make([]byte, s.InodeSize)
+	s.EncodeInode(&n.Inode, p)
+	o.tx.Group(uint64(ino))
+	return o.setInode(ino, 0, p)
+}
+
+// addDirs adds to the count of directories of a group.
+func (o *op) addDirs(g disk.Group, delta int64) error {
+	n, at := o.l.super.DescBlock(g)
+	f := merge.Field{Off: uint32(at) + 0x10, Width: 2}
+	return o.edit(n, kindGroupDesc, 0, merge.Add(f, delta, 0, 1<<16-1))
+}
+
+// freeInode frees an inode in the transaction: its slot keeps what tells a tool that it was one, and the time.
+func (o *op) freeInode(n *Inode) error {
+	s := o.l.super
+	g := disk.Group(uint32(n.Ino-1) / s.InodesPerGroup)
+	d, err := o.fs.GroupDesc(g)
+	if err != nil {
+		return err
+	}
+	o.l.groups[g].mu.Lock()
+	_, err = o.l.load(g)
+	o.l.groups[g].mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := o.edit(d.InodeBitmap, kindInodeMap, uint64(g), merge.ClearBits(0, uint32(n.Ino-1)%s.InodesPerGroup)); err != nil {
+		return err
+	}
+	if n.IsDir() {
+		if err := o.addDirs(g, -1); err != nil {
+			return err
+		}
+	}
+	o.freed = append(o.freed, taken{n.Ino, n.IsDir()})
+	// Mode goes, too, as in the kernel: what is left says when.
+	dtime, _ := disk.PackTime(o.now, false)
+	return o.editInode(n.Ino, func(at uint32) merge.Edit {
+		return merge.Reapply(func(p []byte) error {
+			merge.Field{Off: at + disk.OffMode, Width: 2}.Put(p, 0)
+			merge.Field{Off: at + disk.OffLinks, Width: 2}.Put(p, 0)
+			merge.Field{Off: at + disk.OffSizeLow, Width: 4}.Put(p, 0)
+			merge.Field{Off: at + disk.OffSizeHigh, Width: 4}.Put(p, 0)
+			merge.Field{Off: at + disk.OffBlocksLow, Width: 4}.Put(p, 0)
+			merge.Field{Off: at + disk.OffBlocksHigh, Width: 2}.Put(p, 0)
+			merge.Field{Off: at + disk.OffDtime, Width: 4}.Put(p, uint64(max(dtime, 1)))
+			return nil
+		})
+	})
+}
+
+// reserveInode chooses an inode: a file's near its directory, a directory's by Orlov's rule.
+func (l *Live) reserveInode(parent *Inode, dir bool) (Ino, error) {
+	groups := uint32(len(l.groups))
+	home := uint32(parent.Ino-1) / l.super.InodesPerGroup
+	first := home
+	if dir {
+		first = l.spreadDirs(parent, home)
+	}
+	for i := range groups {
+		g := disk.Group((first + i) % groups)
+		ino, err := l.reserveInodeIn(g, dir)
+		if err != nil || ino != 0 {
+			return ino, err
+		}
+	}
+	return 0, ErrNoSpace
+}
+
+// spreadDirs is the group for a new directory (Orlov; kernel, fs/ext4/ialloc.c): those of the root are spread over the groups with more than the
+// average free; others stay with their parent unless that group is worse off than most.
+func (l *Live) spreadDirs(parent *Inode, home uint32) uint32 {
+	groups := uint32(len(l.groups))
+	blocks, inodes := int(l.freeBlocks.Load())/int(groups), int(l.freeInodes.Load())/int(groups)
+	start := home
+	if parent.Ino == RootIno || parent.Has(disk.InodeTopDir) {
+		start = l.spread.Add(1) * 7
+	} else {
+		blocks, inodes = blocks/2, inodes/2
+	}
+	best, dirs := start%groups, 1<<30
+	for i := range min(groups, 64) {
+		g := (start + i) % groups
+		gr := &l.groups[g]
+		gr.mu.Lock()
+		good, n := gr.freeInodes > 0 && gr.freeInodes >= inodes && gr.freeBlocks >= blocks, gr.dirs
+		gr.mu.Unlock()
+		if !good {
+			continue
+		}
+		if parent.Ino != RootIno {
+			return g
+		}
+		if n < dirs {
+			best, dirs = g, n
+		}
+	}
+	return best
+}
+
+func (l *Live) reserveInodeIn(g disk.Group, dir bool) (Ino, error) {
+	gr := &l.groups[g]
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	if gr.loaded && gr.freeInodes == 0 {
+		return 0, nil
+	}
+	if _, err := l.load(g); err != nil {
+		return 0, err
+	}
+	from := uint32(0)
+	if g == 0 {
+		from = uint32(l.super.FirstIno) - 1
+	}
+	at, n := findRun(gr.inodes, from, l.super.InodesPerGroup, 1)
+	if n == 0 {
+		return 0, nil
+	}
+	gr.inodes[at/8] |= 1 << (at % 8)
+	gr.freeInodes--
+	if dir {
+		gr.dirs++
+	}
+	l.freeInodes.Add(-1)
+	return Ino(uint32(g)*l.super.InodesPerGroup + at + 1), nil
+}
+
+// releaseInode makes an inode available again.
+func (l *Live) releaseInode(t taken) {
+	gr := &l.groups[uint32(t.ino-1)/l.super.InodesPerGroup]
+	at := uint32(t.ino-1) % l.super.InodesPerGroup
+	gr.mu.Lock()
+	gr.inodes[at/8] &^= 1 << (at % 8)
+	gr.freeInodes++
+	if t.dir {
+		gr.dirs--
+	}
+	gr.mu.Unlock()
+	l.freeInodes.Add(1)
+}

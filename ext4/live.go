@@ -1,0 +1,197 @@
+package ext4
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/ondisk"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// Live is a file system that is open for reading and writing over a transactional store. Each method that changes something is one
+// transaction, or, where docs/design.md says so, a bounded series of them that recovery goes on with.
+//
+//	request ─▶ Live.do ─▶ Store.Update ─▶ op: reads through a view of the transaction, typed edits ─▶ commit
+//	                └──── again, where another transaction came first ◀──────┘
+//
+// Sealed fields (checksums, free counts, the orphans' list) are no transaction's to edit: Seal computes them when an epoch closes.
+//
+// Lock order: group.mu; orphans.mu. Neither is held while the store is called, but that Sequenced hooks take orphans.mu.
+type Live struct {
+	opts     LiveOptions
+	store    Store
+	base     *FS
+	super    *disk.Superblock
+	unsealed *disk.Superblock
+	image    io.ReaderAt
+
+	groups  []group
+	kinds   map[block.Number]fixed // blocks at fixed places
+	orphans orphans
+	sealer  sealer
+	waiting waiting // freed blocks that are not to be used yet
+
+	freeBlocks atomic.Int64
+	freeInodes atomic.Int64
+	spread     atomic.Uint32 // where the next top-level directory goes
+	views      sync.Pool
+	counts     counters
+}
+
+// LiveOptions say how a file system is written.
+type LiveOptions struct {
+	JournalData bool // file data goes through the journal, too
+	NoAtime     bool
+	Now         func() time.Time // time.Now where nil
+}
+
+// fixed is what lies at a fixed place of the image.
+type fixed struct {
+	kind  uint8
+	group disk.Group
+}
+
+// Owner of a request, for what the kernel leaves to the file system: who owns new files, and who may use reserved blocks.
+type Owner struct{ UID, GID uint32 }
+
+// Node names an inode: its number, and above it its generation, so that one that was freed, and maybe taken anew, is found out (ErrStale).
+type Node uint64
+
+// NodeOf is an inode's node.
+func NodeOf(n *Inode) Node { return Node(n.Generation)<<32 | Node(n.Ino) }
+
+// Root is the root directory's node: any generation of it is right.
+const Root = Node(RootIno)
+
+// Ino is the node's inode number.
+func (n Node) Ino() Ino { return Ino(n) }
+
+// CheckWritable returns an UnsupportedError that names what varve reads and does not write yet.
+func CheckWritable(s *disk.Superblock) error {
+	if err := s.CheckReadable(); err != nil {
+		return err
+	}
+	var found string
+	add := func(on bool, name string) {
+		if on && found == "" {
+			found = name
+		}
+	}
+	add(s.ROCompat&disk.ROCompatBigalloc != 0, "bigalloc")
+	add(s.ROCompat&disk.ROCompatQuota != 0, "quota")
+	add(s.ROCompat&disk.ROCompatVerity != 0, "verity")
+	add(s.ROCompat&disk.ROCompatSharedBlocks != 0, "shared_blocks")
+	add(s.ROCompat&disk.ROCompatReadonly != 0, "read-only")
+	add(s.ROCompat&(disk.ROCompatHasSnapshot|disk.ROCompatReplica) != 0, "snapshot or replica")
+	add(s.Incompat&disk.IncompatInlineData != 0, "inline_data")
+	add(s.Incompat&disk.IncompatEAInode != 0, "ea_inode")
+	add(s.Incompat&disk.IncompatCasefold != 0, "casefold")
+	add(s.Incompat&disk.IncompatEncrypt != 0, "encrypt")
+	add(s.Incompat&disk.IncompatDirdata != 0, "dirdata")
+	add(s.Incompat&disk.IncompatMMP != 0, "mmp")
+	add(s.Compat&disk.CompatHasJournal != 0 && s.JournalIno == 0, "external journal")
+	add(s.BlockSize > 4096, fmt.Sprintf("blocks of %d KiB", s.BlockSize>>10))
+	add(s.Revision == 0, "revision 0")
+	const known = disk.ROCompatSparseSuper | disk.ROCompatLargeFile | disk.ROCompatBtreeDir | disk.ROCompatHugeFile | disk.ROCompatGDTCsum |
+		disk.ROCompatDirNlink | disk.ROCompatExtraIsize | disk.ROCompatMetadataCsum | disk.ROCompatProject | disk.ROCompatOrphanPresent
+	add(s.ROCompat&^known != 0, (s.ROCompat &^ known).String())
+	if found == "" {
+		return nil
+	}
+	return &ondisk.UnsupportedError{Feature: found + " (for writing)", Advice: "varve reads it and does not write it yet: mount without --rw"}
+}
+
+// OpenLive opens a file system for writing. base is the recovered image, opened for reading; its blocks are those that the store's home has. Recover
+// must be called before anything else.
+func OpenLive(base *FS, store Store, image io.ReaderAt, opts LiveOptions) (*Live, error) {
+	if err := CheckWritable(base.super); err != nil {
+		return nil, err
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	l := &Live{opts: opts, store: store, base: base, super: base.super, unsealed: base.super.Unsealed(), image: image}
+	if err := l.openGroups(); err != nil {
+		return nil, err
+	}
+	if err := l.openOrphans(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Superblock is the superblock as it was when the file system was opened.
+func (l *Live) Superblock() *disk.Superblock { return l.super }
+
+// view makes an FS that reads through a transaction.
+func (l *Live) view(tx Tx) *FS {
+	fs, _ := l.views.Get().(*FS)
+	if fs == nil {
+		fs = &FS{super: l.super, image: l.image, tables: l.base.tables, live: l}
+	}
+	fs.blocks, fs.tx = tx, tx
+	return fs
+}
+
+func (l *Live) putView(fs *FS) {
+	fs.blocks, fs.tx = nil, nil
+	l.views.Put(fs)
+}
+
+// View runs fn over a snapshot of the file system. Nothing that it gives may be used afterwards.
+func (l *Live) View(fn func(*FS) error) error {
+	return l.store.View(context.Background(), func(tx Tx) error {
+		fs := l.view(tx)
+		defer l.putView(fs)
+		return fn(fs)
+	})
+}
+
+// judge is the superblock to decode a block with: one that verifies no checksums where the block has versions, in which they are not valid.
+func (fs *FS) judge(n block.Number) *disk.Superblock {
+	if fs.tx != nil && fs.tx.Versioned(n) {
+		return fs.live.unsealed
+	}
+	return fs.super
+}
+
+// orphan reports whether an inode without links is in use nevertheless. Its time of deletion, on the image, is a link of the list then.
+func (fs *FS) orphan(ino Ino) bool { return fs.live != nil && fs.live.orphans.has(ino) }
+
+// ReadNode reads a node's inode into n.
+func (fs *FS) ReadNode(n *Inode, node Node) error {
+	err := fs.ReadInode(n, node.Ino())
+	if errors.Is(err, ErrNotExist) || err == nil && node.Ino() != RootIno && n.Generation != uint32(node>>32) {
+		return ErrStale
+	}
+	return err
+}
+
+// Sync makes all that was done so far durable.
+func (l *Live) Sync(ctx context.Context) error { return l.store.Sync(ctx) }
+
+// SyncNode makes all that was done to a node durable (fsync, fdatasync and fsyncdir), and all before it.
+func (l *Live) SyncNode(ctx context.Context, node Node) error {
+	return l.store.SyncGroup(ctx, uint64(node.Ino()))
+}
+
+// Stat sums up what statfs(2) gives.
+func (l *Live) Stat() (Stat, error) {
+	s, err := l.base.Stat()
+	if err != nil {
+		return s, err
+	}
+	s.Free = uint64(max(l.freeBlocks.Load(), 0))
+	s.FreeInodes = uint64(max(l.freeInodes.Load(), 0))
+	s.Available = s.Free - min(l.super.ReservedBlocks, s.Free)
+	if l.super.Incompat&disk.IncompatExtents != 0 {
+		s.Available -= min(min(uint64(l.super.Blocks)/reservedShare, reservedMax), s.Available)
+	}
+	return s, nil
+}

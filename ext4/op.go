@@ -1,0 +1,318 @@
+package ext4
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/merge"
+	"github.com/varvefs/varve/ondisk"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// op is one attempt at a change: a transaction, and what it has reserved in memory, which goes back where it does not commit.
+type op struct {
+	l     *Live
+	tx    Tx
+	fs    *FS
+	owner Owner
+	now   time.Time
+
+	took    []run // blocks reserved
+	gave    []run // blocks freed
+	inos    []taken
+	freed   []taken
+	orphans []orphanChange
+}
+
+// run is blocks that follow one another.
+type run struct {
+	start block.Number
+	n     uint32
+}
+
+// taken is an inode that was allocated or freed.
+type taken struct {
+	ino Ino
+	dir bool
+}
+
+// counters count what was done, by name.
+type counters struct {
+	ops, commits, retries atomic.Int64
+}
+
+// errStuck ends an attempt that ran out of blocks while others may become usable when the open epoch is durable.
+var errStuck = fmt.Errorf("%w: for now", ErrNoSpace)
+
+// do runs fn as one transaction, again where another one came first. Where blocks run out it makes the open epoch durable once and tries again: that
+// may let freed blocks be used (W4).
+func (l *Live) do(owner Owner, fn func(*op) error) error {
+	l.counts.ops.Add(1)
+	for forced := false; ; forced = true {
+		o := &op{l: l, owner: owner}
+		seq, err := l.store.Update(context.Background(), func(tx Tx) error {
+			o.begin(tx)
+			defer o.l.putView(o.fs)
+			err := fn(o)
+			if err == nil && len(o.orphans) > 0 {
+				changes := o.orphans
+				tx.Sequenced(func(seq block.Seq) { l.orphans.note(seq, changes) })
+			}
+			return err
+		})
+		if err == nil {
+			o.settle(seq)
+			return nil
+		}
+		o.undo()
+		if !errors.Is(err, errStuck) {
+			return err
+		}
+		if forced {
+			return ErrNoSpace
+		}
+		if err := l.store.Sync(context.Background()); err != nil {
+			return err
+		}
+		l.mature()
+	}
+}
+
+// begin begins an attempt. What the one before has reserved goes back.
+func (o *op) begin(tx Tx) {
+	o.undo()
+	o.tx, o.fs, o.now = tx, o.l.view(tx), o.l.opts.Now()
+}
+
+func (o *op) undo() {
+	for _, r := range o.took {
+		o.l.release(r)
+	}
+	for _, t := range o.inos {
+		o.l.releaseInode(t)
+	}
+	o.took, o.gave, o.inos, o.freed, o.orphans = o.took[:0], o.gave[:0], o.inos[:0], o.freed[:0], nil
+}
+
+// settle makes what a committed attempt freed usable: inodes at once, blocks when the commit is durable.
+func (o *op) settle(seq block.Seq) {
+	o.l.counts.commits.Add(1)
+	for _, t := range o.freed {
+		o.l.releaseInode(t)
+	}
+	if len(o.gave) > 0 {
+		o.l.waiting.add(seq, o.gave)
+		o.l.mature()
+	}
+}
+
+// inode reads a node that the operation is about.
+func (o *op) inode(node Node) (*Inode, error) {
+	n := new(Inode)
+	if err := o.fs.ReadNode(n, node); err != nil {
+		return nil, err
+	}
+	o.tx.Group(uint64(n.Ino))
+	return n, nil
+}
+
+// reload reads an inode again, after it was edited.
+func (o *op) reload(n *Inode) error { return o.fs.ReadInode(n, n.Ino) }
+
+// slot is the place of an inode: its block, and the byte in it.
+func (o *op) slot(ino Ino) (block.Number, uint32, error) {
+	g, nth, offset := o.l.super.InodeBlock(ino)
+	table, err := o.fs.inodeTable(g)
+	return table + nth, uint32(offset), err
+}
+
+// edit makes an edit of a block of metadata.
+func (o *op) edit(n block.Number, kind uint8, owner uint64, e merge.Edit) error {
+	if err := o.tx.Edit(n, e); err != nil {
+		return o.explain(n, e.Kind(), err)
+	}
+	return o.tx.Tag(n, kind, owner)
+}
+
+// explain turns the refusal of an edit into an error of the file system.
+func (o *op) explain(n block.Number, kind merge.Kind, err error) error {
+	switch {
+	case errors.Is(err, disk.ErrNameExists):
+		return ErrExists
+	case errors.Is(err, disk.ErrNoName):
+		return ErrNoEntry
+	case errors.Is(err, merge.ErrAsserted):
+		return ondisk.Corruptf(fmt.Sprintf("block %d", uint64(n)), "a bitmap is not what the file system has in memory: check the image with e2fsck")
+	case errors.Is(err, merge.ErrBounds):
+		return ondisk.Corruptf(fmt.Sprintf("block %d", uint64(n)), "a count leaves its bounds: check the image with e2fsck")
+	}
+	return err
+}
+
+// editInode makes an edit of an inode's slot. make gets the slot's offset in the block.
+func (o *op) editInode(ino Ino, make func(at uint32) merge.Edit) error {
+	n, at, err := o.slot(ino)
+	if err != nil {
+		return err
+	}
+	g := uint64(ino-1) / uint64(o.l.super.InodesPerGroup)
+	return o.edit(n, kindInodes, g, make(at))
+}
+
+// setInode sets bytes of an inode's slot.
+func (o *op) setInode(ino Ino, off uint32, data []byte) error {
+	return o.editInode(ino, func(at uint32) merge.Edit { return merge.Set(at+off, data) })
+}
+
+// dependInode makes the operation depend on bytes of an inode's slot.
+func (o *op) dependInode(ino Ino, off, length uint32) error {
+	n, at, err := o.slot(ino)
+	if err != nil {
+		return err
+	}
+	return o.tx.Depend(n, merge.Range{Off: at + off, Len: length})
+}
+
+// dependMap makes the operation depend on where the file's blocks are: the root of its tree, and its flags. The nodes below are depended on as they
+// are read.
+func (o *op) dependMap(n *Inode) error {
+	if err := o.dependInode(n.Ino, disk.OffBlock, disk.BlockBytes); err != nil {
+		return err
+	}
+	return o.dependInode(n.Ino, disk.OffFlags, 4)
+}
+
+// alive checks that a directory is not removed until the operation commits.
+func (o *op) alive(dir *Inode) error {
+	if dir.Links == 0 {
+		return ErrNoEntry
+	}
+	return o.editInode(dir.Ino, func(at uint32) merge.Edit {
+		f := merge.Field{Off: at + disk.OffLinks, Width: 2}
+		return merge.Check(func(p []byte) bool { return f.Get(p) > 0 })
+	})
+}
+
+// stamp sets times of an inode to now. Two operations that do so at a time both stand: the later time remains.
+func (o *op) stamp(n *Inode, lows ...int) error {
+	for _, low := range lows {
+		if err := o.stampTo(n, low, o.now, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// extraOf are the words with the rest of each time.
+var extraOf = map[int]int{disk.OffAtime: disk.OffAtimeExtra, disk.OffMtime: disk.OffMtimeExtra, disk.OffCtime: disk.OffCtimeExtra}
+
+func timeAt(n *Inode, low int) time.Time {
+	switch low {
+	case disk.OffAtime:
+		return n.Atime
+	case disk.OffMtime:
+		return n.Mtime
+	}
+	return n.Ctime
+}
+
+// stampTo sets one time of an inode. raise says that a later time, which somebody else sets meanwhile, may stay.
+func (o *op) stampTo(n *Inode, low int, t time.Time, raise bool) error {
+	extra := extraOf[low]
+	wide := n.HasField(extra)
+	sec, more := disk.PackTime(t, wide)
+	if raise && timeAt(n, low).After(t) {
+		raise = false // set to the future by hand
+	}
+	return o.editInode(n.Ino, func(at uint32) merge.Edit {
+		lo := merge.Field{Off: at + uint32(low), Width: 4, Signed: true}
+		hi := at + uint32(extra)
+		switch {
+		case raise && wide:
+			return merge.Max([]merge.Field{{Off: hi, Width: 4, Bits: 2}, lo, {Off: hi, Width: 4, Shift: 2}},
+				[]uint64{uint64(more & 3), uint64(sec), uint64(more >> 2)})
+		case raise:
+			return merge.Max([]merge.Field{lo}, []uint64{uint64(sec)})
+		}
+		return merge.Reapply(func(p []byte) error {
+			lo.Put(p, uint64(sec))
+			if wide {
+				merge.Field{Off: hi, Width: 4}.Put(p, uint64(more))
+			}
+			return nil
+		})
+	})
+}
+
+// addLinks adds to an inode's link count, within bounds.
+func (o *op) addLinks(n *Inode, delta int, low, high uint64) error {
+	err := o.editInode(n.Ino, func(at uint32) merge.Edit {
+		return merge.Add(merge.Field{Off: at + disk.OffLinks, Width: 2}, int64(delta), low, high)
+	})
+	if err == nil {
+		n.Links = uint16(int(n.Links) + delta)
+	}
+	return err
+}
+
+// addBlocks adds file-system blocks to what an inode occupies.
+func (o *op) addBlocks(n *Inode, delta int64) error {
+	if delta == 0 {
+		return nil
+	}
+	unit := int64(o.l.super.BlockSize) / 512
+	if n.Has(disk.InodeHugeFile) {
+		unit = 1
+	}
+	n.Blocks = uint64(int64(n.Blocks) + delta*int64(o.l.super.BlockSize)/512)
+	return o.editInode(n.Ino, func(at uint32) merge.Edit {
+		lo := merge.Field{Off: at + disk.OffBlocksLow, Width: 4}
+		hi := merge.Field{Off: at + disk.OffBlocksHigh, Width: 2}
+		if o.l.super.ROCompat&disk.ROCompatHugeFile == 0 {
+			return merge.Add(lo, delta*unit, 0, 1<<32-1)
+		}
+		return merge.Reapply(func(p []byte) error {
+			v := int64(hi.Get(p)<<32|lo.Get(p)) + delta*unit
+			if v < 0 || v >= 1<<48 {
+				return merge.ErrBounds
+			}
+			lo.Put(p, uint64(v))
+			hi.Put(p, uint64(v)>>32)
+			return nil
+		})
+	})
+}
+
+// setSize sets a file's size. grow says that a greater size, which somebody else sets meanwhile, may stay.
+func (o *op) setSize(n *Inode, size uint64, grow bool) error {
+	n.Size = size
+	return o.editInode(n.Ino, func(at uint32) merge.Edit {
+		hi, lo := merge.Field{Off: at + disk.OffSizeHigh, Width: 4}, merge.Field{Off: at + disk.OffSizeLow, Width: 4}
+		if grow {
+			return merge.Max([]merge.Field{hi, lo}, []uint64{size >> 32, size & (1<<32 - 1)})
+		}
+		return merge.Reapply(func(p []byte) error {
+			hi.Put(p, size>>32)
+			lo.Put(p, size)
+			return nil
+		})
+	})
+}
+
+// owner64 is the owner of a block that belongs to an inode, for the sealer.
+func owner64(n *Inode) uint64 { return uint64(n.Generation)<<32 | uint64(n.Ino) }
+
+// result is a copy of an inode that outlives the transaction.
+func (o *op) result(ino Ino) (Inode, error) {
+	var n Inode
+	if err := o.fs.ReadInode(&n, ino); err != nil {
+		return n, err
+	}
+	n.Block = append([]byte(nil), n.Block...)
+	n.XattrArea, n.table, n.fs = nil, nil, o.l.base
+	return n, nil
+}

@@ -1,0 +1,339 @@
+package ext4
+
+import (
+	"errors"
+
+	"github.com/varvefs/varve/internal/block"
+
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// Removed is what an unlink, rmdir or rename took away: the inode, and whether that was its last name. Somebody may still use it: Evict frees it.
+type Removed struct {
+	Node Node
+	Last bool
+}
+
+// Unlink removes a name of a file.
+func (l *Live) Unlink(owner Owner, parent Node, name string) (Removed, error) {
+	return l.removeName(owner, parent, name, false)
+}
+
+// Rmdir removes an empty directory.
+func (l *Live) Rmdir(owner Owner, parent Node, name string) (Removed, error) {
+	switch name {
+	case ".":
+		return Removed{}, ErrInvalid
+	case "..":
+		return Removed{}, ErrNotEmpty
+	}
+	return l.removeName(owner, parent, name, true)
+}
+
+func (l *Live) removeName(owner Owner, parent Node, name string, isDir bool) (Removed, error) {
+	if err := checkName(name); err != nil {
+		return Removed{}, err
+	}
+	var out Removed
+	err := l.do(owner, func(o *op) error {
+		dir, err := o.parent(parent)
+		if err != nil {
+			return err
+		}
+		d := o.dir(dir)
+		ino, _, at, err := d.find(name)
+		if err != nil {
+			return err
+		}
+		n, err := o.child(dir, name, ino)
+		if err != nil {
+			return err
+		}
+		switch {
+		case dir.Has(disk.InodeAppend), n.Has(disk.InodeImmutable | disk.InodeAppend):
+			return ErrNotPermit
+		case isDir && !n.IsDir():
+			return ErrNotDir
+		case !isDir && n.IsDir():
+			return ErrIsDir
+		}
+		if err := d.remove(name, ino, at); err != nil {
+			return err
+		}
+		if out, err = o.unname(dir, n); err != nil {
+			return err
+		}
+		return o.stamp(dir, disk.OffMtime, disk.OffCtime)
+	})
+	return out, err
+}
+
+// child reads the inode that a name refers to.
+func (o *op) child(dir *Inode, name string, ino Ino) (*Inode, error) {
+	n := new(Inode)
+	if err := dir.ReadChild(n, name, ino); err != nil {
+		return nil, err
+	}
+	o.tx.Group(uint64(ino))
+	return n, nil
+}
+
+// unname takes one name's link away from an inode that is in a directory. Without links it is an orphan until it is evicted.
+func (o *op) unname(dir, n *Inode) (Removed, error) {
+	out := Removed{Node: NodeOf(n), Last: n.Links == 1 || n.IsDir()}
+	if n.IsDir() {
+		if err := o.dir(n).checkEmpty(); err != nil {
+			return out, err
+		}
+		if err := o.setInode(n.Ino, disk.OffLinks, []byte{0, 0}); err != nil {
+			return out, err
+		}
+		if err := o.linkParent(dir, -1); err != nil {
+			return out, err
+		}
+	} else if err := o.dropLink(n); err != nil {
+		return out, err
+	}
+	if out.Last {
+		o.addOrphan(n.Ino)
+	}
+	return out, o.stamp(n, disk.OffCtime)
+}
+
+// dropLink takes a link away. Whether it was the last one is what the operation goes on from.
+func (o *op) dropLink(n *Inode) error {
+	if n.Links == 1 {
+		if err := o.dependInode(n.Ino, disk.OffLinks, 2); err != nil {
+			return err
+		}
+		return o.addLinks(n, -1, 0, 0)
+	}
+	return o.addLinks(n, -1, 1, 1<<16-1)
+}
+
+// How a rename goes about a name that exists.
+const (
+	RenameNoReplace = 1
+	RenameExchange  = 2
+	RenameWhiteout  = 4
+)
+
+// Rename moves a name, in one transaction.
+func (l *Live) Rename(owner Owner, from Node, name string, to Node, newName string, flags uint32) (Removed, error) {
+	for _, s := range []string{name, newName} {
+		if err := checkName(s); err != nil {
+			return Removed{}, err
+		}
+	}
+	if flags&^uint32(RenameNoReplace|RenameExchange|RenameWhiteout) != 0 || flags&RenameExchange != 0 && flags != RenameExchange {
+		return Removed{}, ErrInvalid
+	}
+	var out Removed
+	err := l.do(owner, func(o *op) (err error) {
+		r := &rename{op: o, name: name, newName: newName, flags: flags}
+		out = Removed{}
+		if err := r.read(from, to); err != nil {
+			return err
+		}
+		if r.target != nil && r.target.Ino == r.n.Ino {
+			return nil // two names of one file: nothing happens
+		}
+		out, err = r.run()
+		return err
+	})
+	return out, err
+}
+
+// rename is one attempt at a rename.
+type rename struct {
+	*op
+	name, newName string
+	flags         uint32
+	old, new      *Inode // the directories; one and the same inode is one value
+	n, target     *Inode // target: nil where the new name is free
+	at, targetAt  place
+}
+
+// place is where a name's entry is.
+type place struct {
+	block block.Number
+	typ   uint8
+}
+
+// read reads what the rename is about, and checks that it may be done.
+func (r *rename) read(from, to Node) (err error) {
+	if r.old, err = r.parent(from); err != nil {
+		return err
+	}
+	r.new = r.old
+	if to.Ino() != from.Ino() {
+		if r.new, err = r.parent(to); err != nil {
+			return err
+		}
+	}
+	ino, typ, at, err := r.dir(r.old).find(r.name)
+	if err != nil {
+		return err
+	}
+	r.at = place{at, typ}
+	if r.n, err = r.child(r.old, r.name, ino); err != nil {
+		return err
+	}
+	target, typ, at, err := r.dir(r.new).find(r.newName)
+	switch {
+	case err == nil:
+		r.targetAt = place{at, typ}
+		if r.target, err = r.child(r.new, r.newName, target); err != nil {
+			return err
+		}
+	case !errors.Is(err, ErrNoEntry):
+		return err
+	}
+	return r.check()
+}
+
+func (r *rename) check() error {
+	fixed := uint32(disk.InodeImmutable | disk.InodeAppend)
+	exchange := r.flags&RenameExchange != 0
+	switch {
+	case r.old.Has(disk.InodeAppend), r.n.Has(fixed), r.target != nil && (r.target.Has(fixed) || r.new.Has(disk.InodeAppend)):
+		return ErrNotPermit
+	case r.target != nil && r.flags&RenameNoReplace != 0:
+		return ErrExists
+	case r.target == nil && exchange:
+		return ErrNoEntry
+	case r.new.Has(disk.InodeProjInherit) && r.new.ProjectID != r.n.ProjectID:
+		return ErrCross
+	case exchange && r.old.Has(disk.InodeProjInherit) && r.old.ProjectID != r.target.ProjectID:
+		return ErrCross
+	case r.target == nil || exchange:
+	case r.n.IsDir() && !r.target.IsDir():
+		return ErrNotDir
+	case !r.n.IsDir() && r.target.IsDir():
+		return ErrIsDir
+	}
+	if r.old == r.new {
+		return nil
+	}
+	if r.n.IsDir() {
+		if err := r.notBelow(r.new, r.n.Ino); err != nil {
+			return err
+		}
+	}
+	if exchange && r.target.IsDir() {
+		return r.notBelow(r.old, r.target.Ino)
+	}
+	return nil
+}
+
+// notBelow checks that a directory is not another one or below it, and that it stays so: the rename depends on each parent on the way to the root.
+func (r *rename) notBelow(dir *Inode, top Ino) error {
+	for at, budget := dir, r.l.super.Inodes; at.Ino != RootIno; budget-- {
+		if at.Ino == top || budget == 0 {
+			return ErrInvalid
+		}
+		up, _, _, err := r.dir(at).dotDot()
+		if err != nil {
+			return err
+		}
+		next := new(Inode)
+		if err := r.fs.ReadInode(next, up); err != nil {
+			return err
+		}
+		at = next
+	}
+	return nil
+}
+
+// run makes the changes.
+func (r *rename) run() (out Removed, err error) {
+	if r.flags&RenameExchange != 0 {
+		return out, r.exchange()
+	}
+	if r.target != nil {
+		if out, err = r.unname(r.new, r.target); err != nil {
+			return out, err
+		}
+		err = r.dir(r.new).replace(r.newName, r.target.Ino, r.n.Ino, r.at.typ, r.targetAt.block)
+	} else {
+		err = r.dir(r.new).insert(r.newName, r.n.Ino, r.at.typ)
+	}
+	if err != nil {
+		return out, err
+	}
+	if err := r.leave(); err != nil {
+		return out, err
+	}
+	if r.n.IsDir() && r.old != r.new {
+		if err := r.reparent(r.n, r.old, r.new); err != nil {
+			return out, err
+		}
+	}
+	return out, r.times(r.n)
+}
+
+// leave takes the old name away, or leaves a whiteout in its place. An insertion may have split the old name's block: it is looked for again.
+func (r *rename) leave() error {
+	d := r.dir(r.old)
+	if err := r.reload(r.old); err != nil {
+		return err
+	}
+	_, _, at, err := d.find(r.name)
+	if err != nil {
+		return err
+	}
+	if r.flags&RenameWhiteout == 0 {
+		return d.remove(r.name, r.n.Ino, at)
+	}
+	w, err := r.create(r.old, Creation{Mode: disk.ModeChar}, true)
+	if err != nil {
+		return err
+	}
+	return d.replace(r.name, r.n.Ino, w.Ino, disk.FileTypeChar, at)
+}
+
+// reparent makes a directory that moved name its new parent.
+func (r *rename) reparent(n, from, to *Inode) error {
+	if err := r.dir(n).setDotDot(to.Ino); err != nil {
+		return err
+	}
+	if err := r.linkParent(from, -1); err != nil {
+		return err
+	}
+	return r.linkParent(to, 1)
+}
+
+func (r *rename) exchange() error {
+	if err := r.dir(r.old).replace(r.name, r.n.Ino, r.target.Ino, r.targetAt.typ, r.at.block); err != nil {
+		return err
+	}
+	if err := r.dir(r.new).replace(r.newName, r.target.Ino, r.n.Ino, r.at.typ, r.targetAt.block); err != nil {
+		return err
+	}
+	if r.old != r.new {
+		if r.n.IsDir() {
+			if err := r.reparent(r.n, r.old, r.new); err != nil {
+				return err
+			}
+		}
+		if r.target.IsDir() {
+			if err := r.reparent(r.target, r.new, r.old); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.stamp(r.target, disk.OffCtime); err != nil {
+		return err
+	}
+	return r.times(r.n)
+}
+
+func (r *rename) times(n *Inode) error {
+	if err := r.stamp(n, disk.OffCtime); err != nil {
+		return err
+	}
+	if err := r.stamp(r.old, disk.OffMtime, disk.OffCtime); err != nil || r.old == r.new {
+		return err
+	}
+	return r.stamp(r.new, disk.OffMtime, disk.OffCtime)
+}

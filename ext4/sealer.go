@@ -1,0 +1,217 @@
+package ext4
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/varvefs/varve/internal/block"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// sealer computes the sealed fields of an epoch's blocks: checksums, what derives from the bitmaps, and the form of the orphans on the image. It is called
+// for one epoch at a time, and knows the image as of the last epoch.
+type sealer struct {
+	counts           []disk.GroupCounts
+	freeBlocks       uint64
+	freeInodes       uint64
+	orphanBlocks     []block.Number
+	orphanGeneration uint32
+}
+
+func (s *sealer) init(l *Live) { s.counts = make([]disk.GroupCounts, l.super.Groups()) }
+
+// note notes what a group's descriptor says when the file system is opened.
+func (s *sealer) note(g disk.Group, d disk.GroupDesc) {
+	s.counts[g] = disk.GroupCounts{FreeBlocks: d.FreeBlocks, FreeInodes: d.FreeInodes, ITableUnused: d.ITableUnused,
+		BlockBitmapSum: d.BlockBitmapCsum, InodeBitmapSum: d.InodeBitmapCsum}
+	s.freeBlocks += uint64(d.FreeBlocks)
+	s.freeInodes += uint64(d.FreeInodes)
+}
+
+// Seal completes the blocks of an epoch.
+func (l *Live) Seal(e Epoch) error {
+	s := l.super
+	descs := map[block.Number]bool{}
+	counted := false
+	var failed error
+	image := func(n block.Number) []byte {
+		p, err := e.Image(n)
+		if err != nil && failed == nil {
+			failed = err
+		}
+		return p
+	}
+	relinked, orphansChanged := l.orphans.seal(e.Last())
+	tables := map[block.Number]disk.Group{}
+	if len(l.sealer.orphanBlocks) == 0 {
+		for _, ino := range relinked {
+			g, nth, _ := s.InodeBlock(ino)
+			table, err := l.base.inodeTable(g)
+			if err != nil {
+				return err
+			}
+			tables[table+nth] = g
+		}
+	}
+	var maps []fixed
+	e.Blocks(func(n block.Number, kind uint8, owner uint64) {
+		p := image(n)
+		if failed != nil {
+			return
+		}
+		seed := s.Seed().Inode(Ino(owner), uint32(owner>>32))
+		switch kind {
+		case kindInodes:
+			tables[n] = disk.Group(owner)
+		case kindBlockMap, kindInodeMap:
+			maps = append(maps, fixed{kind, disk.Group(owner)})
+			counted = true
+		case kindGroupDesc:
+			descs[n] = true
+		case kindDirLeaf:
+			s.SealDirBlock(seed, p)
+		case kindHtreeRoot, kindHtreeNode:
+			s.SealHtree(seed, p, kind == kindHtreeRoot)
+		case kindExtents:
+			s.SealExtentBlock(seed, p)
+		case kindXattrs:
+			s.SealXattrBlock(n, p)
+		}
+	})
+	if failed != nil {
+		return failed
+	}
+	for _, m := range maps {
+		if err := l.count(e, m, descs); err != nil {
+			return err
+		}
+	}
+	for n, g := range tables {
+		l.sealInodes(g, n, image(n))
+	}
+	for n := range descs {
+		l.sealDescs(n, image(n))
+	}
+	if orphansChanged && len(l.sealer.orphanBlocks) > 0 {
+		rest := l.orphans.sealed
+		for _, n := range l.sealer.orphanBlocks {
+			if p := image(n); failed == nil {
+				rest = rest[s.PutOrphans(s.OrphanFileIno, l.sealer.orphanGeneration, n, p, rest):]
+			}
+		}
+		if len(rest) > 0 {
+			return fmt.Errorf("%d orphans do not fit the orphan file", len(rest))
+		}
+	}
+	if counted || orphansChanged {
+		l.sealSuper(image(block.Number(disk.SuperblockOffset / uint32(s.BlockSize))))
+	}
+	return failed
+}
+
+// count counts a bitmap that was changed, for its group's descriptor.
+func (l *Live) count(e Epoch, m fixed, descs map[block.Number]bool) error {
+	d, err := l.base.GroupDesc(m.group)
+	if err != nil {
+		return err
+	}
+	at, _ := l.super.DescBlock(m.group)
+	descs[at] = true
+	c := &l.sealer.counts[m.group]
+	if m.kind == kindBlockMap {
+		p, err := e.Image(d.BlockBitmap)
+		if err != nil {
+			return err
+		}
+		free := uint32(countClear(p, int(l.super.GroupBlocks(m.group))))
+		l.sealer.freeBlocks += uint64(free) - uint64(c.FreeBlocks)
+		c.FreeBlocks, c.BlockBitmapSum = free, l.super.BlockBitmapSum(p)
+		return nil
+	}
+	p, err := e.Image(d.InodeBitmap)
+	if err != nil {
+		return err
+	}
+	n := l.super.InodesPerGroup
+	free := uint32(countClear(p, int(n)))
+	l.sealer.freeInodes += uint64(free) - uint64(c.FreeInodes)
+	last := n
+	for last > 0 && !bit(p, last-1) {
+		last--
+	}
+	// What was ever used stays so: the slots behind may never have been written.
+	c.FreeInodes, c.InodeBitmapSum, c.ITableUnused = free, l.super.InodeBitmapSum(p), min(c.ITableUnused, n-last)
+	return nil
+}
+
+// sealInodes seals the slots of a block of an inode table, and links those that are orphans.
+func (l *Live) sealInodes(g disk.Group, n block.Number, p []byte) {
+	table, err := l.base.inodeTable(g)
+	if err != nil || p == nil {
+		return
+	}
+	size := int(l.super.InodeSize)
+	first := uint32(g)*l.super.InodesPerGroup + uint32(n-table)*uint32(len(p)/size) + 1
+	listed := len(l.sealer.orphanBlocks) == 0
+	for i := range len(p) / size {
+		slot := p[i*size : (i+1)*size]
+		ino := Ino(first + uint32(i))
+		if listed {
+			if next, ok := l.orphans.next(ino); ok {
+				putDtime(slot, next)
+			} else if binary.LittleEndian.Uint16(slot[disk.OffLinks:]) > 0 {
+				putDtime(slot, 0)
+			}
+		}
+		if binary.LittleEndian.Uint16(slot) != 0 || binary.LittleEndian.Uint32(slot[disk.OffDtime:]) != 0 {
+			l.super.SealInode(ino, slot)
+		}
+	}
+}
+
+// sealDescs writes the derived fields of all descriptors in a block.
+func (l *Live) sealDescs(n block.Number, p []byte) {
+	if p == nil {
+		return
+	}
+	per := disk.Group(uint32(l.super.BlockSize) / uint32(l.super.DescSize))
+	first := l.kinds[n].group / per * per
+	for g := first; g < min(first+per, l.super.Groups()); g++ {
+		if at, off := l.super.DescBlock(g); at == n {
+			q := p[off : off+int(l.super.DescSize)]
+			l.super.PutGroupCounts(q, l.sealer.counts[g])
+			l.super.SealGroupDesc(g, q)
+		}
+	}
+}
+
+// sealSuper writes the derived fields of the superblock. Every copy that goes to the journal says that recovery is needed (J3).
+func (l *Live) sealSuper(p []byte) {
+	if p == nil {
+		return
+	}
+	q := p[disk.SuperblockOffset%uint32(l.super.BlockSize):][:disk.SuperblockSize]
+	last := Ino(0)
+	if k := len(l.orphans.sealed); k > 0 && len(l.sealer.orphanBlocks) == 0 {
+		last = l.orphans.sealed[k-1]
+	}
+	l.super.PutSuperCounts(q, l.sealer.freeBlocks, uint32(l.sealer.freeInodes), last)
+	l.super.PutRecovery(q, true)
+	l.super.PutWritten(q, l.opts.Now().Unix())
+	l.super.SealSuperblock(q)
+}
+
+// ClearRecovery changes the bytes of a superblock to those of a file system that was unmounted cleanly, and seals them.
+func (l *Live) ClearRecovery(q []byte) {
+	l.super.PutRecovery(q, false)
+	l.super.PutWritten(q, l.opts.Now().Unix())
+	l.super.SealSuperblock(q)
+}
+
+// MarkMounted changes the bytes of a superblock to those of a file system that is mounted for writing, and seals them.
+func (l *Live) MarkMounted(q []byte, now time.Time) {
+	l.super.PutRecovery(q, true)
+	l.super.PutMounted(q, now.Unix())
+	l.super.SealSuperblock(q)
+}

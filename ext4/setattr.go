@@ -1,0 +1,375 @@
+package ext4
+
+import (
+	"encoding/binary"
+	"time"
+
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// Attr says which attributes to change: those that are not nil.
+type Attr struct {
+	Mode         *uint16 // permissions, setuid, setgid and sticky
+	UID, GID     *uint32
+	Size         *uint64
+	Atime, Mtime *time.Time
+	Kill         Kill // setuid and setgid go, where the size changes
+}
+
+// SetAttr changes attributes of an inode, and returns it.
+func (l *Live) SetAttr(owner Owner, node Node, a Attr) (Inode, error) {
+	var out Inode
+	done := true
+	err := l.do(owner, func(o *op) error {
+		n, err := o.inode(node)
+		if err != nil {
+			return err
+		}
+		done = true
+		if n.Has(disk.InodeImmutable) || n.Has(disk.InodeAppend) && (a.Mode != nil || a.UID != nil || a.GID != nil || a.Size != nil) {
+			return ErrNotPermit
+		}
+		if a.Size != nil {
+			if done, err = o.resize(n, *a.Size, a.Kill); err != nil {
+				return err
+			}
+		}
+		if err := o.setOwner(n, a); err != nil {
+			return err
+		}
+		if a.Mode != nil {
+			mode := n.Mode&disk.ModeType | *a.Mode&0o7777
+			if err := o.setMode(n, mode); err != nil {
+				return err
+			}
+			if err := o.chmodACL(n, mode); err != nil {
+				return err
+			}
+		}
+		if err := o.setTimes(n, a); err != nil {
+			return err
+		}
+		if err := o.stamp(n, disk.OffCtime); err != nil {
+			return err
+		}
+		out, err = o.result(n.Ino)
+		return err
+	})
+	if err == nil && !done {
+		err = l.finishTruncate(node.Ino())
+	}
+	return out, err
+}
+
+func (o *op) resize(n *Inode, size uint64, kill Kill) (bool, error) {
+	done, err := o.truncate(n, size)
+	if err != nil {
+		return done, err
+	}
+	if err := o.dropCapabilities(n); err != nil {
+		return done, err
+	}
+	if kill {
+		if err := o.killBits(n); err != nil {
+			return done, err
+		}
+	}
+	return done, o.stamp(n, disk.OffMtime)
+}
+
+// setOwner changes owner and group. What may run with their rights loses its setuid and setgid bits, and its capabilities.
+func (o *op) setOwner(n *Inode, a Attr) error {
+	if a.UID == nil && a.GID == nil {
+		return nil
+	}
+	le := binary.LittleEndian
+	put := func(low, high uint32, v uint32) error {
+		if err := o.setInode(n.Ino, low, le.AppendUint16(nil, uint16(v))); err != nil {
+			return err
+		}
+		return o.setInode(n.Ino, high, le.AppendUint16(nil, uint16(v>>16)))
+	}
+	if a.UID != nil {
+		if err := put(disk.OffUIDLow, disk.OffUIDHigh, *a.UID); err != nil {
+			return err
+		}
+	}
+	if a.GID != nil {
+		if err := put(disk.OffGIDLow, disk.OffGIDHigh, *a.GID); err != nil {
+			return err
+		}
+	}
+	if n.IsDir() {
+		return nil
+	}
+	if err := o.dropCapabilities(n); err != nil || a.Mode != nil {
+		return err
+	}
+	return o.killBits(n)
+}
+
+func (o *op) setMode(n *Inode, mode uint16) error {
+	if mode == n.Mode {
+		return o.dependInode(n.Ino, disk.OffMode, 2)
+	}
+	n.Mode = mode
+	return o.setInode(n.Ino, disk.OffMode, binary.LittleEndian.AppendUint16(nil, mode))
+}
+
+// killBits takes setuid away, and setgid where the group may execute: without that the bit means mandatory locking.
+func (o *op) killBits(n *Inode) error {
+	mode := n.Mode &^ setuid
+	if mode&0o010 != 0 {
+		mode &^= setgid
+	}
+	if mode == n.Mode {
+		return nil
+	}
+	return o.setMode(n, mode)
+}
+
+// dropCapabilities removes security.capability.
+func (o *op) dropCapabilities(n *Inode) error {
+	if !n.HasXattrs() {
+		return nil
+	}
+	return o.setXattr(n, disk.XattrSecurity, "capability", nil, 0)
+}
+
+// killPrivileges is what a write does to a file that runs with rights of its own.
+func (o *op) killPrivileges(n *Inode) error {
+	if err := o.dropCapabilities(n); err != nil {
+		return err
+	}
+	return o.killBits(n)
+}
+
+func (o *op) setTimes(n *Inode, a Attr) error {
+	if a.Atime != nil {
+		if err := o.stampTo(n, disk.OffAtime, *a.Atime, false); err != nil {
+			return err
+		}
+	}
+	if a.Mtime != nil {
+		return o.stampTo(n, disk.OffMtime, *a.Mtime, false)
+	}
+	return nil
+}
+
+// Touch sets the time of access by the rule of relatime: where it is not after the last change, or older than a day.
+func (l *Live) Touch(node Node) error {
+	if l.opts.NoAtime {
+		return nil
+	}
+	now, stale := l.opts.Now(), false
+	err := l.View(func(fs *FS) error {
+		var n Inode
+		err := fs.ReadNode(&n, node)
+		stale = err == nil && !n.Has(disk.InodeNoAtime|disk.InodeImmutable) &&
+			(!n.Atime.After(n.Mtime) || !n.Atime.After(n.Ctime) || now.Sub(n.Atime) >= 24*time.Hour)
+		return err
+	})
+	if err != nil || !stale {
+		return err
+	}
+	return l.do(Owner{}, func(o *op) error {
+		n, err := o.inode(node)
+		if err != nil {
+			return err
+		}
+		return o.stamp(n, disk.OffAtime)
+	})
+}
+
+// Flags that FS_IOC_SETFLAGS may change (kernel, EXT4_FL_USER_MODIFIABLE, less those that need more than a bit).
+const settableFlags = 0x1 | 0x2 | disk.InodeSync | disk.InodeImmutable | disk.InodeAppend | disk.InodeNoDump | disk.InodeNoAtime | disk.InodeDirSync |
+	disk.InodeTopDir | disk.InodeProjInherit | disk.InodeNoTail
+
+// SetFlags sets the flags that chattr(1) sets. Those that varve does not act upon are refused.
+func (l *Live) SetFlags(owner Owner, node Node, flags uint32) error {
+	return l.do(owner, func(o *op) error {
+		n, err := o.inode(node)
+		if err != nil {
+			return err
+		}
+		changed := (flags ^ n.Flags) & userVisible
+		if changed&^uint32(settableFlags) != 0 {
+			return ErrUnsupported
+		}
+		if owner.UID != 0 && (owner.UID != n.UID || changed&(disk.InodeImmutable|disk.InodeAppend) != 0) {
+			return ErrNotPermit
+		}
+		if err := o.dependInode(n.Ino, disk.OffFlags, 4); err != nil {
+			return err
+		}
+		if err := o.setFlags(n, n.Flags&^uint32(settableFlags)|flags&settableFlags); err != nil {
+			return err
+		}
+		return o.stamp(n, disk.OffCtime)
+	})
+}
+
+// userVisible are the flags that FS_IOC_GETFLAGS shows (kernel, EXT4_FL_USER_VISIBLE).
+const userVisible = 0x725bdfff
+
+// SetProject sets an inode's project (FS_IOC_FSSETXATTR).
+func (l *Live) SetProject(owner Owner, node Node, project uint32) error {
+	return l.do(owner, func(o *op) error {
+		n, err := o.inode(node)
+		switch {
+		case err != nil:
+			return err
+		case n.ProjectID == project:
+			return nil
+		case l.super.ROCompat&disk.ROCompatProject == 0 || !n.HasField(disk.OffProject):
+			return ErrUnsupported
+		}
+		if err := o.setInode(n.Ino, disk.OffProject, binary.LittleEndian.AppendUint32(nil, project)); err != nil {
+			return err
+		}
+		return o.stamp(n, disk.OffCtime)
+	})
+}
+
+// span is a range of bytes of a file that is allocated, zeroed or freed.
+type span struct {
+	offset, length uint64
+	keep           bool // leaves the size alone
+	edges          bool // zeros the parts of blocks at its ends, and leaves whole blocks to step
+	// step works on file blocks at to end in one transaction, and returns where it stopped.
+	step func(o *op, n *Inode, at, end uint64) (uint64, error)
+}
+
+// Allocate is fallocate(2): keep leaves the size alone.
+func (l *Live) Allocate(owner Owner, node Node, offset, length uint64, keep bool) error {
+	return l.ranges(owner, node, span{offset, length, keep, false, func(o *op, n *Inode, at, end uint64) (uint64, error) {
+		return o.preallocate(n, at, end, false)
+	}})
+}
+
+// Punch frees the whole blocks of a range, and zeros the rest.
+func (l *Live) Punch(owner Owner, node Node, offset, length uint64) error {
+	return l.ranges(owner, node, span{offset, length, true, true, func(o *op, n *Inode, at, end uint64) (uint64, error) {
+		done, err := o.cut(n, at, end)
+		if err != nil || done {
+			return end, err
+		}
+		return at, nil
+	}})
+}
+
+// ZeroRange makes a range read as zeros, and keeps it allocated.
+func (l *Live) ZeroRange(owner Owner, node Node, offset, length uint64, keep bool) error {
+	err := l.ranges(owner, node, span{offset, length, keep, true, func(o *op, n *Inode, at, end uint64) (uint64, error) {
+		return o.preallocate(n, at, end, true)
+	}})
+	if err != nil {
+		return err
+	}
+	return l.Allocate(owner, node, offset, length, keep)
+}
+
+// ranges works on a range in as many transactions as it needs: its edges with the first, the size with the last one.
+func (l *Live) ranges(owner Owner, node Node, s span) error {
+	bs, stop := uint64(l.super.BlockSize), s.offset+s.length
+	at, end := s.offset/bs, (stop+bs-1)/bs
+	if s.edges {
+		at, end = (s.offset+bs-1)/bs, stop/bs
+	}
+	for first := true; first || at < end; first = false {
+		next := end
+		err := l.do(owner, func(o *op) error {
+			n, err := o.ranged(node, stop)
+			if err != nil {
+				return err
+			}
+			if first && s.edges {
+				if err := o.zeroEdges(n, s.offset, stop); err != nil {
+					return err
+				}
+			}
+			if at < end {
+				if next, err = s.step(o, n, at, end); err != nil {
+					return err
+				}
+			}
+			if err := o.killPrivileges(n); err != nil {
+				return err
+			}
+			if next >= end && !s.keep && stop > n.Size {
+				if err := o.setSize(n, stop, true); err != nil {
+					return err
+				}
+			}
+			return o.stamp(n, disk.OffMtime, disk.OffCtime)
+		})
+		if err != nil {
+			return err
+		}
+		at = next
+	}
+	return nil
+}
+
+// ranged reads a file whose range up to stop is to be changed.
+func (o *op) ranged(node Node, stop uint64) (*Inode, error) {
+	n, err := o.inode(node)
+	switch {
+	case err != nil:
+		return nil, err
+	case n.IsDir():
+		return nil, ErrIsDir
+	case !n.IsRegular():
+		return nil, ErrInvalid
+	case n.Has(disk.InodeImmutable), n.Has(disk.InodeAppend):
+		return nil, ErrNotPermit
+	case !n.Has(disk.InodeExtents):
+		return nil, ErrUnsupported
+	case stop > o.l.maxSize(n):
+		return nil, ErrTooBig
+	}
+	return n, o.dependMap(n)
+}
+
+// zeroEdges zeros the parts of blocks at both ends of a range.
+func (o *op) zeroEdges(n *Inode, from, to uint64) error {
+	bs := uint64(o.l.super.BlockSize)
+	if from/bs == to/bs {
+		return o.zero(n, from/bs, from%bs, to%bs)
+	}
+	if from%bs != 0 {
+		if err := o.zero(n, from/bs, from%bs, bs); err != nil {
+			return err
+		}
+	}
+	return o.zero(n, to/bs, 0, to%bs)
+}
+
+// preallocate maps the holes of a range as unwritten, and with zero set, what is written, too. It returns where it stopped.
+func (o *op) preallocate(n *Inode, at, end uint64, zero bool) (uint64, error) {
+	for steps := 0; at < end && steps < maxCut; steps++ {
+		r, err := n.Map(FileBlock(at))
+		if err != nil {
+			return at, err
+		}
+		length := min(r.Len, end-at)
+		switch {
+		case r.Kind == Hole:
+			got, err := o.allocate(o.goal(n, at), uint32(min(length, uint64(disk.MaxExtentLen(true)))))
+			if err != nil {
+				return at, err
+			}
+			length = uint64(got.n)
+			if err := o.mapBlocks(n, disk.Extent{File: FileBlock(at), Len: got.n, Start: got.start, Unwritten: true}); err != nil {
+				return at, err
+			}
+		case r.Kind == Data && zero:
+			e := disk.Extent{File: FileBlock(at), Len: uint32(length), Start: r.Start, Unwritten: true}
+			if err := o.remap(n, e); err != nil {
+				return at, err
+			}
+		}
+		at += length
+	}
+	return at, nil
+}

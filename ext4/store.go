@@ -1,0 +1,93 @@
+package ext4
+
+import (
+	"context"
+
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/merge"
+)
+
+// Store is what a file system that is open for writing needs of the transactional store below it.
+type Store interface {
+	// View runs fn over a snapshot.
+	View(ctx context.Context, fn func(Tx) error) error
+	// Update runs fn in a transaction, again where another one came first, and commits it. It returns the commit's sequence.
+	Update(ctx context.Context, fn func(Tx) error) (block.Seq, error)
+	// Matured reports whether blocks that a commit freed may be used again (W4).
+	Matured(block.Seq) bool
+	// Sync makes all commits durable, SyncGroup those of a group and all before them.
+	Sync(ctx context.Context) error
+	SyncGroup(ctx context.Context, key uint64) error
+	// Err is why no more changes are taken, if so.
+	Err() error
+}
+
+// Tx is a transaction over blocks: a snapshot with this transaction's own edits.
+type Tx interface {
+	Blocks
+	// Versioned reports whether a block has versions, in which sealed fields are not valid.
+	Versioned(n block.Number) bool
+	Edit(n block.Number, e merge.Edit) error
+	// Depend declares what the edits follow from: the commit fails where somebody changed it first.
+	Depend(n block.Number, r merge.Range) error
+	// WriteHome writes file data to its place before the commit: new blocks (fresh), or an overwrite.
+	WriteHome(n block.Number, off uint32, data []byte, fresh bool) error
+	// Free says that a block of metadata is free from this commit on.
+	Free(n block.Number)
+	// Tag says what a block is, for the sealer.
+	Tag(n block.Number, kind uint8, owner uint64) error
+	// Group makes the transaction one of a group's, such as an inode's.
+	Group(key uint64)
+	// Sequenced has a function called with the commit's sequence, before the commit can be seen.
+	Sequenced(func(block.Seq))
+}
+
+// Epoch is what a sealer is given: the blocks that the commits of an epoch changed.
+type Epoch interface {
+	Blocks(do func(n block.Number, kind uint8, owner uint64))
+	// Image is the copy of a block that goes to the journal; it is completed in place, and added where no commit changed it.
+	Image(n block.Number) ([]byte, error)
+	// Last is the last commit of the epoch.
+	Last() block.Seq
+}
+
+// What a block is, for the sealer.
+const (
+	kindInodes     = 1 + iota // owner: group
+	kindBlockMap              // owner: group
+	kindInodeMap              // owner: group
+	kindGroupDesc             // nothing
+	kindSuper                 // nothing
+	kindDirLeaf               // owner: node
+	kindHtreeRoot             // owner: node
+	kindHtreeNode             // owner: node
+	kindExtents               // owner: node
+	kindPlain                 // indirect pointers, a symlink's target, file data: nothing to seal
+	kindXattrs                // nothing
+	kindOrphanFile            // nothing
+)
+
+// Errors of changes, beside those of reading.
+var (
+	ErrNoSpace     = errorString("no space left on the file system")
+	ErrExists      = errorString("the name exists")
+	ErrNoEntry     = errorString("no such file or directory")
+	ErrNotEmpty    = errorString("the directory is not empty")
+	ErrIsDir       = errorString("is a directory")
+	ErrNotPermit   = errorString("operation not permitted")
+	ErrAccess      = errorString("permission denied")
+	ErrInvalid     = errorString("invalid argument")
+	ErrTooLong     = errorString("the name is too long")
+	ErrManyLinks   = errorString("too many links")
+	ErrTooBig      = errorString("the file would become too large")
+	ErrUnsupported = errorString("the operation is not supported")
+	ErrCross       = errorString("not within one project")
+	ErrStale       = errorString("the inode is gone")
+	ErrRange       = errorString("the result does not fit")
+	ErrBusy        = errorString("the inode is in use by the file system")
+)
+
+// errorString is an error by its text.
+type errorString string
+
+func (e errorString) Error() string { return string(e) }

@@ -1,0 +1,127 @@
+package ext4
+
+import (
+	"errors"
+
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// maxCut is how many extents one transaction unmaps: each may be in a group of its own, and each group's bitmap is a block of the epoch (J9).
+const maxCut = 12
+
+// cut unmaps and frees blocks of a file, and reports whether that is all of them.
+func (o *op) cut(n *Inode, from, to uint64) (done bool, err error) {
+	if err := o.dependMap(n); err != nil {
+		return false, err
+	}
+	if n.Has(disk.InodeExtents) {
+		return o.cutExtents(n, from, to, true, maxCut)
+	}
+	return o.cutPointers(n, from, to, maxCut)
+}
+
+// truncate sets a file's size, and frees what lies behind it. What one transaction cannot free is left to finish: the inode is an orphan until then.
+func (o *op) truncate(n *Inode, size uint64) (done bool, err error) {
+	switch {
+	case n.IsDir():
+		return false, ErrIsDir
+	case !n.IsRegular():
+		return false, ErrInvalid
+	case size > o.l.maxSize(n):
+		return false, ErrTooBig
+	}
+	bs := uint64(o.l.super.BlockSize)
+	if err := o.dependInode(n.Ino, disk.OffSizeLow, 4); err != nil {
+		return false, err
+	}
+	done = true
+	if size < n.Size {
+		if err := o.dependMap(n); err != nil {
+			return false, err
+		}
+		if size%bs != 0 {
+			if err := o.zero(n, size/bs, size%bs, bs); err != nil {
+				return false, err
+			}
+		}
+	}
+	if size <= n.Size { // the kernel, too, frees what was allocated behind the end when the size stays
+		if done, err = o.cut(n, (size+bs-1)/bs, maxFileBlocks); err != nil {
+			return false, err
+		}
+	}
+	if size == n.Size && done {
+		return true, nil
+	}
+	if !done {
+		o.addOrphan(n.Ino)
+	}
+	return done, o.setSize(n, size, false)
+}
+
+// finishTruncate frees what is behind the end of a file, transaction by transaction, and takes it off the list of orphans.
+func (l *Live) finishTruncate(ino Ino) error {
+	for done := false; !done; {
+		err := l.do(Owner{}, func(o *op) error {
+			n := new(Inode)
+			if err := o.fs.ReadInode(n, ino); err != nil {
+				return err
+			}
+			bs := uint64(l.super.BlockSize)
+			var err error
+			if done, err = o.cut(n, (n.Size+bs-1)/bs, maxFileBlocks); err != nil || !done {
+				return err
+			}
+			if n.Links > 0 {
+				o.removeOrphan(ino)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Evict frees an inode without links that nobody uses any more. One that has links, or was freed already, is left alone.
+func (l *Live) Evict(ino Ino) error {
+	if !l.orphans.has(ino) {
+		return nil
+	}
+	for done := false; !done; {
+		err := l.do(Owner{}, func(o *op) error {
+			n := new(Inode)
+			done = true
+			if err := o.fs.ReadInode(n, ino); err != nil {
+				if errors.Is(err, ErrNotExist) {
+					return nil
+				}
+				return err
+			}
+			if n.Links > 0 {
+				return nil
+			}
+			if n.hasBlocks() {
+				var err error
+				if done, err = o.cut(n, 0, maxFileBlocks); err != nil || !done {
+					return err
+				}
+			}
+			if err := o.dropXattrBlock(n); err != nil {
+				return err
+			}
+			o.removeOrphan(ino)
+			return o.freeInode(n)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hasBlocks reports whether the inode's Block maps blocks, and does not hold a device number or a short symlink's target.
+func (n *Inode) hasBlocks() bool {
+	return n.IsRegular() || n.IsDir() || n.IsSymlink() && !n.fs.super.FastSymlink(&n.Inode)
+}

@@ -1,0 +1,240 @@
+package ext4
+
+import (
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/merge"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// Kill says which bits a change of contents takes away, where the kernel leaves that to the file system: setuid, setgid and capabilities.
+type Kill bool
+
+// maxChunk bounds the bytes that one transaction writes to the journal as file data, in blocks.
+const maxJournalled = 16
+
+// Write writes data into a regular file at an offset, and makes it longer where needed. It returns how much was written: less than all together
+// with an error only.
+func (l *Live) Write(owner Owner, node Node, offset int64, data []byte, kill Kill) (int, error) {
+	if offset < 0 {
+		return 0, ErrInvalid
+	}
+	done := 0
+	for done < len(data) {
+		piece := data[done:]
+		if l.opts.JournalData {
+			bs := int64(l.super.BlockSize)
+			piece = piece[:min(int64(len(piece)), maxJournalled*bs-(offset+int64(done))%bs)]
+		}
+		err := l.do(owner, func(o *op) error {
+			n, err := o.inode(node)
+			if err != nil {
+				return err
+			}
+			return o.write(n, uint64(offset)+uint64(done), piece, kill)
+		})
+		if err != nil {
+			return done, err
+		}
+		done += len(piece)
+	}
+	return done, nil
+}
+
+// Append is Write at the file's end, whatever that is when the transaction commits. It returns the offset.
+func (l *Live) Append(owner Owner, node Node, data []byte, kill Kill) (int64, error) {
+	var at uint64
+	err := l.do(owner, func(o *op) error {
+		n, err := o.inode(node)
+		if err != nil {
+			return err
+		}
+		at = n.Size
+		if err := o.dependInode(n.Ino, disk.OffSizeLow, 4); err != nil {
+			return err
+		}
+		return o.write(n, at, data, kill)
+	})
+	return int64(at), err
+}
+
+// maxSize is the greatest size of a file in bytes.
+func (l *Live) maxSize(n *Inode) uint64 {
+	bs := uint64(l.super.BlockSize)
+	if n.Has(disk.InodeExtents) {
+		return (1<<32 - 1) * bs
+	}
+	per := bs / pointerSize
+	return min((directPointers+per+per*per+per*per*per)*bs, 1<<32*512)
+}
+
+// write is the part of Write that is one transaction.
+func (o *op) write(n *Inode, offset uint64, data []byte, kill Kill) error {
+	switch {
+	case n.IsDir():
+		return ErrIsDir
+	case !n.IsRegular():
+		return ErrInvalid
+	case n.Has(disk.InodeImmutable):
+		return ErrNotPermit
+	case n.Has(disk.InodeAppend) && offset < n.Size:
+		return ErrNotPermit
+	case offset+uint64(len(data)) > o.l.maxSize(n):
+		return ErrTooBig
+	case len(data) == 0:
+		return nil
+	}
+	if err := o.dependMap(n); err != nil {
+		return err
+	}
+	if kill {
+		if err := o.killPrivileges(n); err != nil {
+			return err
+		}
+	}
+	bs := uint64(o.l.super.BlockSize)
+	for at, end := offset/bs, (offset+uint64(len(data))+bs-1)/bs; at < end; {
+		r, err := n.Map(FileBlock(at))
+		if err != nil {
+			return err
+		}
+		length := min(r.Len, end-at)
+		switch r.Kind {
+		case Data:
+			err = o.overwrite(r.Start, at, length, offset, data)
+		case Unwritten:
+			err = o.writeFresh(r.Start, at, length, offset, data)
+			if err == nil {
+				err = o.remap(n, disk.Extent{File: FileBlock(at), Len: uint32(length), Start: r.Start})
+			}
+		default:
+			var got run
+			if got, err = o.allocate(o.goal(n, at), uint32(min(length, uint64(disk.MaxExtentLen(false))))); err == nil {
+				length = uint64(got.n)
+				err = o.writeFresh(got.start, at, length, offset, data)
+			}
+			if err == nil {
+				err = o.mapBlocks(n, disk.Extent{File: FileBlock(at), Len: got.n, Start: got.start})
+			}
+		}
+		if err != nil {
+			return err
+		}
+		at += length
+	}
+	if end := offset + uint64(len(data)); end > n.Size {
+		if err := o.setSize(n, end, true); err != nil {
+			return err
+		}
+	}
+	return o.stamp(n, disk.OffMtime, disk.OffCtime)
+}
+
+// goal is where the blocks of a file should lie: behind the one before, else at a place of the inode's group that differs from file to file.
+func (o *op) goal(n *Inode, at uint64) block.Number {
+	if at > 0 {
+		if r, err := n.Map(FileBlock(at - 1)); err == nil && r.Kind != Hole {
+			return r.Start + 1
+		}
+	}
+	s := o.l.super
+	g := disk.Group(uint32(n.Ino-1) / s.InodesPerGroup)
+	return s.GroupFirst(g) + block.Number(uint32(n.Ino)%16*(s.BlocksPerGroup/16))%block.Number(s.GroupBlocks(g))
+}
+
+// mapBlocks maps newly allocated blocks.
+func (o *op) mapBlocks(n *Inode, e disk.Extent) error {
+	if err := o.addBlocks(n, int64(e.Len)); err != nil {
+		return err
+	}
+	if n.Has(disk.InodeExtents) {
+		return o.insertExtent(n, e)
+	}
+	for i := range e.Len {
+		if err := o.setPointer(n, uint64(e.File)+uint64(i), e.Start+block.Number(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remap makes unwritten blocks written, or the other way round.
+func (o *op) remap(n *Inode, e disk.Extent) error {
+	if _, err := o.cutExtents(n, uint64(e.File), endOf(e), false, 1<<30); err != nil {
+		return err
+	}
+	for e.Len > 0 {
+		part := e
+		part.Len = min(e.Len, disk.MaxExtentLen(e.Unwritten))
+		if err := o.insertExtent(n, part); err != nil {
+			return err
+		}
+		e.File, e.Start, e.Len = e.File+FileBlock(part.Len), e.Start+block.Number(part.Len), e.Len-part.Len
+	}
+	return nil
+}
+
+// overwrite writes what of data (at an offset of the file) falls into length blocks of the file from at on, which lie at start.
+func (o *op) overwrite(start block.Number, at, length, offset uint64, data []byte) error {
+	bs := uint64(o.l.super.BlockSize)
+	from, to := max(at*bs, offset), min((at+length)*bs, offset+uint64(len(data)))
+	piece := data[from-offset : to-offset]
+	skip := from - at*bs
+	if !o.l.opts.JournalData {
+		return o.tx.WriteHome(start+block.Number(skip/bs), uint32(skip%bs), piece, false)
+	}
+	for len(piece) > 0 {
+		k := min(uint64(len(piece)), bs-skip%bs)
+		if err := o.edit(start+block.Number(skip/bs), kindPlain, 0, merge.Set(uint32(skip%bs), piece[:k])); err != nil {
+			return err
+		}
+		piece, skip = piece[k:], skip+k
+	}
+	return nil
+}
+
+// writeFresh is overwrite for blocks that hold nothing of the file yet: what data does not cover becomes zeros.
+func (o *op) writeFresh(start block.Number, at, length, offset uint64, data []byte) error {
+	bs := uint64(o.l.super.BlockSize)
+	for i := uint64(0); i < length; {
+		from := (at + i) * bs
+		whole := uint64(0)
+		if from >= offset && offset+uint64(len(data)) > from && !o.l.opts.JournalData {
+			whole = min(length-i, (offset+uint64(len(data))-from)/bs)
+		}
+		if whole > 0 {
+			if err := o.tx.WriteHome(start+block.Number(i), 0, data[from-offset:from-offset+whole*bs], true); err != nil {
+				return err
+			}
+			i += whole
+			continue
+		}
+		p := make([]byte, bs)
+		a, b := max(from, offset), min(from+bs, offset+uint64(len(data)))
+		if a < b {
+			copy(p[a-from:], data[a-offset:b-offset])
+		}
+		if err := o.writeBlock(start+block.Number(i), p); err != nil {
+			return err
+		}
+		i++
+	}
+	return nil
+}
+
+// writeBlock gives a newly allocated block of file data its contents.
+func (o *op) writeBlock(at block.Number, p []byte) error {
+	if o.l.opts.JournalData {
+		return o.edit(at, kindPlain, 0, merge.Whole(p))
+	}
+	return o.tx.WriteHome(at, 0, p, true)
+}
+
+// zero writes zeros over part of one mapped block of a file.
+func (o *op) zero(n *Inode, at uint64, from, to uint64) error {
+	r, err := n.Map(FileBlock(at))
+	if err != nil || r.Kind != Data || from >= to {
+		return err
+	}
+	bs := uint64(o.l.super.BlockSize)
+	return o.overwrite(r.Start, at, 1, at*bs+from, make([]byte, to-from))
+}

@@ -1,0 +1,241 @@
+package ext4
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/merge"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// How SetXattr goes about an attribute that exists or does not, as in setxattr(2).
+const (
+	XattrCreate  = 1
+	XattrReplace = 2
+)
+
+// maxXattrValue is the longest value that setxattr(2) takes.
+const maxXattrValue = 64 << 10
+
+// SetXattr sets an extended attribute. ACLs are in the form of setxattr(2), and change the mode with them.
+func (l *Live) SetXattr(owner Owner, node Node, name string, value []byte, flags uint32, killSGID bool) error {
+	index, rest, ok := disk.SplitXattrName(name)
+	switch {
+	case !ok && len(name) > 255:
+		return ErrRange
+	case !ok:
+		return ErrUnsupported
+	case len(value) > maxXattrValue:
+		return ErrNoSpace
+	}
+	return l.do(owner, func(o *op) error {
+		n, err := o.changeable(node)
+		if err != nil {
+			return err
+		}
+		if index == disk.XattrACLAccess || index == disk.XattrACLDefault {
+			return o.setACLXattr(n, index, value, killSGID)
+		}
+		if err := o.setXattr(n, index, rest, value, flags); err != nil {
+			return err
+		}
+		return o.stamp(n, disk.OffCtime)
+	})
+}
+
+// RemoveXattr removes an extended attribute: ErrNotExist where there is none.
+func (l *Live) RemoveXattr(owner Owner, node Node, name string) error {
+	index, rest, ok := disk.SplitXattrName(name)
+	if !ok {
+		return ErrUnsupported
+	}
+	return l.do(owner, func(o *op) error {
+		n, err := o.changeable(node)
+		if err != nil {
+			return err
+		}
+		if index == disk.XattrACLDefault && !n.IsDir() {
+			return ErrNotExist
+		}
+		if err := o.setXattr(n, index, rest, nil, XattrReplace); err != nil {
+			return err
+		}
+		return o.stamp(n, disk.OffCtime)
+	})
+}
+
+// changeable reads an inode whose attributes are to be changed.
+func (o *op) changeable(node Node) (*Inode, error) {
+	n, err := o.inode(node)
+	if err == nil && n.Has(disk.InodeImmutable|disk.InodeAppend) {
+		err = ErrNotPermit
+	}
+	return n, err
+}
+
+// attributes are those of an inode: in it, and in its block.
+type attributes struct {
+	inside, outside []disk.Xattr
+	refs            uint32
+}
+
+// readXattrs reads all attributes of an inode. The operation depends on them.
+func (o *op) readXattrs(n *Inode) (a attributes, err error) {
+	if area := len(n.XattrArea); area > 0 {
+		if err := o.dependInode(n.Ino, uint32(o.l.super.InodeSize)-uint32(area), uint32(area)); err != nil {
+			return a, err
+		}
+	}
+	for _, off := range []uint32{disk.OffFileACLLow, disk.OffACLHigh} {
+		if err := o.dependInode(n.Ino, off, 2); err != nil {
+			return a, err
+		}
+	}
+	if a.inside, err = disk.DecodeInodeXattrs(n.Ino, cloneBytes(n.XattrArea)); err != nil || n.FileACL == 0 {
+		return a, err
+	}
+	p, err := o.fs.block(n.FileACL)
+	if err != nil {
+		return a, err
+	}
+	if err := o.tx.Depend(n.FileACL, merge.Range{Len: uint32(len(p))}); err != nil {
+		return a, err
+	}
+	a.refs = disk.XattrRefs(p)
+	a.outside, err = o.fs.judge(n.FileACL).DecodeXattrBlock(n.FileACL, cloneBytes(p))
+	return a, err
+}
+
+func findXattr(list []disk.Xattr, index uint8, name string) int {
+	return slices.IndexFunc(list, func(x disk.Xattr) bool { return x.Index == index && string(x.Name) == name })
+}
+
+// setXattr sets an attribute, or, where value is nil, removes it. It goes into the inode where that has room, else into the block.
+func (o *op) setXattr(n *Inode, index uint8, name string, value []byte, flags uint32) error {
+	a, err := o.readXattrs(n)
+	if err != nil {
+		return err
+	}
+	i, k := findXattr(a.inside, index, name), findXattr(a.outside, index, name)
+	switch {
+	case i < 0 && k < 0 && flags&XattrReplace != 0:
+		return ErrNotExist
+	case i < 0 && k < 0 && value == nil:
+		return nil
+	case (i >= 0 || k >= 0) && flags&XattrCreate != 0:
+		return ErrExists
+	}
+	if i >= 0 && value != nil && bytes.Equal(a.inside[i].Value, value) {
+		return nil
+	}
+	inside, outside := slices.Clone(a.inside), slices.Clone(a.outside)
+	if i >= 0 {
+		inside = slices.Delete(inside, i, i+1)
+	}
+	if k >= 0 {
+		outside = slices.Delete(outside, k, k+1)
+	}
+	if value != nil {
+		x := disk.Xattr{Index: index, Name: []byte(name), Value: value, Size: uint32(len(value))}
+		if _, fits := disk.EncodeInodeXattrs(len(n.XattrArea), append(slices.Clone(inside), x)); fits {
+			inside = append(inside, x)
+		} else {
+			outside = append(outside, x)
+		}
+	}
+	if err := o.putInside(n, a.inside, inside); err != nil {
+		return err
+	}
+	return o.putOutside(n, a, outside)
+}
+
+func sameXattrs(a, b []disk.Xattr) bool {
+	return slices.EqualFunc(a, b, func(x, y disk.Xattr) bool {
+		return x.Index == y.Index && bytes.Equal(x.Name, y.Name) && bytes.Equal(x.Value, y.Value)
+	})
+}
+
+// putInside writes the attributes in an inode.
+func (o *op) putInside(n *Inode, old, now []disk.Xattr) error {
+	if sameXattrs(old, now) {
+		return nil
+	}
+	area, ok := disk.EncodeInodeXattrs(len(n.XattrArea), now)
+	if !ok {
+		return ErrNoSpace
+	}
+	n.XattrArea = area
+	return o.setInode(n.Ino, uint32(o.l.super.InodeSize)-uint32(len(area)), area)
+}
+
+// putOutside writes the attributes in an inode's block: a new one where others refer to the old one, too.
+func (o *op) putOutside(n *Inode, a attributes, now []disk.Xattr) error {
+	if sameXattrs(a.outside, now) {
+		return nil
+	}
+	if len(now) == 0 {
+		return o.dropXattrBlock(n)
+	}
+	p, ok := o.l.super.EncodeXattrBlock(now)
+	if !ok {
+		return ErrNoSpace
+	}
+	if n.FileACL != 0 && a.refs == 1 {
+		return o.edit(n.FileACL, kindXattrs, 0, merge.Whole(p))
+	}
+	if err := o.dropXattrBlock(n); err != nil {
+		return err
+	}
+	r, err := o.allocate(o.goal(n, 0), 1)
+	if err != nil {
+		return err
+	}
+	if err := o.edit(r.start, kindXattrs, 0, merge.Whole(p)); err != nil {
+		return err
+	}
+	if err := o.addBlocks(n, 1); err != nil {
+		return err
+	}
+	return o.setFileACL(n, r.start)
+}
+
+func (o *op) setFileACL(n *Inode, at block.Number) error {
+	n.FileACL = at
+	le := binary.LittleEndian
+	if err := o.setInode(n.Ino, disk.OffFileACLLow, le.AppendUint32(nil, uint32(at))); err != nil {
+		return err
+	}
+	if at>>32 == 0 && o.l.super.Incompat&disk.Incompat64Bit == 0 {
+		return nil
+	}
+	return o.setInode(n.Ino, disk.OffACLHigh, le.AppendUint16(nil, uint16(at>>32)))
+}
+
+// dropXattrBlock takes an inode's block of attributes away from it, and frees that where no other inode refers to it.
+func (o *op) dropXattrBlock(n *Inode) error {
+	at := n.FileACL
+	if at == 0 {
+		return nil
+	}
+	p, err := o.fs.block(at)
+	if err != nil {
+		return err
+	}
+	f := merge.Field{Off: disk.OffXattrRefs, Width: 4}
+	if disk.XattrRefs(p) > 1 {
+		err = o.edit(at, kindXattrs, 0, merge.Add(f, -1, 1, 1<<20))
+	} else {
+		if err = o.tx.Depend(at, merge.Range{Off: disk.OffXattrRefs, Len: 4}); err == nil {
+			err = o.free(at, 1, true)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := o.addBlocks(n, -1); err != nil {
+		return err
+	}
+	return o.setFileACL(n, 0)
+}

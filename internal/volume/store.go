@@ -1,0 +1,42 @@
+package volume
+
+import (
+	"context"
+
+	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/mvcc"
+)
+
+// store is an mvcc store as package ext4 wants one.
+type store struct{ *mvcc.Store }
+
+// tx is a transaction as package ext4 wants one.
+type tx struct{ *mvcc.Tx }
+
+// Tag follows ext4.Tx.
+func (t tx) Tag(n block.Number, kind uint8, owner uint64) error {
+	return t.Tx.Tag(n, mvcc.Tag{Kind: kind, Owner: owner})
+}
+
+// View follows ext4.Store.
+func (s store) View(ctx context.Context, fn func(ext4.Tx) error) error {
+	return s.Store.View(ctx, func(t *mvcc.Tx) error { return fn(tx{t}) })
+}
+
+// Update follows ext4.Store.
+func (s store) Update(ctx context.Context, fn func(ext4.Tx) error) (block.Seq, error) {
+	out, err := s.Store.UpdateWith(ctx, mvcc.TxOptions{}, func(t *mvcc.Tx) error { return fn(tx{t}) })
+	return out.Seq, err
+}
+
+// epoch is an epoch that closes, as package ext4 wants one.
+type epoch struct{ *mvcc.Sealing }
+
+// Blocks follows ext4.Epoch.
+func (e epoch) Blocks(do func(n block.Number, kind uint8, owner uint64)) {
+	e.Sealing.Blocks(func(n block.Number, t mvcc.Tag) { do(n, t.Kind, t.Owner) })
+}
+
+// Last follows ext4.Epoch.
+func (e epoch) Last() block.Seq { return e.Sealing.Last }

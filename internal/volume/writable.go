@@ -1,0 +1,245 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/mvcc"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+	"github.com/varvefs/varve/ondisk/jbd2"
+	"github.com/varvefs/varve/wal"
+)
+
+// DefaultMemory bounds versions and clean blocks of a read-write mount, in bytes.
+const DefaultMemory = 64 << 20
+
+// WriteOptions say how a file system is written.
+type WriteOptions struct {
+	JournalData bool
+	NoAtime     bool
+	Commit      time.Duration // an epoch ends at least so often: 5 s where 0
+	Memory      int64         // bytes: DefaultMemory where 0
+	Policy      mvcc.Policy
+	Isolation   mvcc.Isolation
+	Events      func(mvcc.Event)
+	OnEpoch     func(e block.Epoch, last block.Seq, took time.Duration)
+}
+
+// Writable is a file system that is open for writing, and what lies below it.
+type Writable struct {
+	*ext4.Live
+	Store     *mvcc.Store
+	Replayed  int // blocks that recovery wrote home
+	Orphans   int // inodes that recovery finished
+	Partition *blockcache.Partition
+
+	device  blockcache.Writable
+	journal *wal.Journal
+	files   []io.Closer
+}
+
+// ErrNoJournal says that an image without a journal cannot be written in place.
+var ErrNoJournal = errors.New("the file system has no journal: give it one with tune2fs -j")
+
+// OpenWritable opens the file system that a Spec names for writing, recovers it first, and locks the image. Close it after use.
+func OpenWritable(s Spec, o WriteOptions) (*Writable, error) {
+	if s.Superblock != 0 || s.NoRecovery || s.Journal != "" {
+		return nil, fmt.Errorf("%s: a backup superblock, norecovery and an external journal are for read-only mounts", s.Image)
+	}
+	// What is there, and where, is found out by the reader.
+	v := &Volume{}
+	defer v.Close()
+	if err := v.openDevice(s); err != nil {
+		return nil, err
+	}
+	if _, err := ext4.ReadSuperblock(v.Device, 0); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Image, explain(err, v.Device))
+	}
+	d, err := blockcache.OpenDisk(s.Image)
+	if err != nil {
+		return nil, err
+	}
+	var device blockcache.Writable = d
+	if w, ok := v.Device.(*blockcache.Window); ok {
+		device = blockcache.NewWritableWindow(d, w)
+	}
+	out, err := OpenOn(device, o)
+	if err != nil {
+		d.Close()
+		return nil, fmt.Errorf("%s: %w", s.Image, err)
+	}
+	out.files = append(out.files, d)
+	out.Partition = v.Partition
+	return out, nil
+}
+
+// OpenOn opens the file system on a device for writing.
+func OpenOn(device blockcache.Writable, o WriteOptions) (*Writable, error) {
+	base, err := openBase(device)
+	if err != nil {
+		return nil, err
+	}
+	super := base.Superblock()
+	if err := ext4.CheckWritable(super); err != nil {
+		return nil, err
+	}
+	if super.Compat&disk.CompatHasJournal == 0 {
+		return nil, ErrNoJournal
+	}
+	if super.BlockSize.Offset(super.Blocks) > device.Size() {
+		return nil, fmt.Errorf("the image is cut short: %d bytes of %d", device.Size(), super.BlockSize.Offset(super.Blocks))
+	}
+	w := &Writable{device: device}
+	if w.journal, err = w.recover(base); err != nil {
+		return nil, err
+	}
+	if base, err = openBase(device); err != nil {
+		return nil, err
+	}
+	if err := w.open(base, o); err != nil {
+		return nil, err
+	}
+	if w.Orphans, err = w.FinishOrphans(); err != nil {
+		w.Store.Abandon()
+		return nil, err
+	}
+	return w, nil
+}
+
+func openBase(device blockcache.Writable) (*ext4.FS, error) {
+	return ext4.Open(device, ext4.Options{Blocks: func(image io.ReaderAt, size block.Size) ext4.Blocks {
+		return blockcache.NewCache(image, nil, size, DefaultCache/4)
+	}})
+}
+
+// recover writes home what the journal holds, and makes it empty. Running it again, or after a crash inside it, comes to the same (W5): the journal is
+// emptied when all is home, and flushed.
+func (w *Writable) recover(base *ext4.FS) (*wal.Journal, error) {
+	super := base.Superblock()
+	places, next, err := base.JournalPlaces()
+	if err != nil {
+		return nil, err
+	}
+	err = base.EachReplayed(func(n block.Number, p []byte) error {
+		w.Replayed++
+		if _, err := w.device.WriteAt(p, super.BlockSize.Offset(n)); err != nil {
+			return fmt.Errorf("recover %v: %w", n, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if w.Replayed > 0 {
+		if err := w.device.Sync(); err != nil {
+			return nil, fmt.Errorf("flush what recovery wrote: %w", err)
+		}
+	}
+	journal, err := wal.OpenJournal(w.device, super.BlockSize, places, next)
+	if err != nil {
+		return nil, err
+	}
+	features := uint32(jbd2.IncompatRevoke)
+	if super.HasMetadataCsum() && !journal.HasChecksums() {
+		features |= jbd2.IncompatCsumV3
+	}
+	if super.Blocks>>32 != 0 {
+		features |= jbd2.Incompat64Bit
+	}
+	return journal, journal.Reset(features)
+}
+
+// open marks the file system as mounted and opens store and file system.
+func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
+	if o.Memory == 0 {
+		o.Memory = DefaultMemory
+	}
+	var live *ext4.Live
+	s, _, err := mvcc.Open(mvcc.Options{BlockSize: base.Superblock().BlockSize, Home: w.device, Memory: o.Memory, Policy: o.Policy, Isolation: o.Isolation,
+		Events: o.Events, Log: wal.Options{OnEpoch: o.OnEpoch},
+		Sealed: &mvcc.Sealed{Journal: w.journal, Every: o.Commit, Seal: func(e *mvcc.Sealing) error { return live.Seal(epoch{e}) }}})
+	if err != nil {
+		return err
+	}
+	w.Store = s
+	live, err = ext4.OpenLive(base, store{s}, w.device, ext4.LiveOptions{JournalData: o.JournalData, NoAtime: o.NoAtime})
+	if err == nil {
+		w.Live = live
+		if !mutant.Off(mutant.J3) {
+			err = w.editSuper(func(p []byte) { live.MarkMounted(p, time.Now()) })
+		}
+	}
+	if err != nil {
+		s.Abandon()
+	}
+	return err
+}
+
+// editSuper changes the superblock in place, beside the journal, and flushes: before the first epoch, or after the last.
+func (w *Writable) editSuper(edit func([]byte)) error {
+	p := make([]byte, disk.SuperblockSize)
+	if _, err := w.device.ReadAt(p, disk.SuperblockOffset); err != nil {
+		return fmt.Errorf("read the superblock: %w", err)
+	}
+	edit(p)
+	if _, err := w.device.WriteAt(p, disk.SuperblockOffset); err != nil {
+		return fmt.Errorf("write the superblock: %w", err)
+	}
+	if err := w.device.Sync(); err != nil {
+		return fmt.Errorf("flush the superblock: %w", err)
+	}
+	return nil
+}
+
+// Close frees what was open without a name, makes everything durable and home, and marks the file system clean (J7). After an error the image is left
+// to recovery.
+func (w *Writable) Close() error {
+	err := w.Store.Err()
+	if err == nil {
+		err = w.EvictAll()
+	}
+	if err == nil && mutant.Off(mutant.J7) {
+		_ = w.Store.Sync(context.Background())
+		_ = w.clean()
+	}
+	if cerr := w.Store.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = w.clean()
+	}
+	return errors.Join(err, w.closeFiles())
+}
+
+// clean says on the device that there is nothing to recover.
+func (w *Writable) clean() error {
+	if err := w.journal.End(); err != nil {
+		return err
+	}
+	return w.editSuper(w.ClearRecovery)
+}
+
+// Abandon ends as a crash would: nothing more is written.
+func (w *Writable) Abandon() error {
+	w.Store.Abandon()
+	return w.closeFiles()
+}
+
+func (w *Writable) closeFiles() error {
+	var errs []error
+	for _, f := range w.files {
+		errs = append(errs, f.Close())
+	}
+	w.files = nil
+	return errors.Join(errs...)
+}
+
+// ReadAt reads the image, for file data that is home.
+func (w *Writable) ReadAt(p []byte, off int64) (int, error) { return w.device.ReadAt(p, off) }

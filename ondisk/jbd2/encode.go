@@ -1,0 +1,172 @@
+package jbd2
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/varvefs/varve/internal/block"
+)
+
+// PutStart writes where the oldest transaction begins (0: nothing to replay) and its sequence into the bytes of a journal's superblock,
+// and seals it.
+func (s *Superblock) PutStart(p []byte, start uint32, sequence Sequence) {
+	be := binary.BigEndian
+	be.PutUint32(p[0x18:], uint32(sequence))
+	be.PutUint32(p[0x1c:], start)
+	be.PutUint32(p[0x20:], 0) // s_errno
+	s.Start, s.Sequence = start, sequence
+	s.seal(p)
+}
+
+// PutFeatures sets the features that the log is written with from now on. The log must be empty, and the superblock of version 2.
+func (s *Superblock) PutFeatures(p []byte, incompat uint32) {
+	be := binary.BigEndian
+	s.Incompat, s.Compat = incompat, s.Compat&^CompatChecksum
+	be.PutUint32(p[0x24:], s.Compat)
+	be.PutUint32(p[0x28:], incompat)
+	if s.HasChecksums() {
+		p[0x50] = 4 // crc32c
+	}
+	s.seal(p)
+}
+
+func (s *Superblock) seal(p []byte) {
+	if !s.HasChecksums() {
+		return
+	}
+	sum := crc32c(^uint32(0), p[:0xfc])
+	sum = crc32c(sum, []byte{0, 0, 0, 0})
+	binary.BigEndian.PutUint32(p[0xfc:], crc32c(sum, p[0x100:superblockSize]))
+}
+
+func putHeader(p []byte, typ uint32, seq Sequence) {
+	be := binary.BigEndian
+	be.PutUint32(p, Magic)
+	be.PutUint32(p[4:], typ)
+	be.PutUint32(p[8:], uint32(seq))
+}
+
+// sealTail writes the CRC32C into the last four bytes of a descriptor or revoke block.
+func (s *Superblock) sealTail(p []byte) {
+	if s.HasChecksums() {
+		end := len(p) - 4
+		binary.BigEndian.PutUint32(p[end:], 0)
+		binary.BigEndian.PutUint32(p[end:], crc32c(s.seed, p))
+	}
+}
+
+// tailSize is the room at the end of a descriptor or revoke block that its checksum takes.
+func (s *Superblock) tailSize() int {
+	if s.HasChecksums() {
+		return 4
+	}
+	return 0
+}
+
+// TagsPerBlock is how many tags a descriptor block holds.
+func (s *Superblock) TagsPerBlock() int {
+	return (int(s.BlockSize) - headerSize - s.tailSize() - 16) / s.tagSize()
+}
+
+// RevokesPerBlock is how many blocks one revoke block names.
+func (s *Superblock) RevokesPerBlock() int {
+	return (int(s.BlockSize) - revokeHeader - s.tailSize()) / s.revokeSize()
+}
+
+func (s *Superblock) revokeSize() int {
+	if s.Incompat&Incompat64Bit != 0 {
+		return 8
+	}
+	return 4
+}
+
+// Escape takes the journal's magic away from the beginning of a block that is to be logged, and reports whether it was there.
+func Escape(p []byte) bool {
+	if binary.BigEndian.Uint32(p) != Magic {
+		return false
+	}
+	binary.BigEndian.PutUint32(p, 0)
+	return true
+}
+
+// EncodeDescriptor makes the descriptor block of the blocks that follow it in the log: at most TagsPerBlock, as they lie there. p has the
+// length of a block.
+func (s *Superblock) EncodeDescriptor(p []byte, seq Sequence, homes []block.Number, escaped []bool, data [][]byte) {
+	clear(p)
+	putHeader(p, TypeDescriptor, seq)
+	be := binary.BigEndian
+	at := headerSize
+	for i, home := range homes {
+		q := p[at:]
+		var flags uint32
+		if escaped[i] {
+			flags |= tagEscaped
+		}
+		if i > 0 {
+			flags |= tagSameUUID
+		}
+		if i == len(homes)-1 {
+			flags |= tagLast
+		}
+		be.PutUint32(q, uint32(home))
+		sum := s.dataSum(seq, data[i])
+		if s.Incompat&IncompatCsumV3 != 0 {
+			be.PutUint32(q[4:], flags)
+			be.PutUint32(q[12:], sum)
+		} else {
+			be.PutUint16(q[6:], uint16(flags))
+			if s.Incompat&IncompatCsumV2 != 0 {
+				be.PutUint16(q[4:], uint16(sum))
+			}
+		}
+		if s.Incompat&Incompat64Bit != 0 {
+			be.PutUint32(q[8:], uint32(home>>32))
+		}
+		at += s.tagSize()
+		if i == 0 {
+			copy(p[at:], s.UUID[:])
+			at += 16
+		}
+	}
+	s.sealTail(p)
+}
+
+// dataSum is the checksum of a logged block, as it lies in the log; 0 where the journal has none.
+func (s *Superblock) dataSum(seq Sequence, p []byte) uint32 {
+	if !s.HasChecksums() {
+		return 0
+	}
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], uint32(seq))
+	return crc32c(crc32c(s.seed, b[:]), p)
+}
+
+// EncodeRevoke makes a revoke block of at most RevokesPerBlock blocks.
+func (s *Superblock) EncodeRevoke(p []byte, seq Sequence, homes []block.Number) {
+	clear(p)
+	putHeader(p, TypeRevoke, seq)
+	be := binary.BigEndian
+	at := revokeHeader
+	for _, home := range homes {
+		if s.revokeSize() == 8 {
+			be.PutUint64(p[at:], uint64(home))
+		} else {
+			be.PutUint32(p[at:], uint32(home))
+		}
+		at += s.revokeSize()
+	}
+	be.PutUint32(p[headerSize:], uint32(at))
+	s.sealTail(p)
+}
+
+// EncodeCommit makes the commit block of a transaction.
+func (s *Superblock) EncodeCommit(p []byte, seq Sequence, at time.Time) {
+	clear(p)
+	putHeader(p, TypeCommit, seq)
+	be := binary.BigEndian
+	be.PutUint64(p[0x30:], uint64(at.Unix()))
+	be.PutUint32(p[0x38:], uint32(at.Nanosecond()))
+	if s.HasChecksums() {
+		be.PutUint32(p[0x10:], crc32c(s.seed, p))
+	}
+}

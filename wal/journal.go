@@ -1,0 +1,281 @@
+package wal
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/ondisk/jbd2"
+)
+
+// Journal is a write-ahead log in the format of ext4's journal (ext4 doc, "Journal (jbd2)"): each epoch is one transaction of whole, sealed
+// blocks, which the kernel and e2fsck replay as well as varve. Its rules are J1 to J9 of docs/design.md.
+//
+//	tail ─▶ descriptor, images …, revokes, commit │ descriptor, …, commit │ ◀─ head
+//
+// The caller makes one call at a time. A failed write or flush is final for the caller: nobody knows what the device holds.
+type Journal struct {
+	dev    blockcache.Writable
+	super  *jbd2.Superblock
+	raw    []byte         // the journal's superblock as it lies on the device
+	places []block.Number // of each block of the journal
+	size   block.Size
+
+	head   uint32 // the next block that is written
+	used   uint32 // blocks from tail to head
+	next   jbd2.Sequence
+	logged map[block.Number]jbd2.Sequence // the newest copy of each block in the log
+	marks  []mark
+	begun  bool
+	bytes  uint64
+}
+
+// mark is where a transaction of the log ends.
+type mark struct {
+	sequence jbd2.Sequence
+	blocks   uint32
+}
+
+// Image is a whole block, sealed.
+type Image struct {
+	Number block.Number
+	Data   []byte
+}
+
+// Features that a journal is written with, beside those that it has.
+const Revocable = jbd2.IncompatRevoke
+
+// OpenJournal opens a journal whose transactions are all home: the blocks at places of a device, with so many bytes each. Its sequences
+// go on behind next (J5). Nothing is written yet.
+func OpenJournal(dev blockcache.Writable, size block.Size, places []block.Number, next jbd2.Sequence) (*Journal, error) {
+	j := &Journal{dev: dev, size: size, places: places, next: next + 1, logged: map[block.Number]jbd2.Sequence{}}
+	j.raw = make([]byte, size)
+	if _, err := dev.ReadAt(j.raw, size.Offset(places[0])); err != nil {
+		return nil, fmt.Errorf("read the journal's superblock: %w", err)
+	}
+	var err error
+	if j.super, err = jbd2.DecodeSuperblock(j.raw); err != nil {
+		return nil, err
+	}
+	if j.super.Version < 2 {
+		return nil, fmt.Errorf("%w: the journal has the format of version 1; make a new one with tune2fs -O ^has_journal and tune2fs -j", ErrForeign)
+	}
+	if mutant.Off(mutant.J5) {
+		j.next = 1
+	}
+	j.head = j.super.First
+	return j, nil
+}
+
+// Reset says on the device that there is nothing to replay, and sets the features of what will be written.
+func (j *Journal) Reset(features uint32) error {
+	j.super.PutStart(j.raw, 0, j.next)
+	j.super.PutFeatures(j.raw, j.super.Incompat|features)
+	return j.writeSuper()
+}
+
+func (j *Journal) writeSuper() error {
+	if _, err := j.dev.WriteAt(j.raw, j.size.Offset(j.places[0])); err != nil {
+		return fmt.Errorf("write the journal's superblock: %w", err)
+	}
+	return j.sync()
+}
+
+func (j *Journal) sync() error {
+	if err := j.dev.Sync(); err != nil {
+		return fmt.Errorf("flush the journal: %w", err)
+	}
+	return nil
+}
+
+// Begin makes the beginning of the log durable, before the first commit (J3).
+func (j *Journal) Begin() error {
+	j.begun = true
+	if mutant.Off(mutant.J3) {
+		return nil
+	}
+	j.super.PutStart(j.raw, j.head, j.next)
+	return j.writeSuper()
+}
+
+// end is the block behind the log.
+func (j *Journal) end() uint32 {
+	if mutant.Off(mutant.J8) {
+		return j.super.Blocks
+	}
+	return j.super.End()
+}
+
+// Blocks is the room of the log in blocks, and Used how many of them are taken.
+func (j *Journal) Blocks() int { return int(j.super.End() - j.super.First) }
+
+// Used is how many blocks of the log hold transactions that are not home yet.
+func (j *Journal) Used() int { return int(j.used) }
+
+// Largest is how many images one epoch may have (J9): a quarter of the log, its own blocks taken off.
+func (j *Journal) Largest() int {
+	quarter := j.Blocks() / 4
+	return quarter - quarter/j.super.TagsPerBlock() - 3
+}
+
+// Bytes is how many bytes were written.
+func (j *Journal) Bytes() uint64 { return j.bytes }
+
+// need is how many blocks an epoch takes in the log.
+func (j *Journal) need(images, revokes int) int {
+	n := images + (images+j.super.TagsPerBlock()-1)/j.super.TagsPerBlock() + 1
+	return n + (revokes+j.super.RevokesPerBlock()-1)/j.super.RevokesPerBlock()
+}
+
+// Fits reports whether there is room for an epoch with so many images and freed blocks. One block always stays free.
+func (j *Journal) Fits(images, freed int) bool { return int(j.used)+j.need(images, freed) < j.Blocks() }
+
+// Commit writes an epoch and returns when it is durable. Freed blocks are revoked where the log has copies of them (J1); none of them is
+// among the images. Ordered data that was written to the same device before is durable before the commit block is (W3).
+func (j *Journal) Commit(images []Image, freed []block.Number) error {
+	if !j.Fits(len(images), len(freed)) {
+		return fmt.Errorf("%w: an epoch of %d blocks, and %d of %d are in use", ErrFull, len(images), j.used, j.Blocks())
+	}
+	if !j.begun {
+		if err := j.Begin(); err != nil {
+			return err
+		}
+	}
+	var revoked []block.Number
+	for _, n := range freed {
+		if _, ok := j.logged[n]; ok && !mutant.Off(mutant.J1) {
+			revoked = append(revoked, n)
+		}
+	}
+	w := &journalWriter{j: j}
+	for rest := images; len(rest) > 0; {
+		n := min(len(rest), j.super.TagsPerBlock())
+		w.images(rest[:n])
+		rest = rest[n:]
+	}
+	for rest := revoked; len(rest) > 0; {
+		n := min(len(rest), j.super.RevokesPerBlock())
+		j.super.EncodeRevoke(w.block(), j.next, rest[:n])
+		rest = rest[n:]
+	}
+	if err := w.write(); err != nil {
+		return err
+	}
+	if err := j.sync(); err != nil {
+		return err
+	}
+	j.super.EncodeCommit(w.block(), j.next, time.Now())
+	if err := w.write(); err != nil {
+		return err
+	}
+	if err := j.sync(); err != nil {
+		return err
+	}
+	for _, n := range revoked {
+		delete(j.logged, n)
+	}
+	for _, i := range images {
+		j.logged[i.Number] = j.next
+	}
+	j.marks = append(j.marks, mark{j.next, w.count})
+	j.next++
+	return nil
+}
+
+// journalWriter gathers blocks of a transaction and writes them.
+type journalWriter struct {
+	j       *Journal
+	pending []byte
+	count   uint32
+}
+
+// block returns the next block of the log, to be filled in before the next call.
+func (w *journalWriter) block() []byte {
+	n := len(w.pending)
+	w.pending = slices.Grow(w.pending, int(w.j.size))[:n+int(w.j.size)]
+	return w.pending[n:]
+}
+
+// images adds a descriptor block and the images that it names.
+func (w *journalWriter) images(images []Image) {
+	j := w.j
+	size := int(j.size)
+	start := len(w.pending)
+	for range len(images) + 1 {
+		w.block()
+	}
+	homes, escaped, data := make([]block.Number, len(images)), make([]bool, len(images)), make([][]byte, len(images))
+	for i, image := range images {
+		data[i] = w.pending[start+(i+1)*size:][:size]
+		copy(data[i], image.Data)
+		homes[i] = image.Number
+		if !mutant.Off(mutant.J6) {
+			escaped[i] = jbd2.Escape(data[i])
+		}
+	}
+	j.super.EncodeDescriptor(w.pending[start:start+size], j.next, homes, escaped, data)
+}
+
+// write writes the gathered blocks at the head, neighbours in one go.
+func (w *journalWriter) write() error {
+	j := w.j
+	size := int(j.size)
+	for len(w.pending) > 0 {
+		n, at := 1, j.places[j.head]
+		for n*size < len(w.pending) && j.head+uint32(n) < j.end() && j.places[j.head+uint32(n)] == at+block.Number(n) {
+			n++
+		}
+		if _, err := j.dev.WriteAt(w.pending[:n*size], j.size.Offset(at)); err != nil {
+			return fmt.Errorf("write to the journal: %w", err)
+		}
+		w.pending = w.pending[n*size:]
+		w.count += uint32(n)
+		j.used += uint32(n)
+		j.bytes += uint64(n * size)
+		if j.head += uint32(n); j.head >= j.end() {
+			j.head = j.super.First
+		}
+	}
+	return nil
+}
+
+// Next is the sequence of the epoch that is written next, for Trim.
+func (j *Journal) Next() jbd2.Sequence { return j.next }
+
+// Trim gives up the epochs before a sequence, which are home, and flushed (J4). The room is used again only after the moved tail is durable.
+func (j *Journal) Trim(before jbd2.Sequence) error {
+	freed, k := uint32(0), 0
+	for k < len(j.marks) && j.marks[k].sequence.Before(before) {
+		freed += j.marks[k].blocks
+		k++
+	}
+	if k == 0 {
+		return nil
+	}
+	length := uint32(j.Blocks())
+	tail := j.super.First + (j.head-j.super.First+length-(j.used-freed))%length
+	j.super.PutStart(j.raw, tail, before)
+	if err := j.writeSuper(); err != nil {
+		return err
+	}
+	j.used -= freed
+	j.marks = slices.Delete(j.marks, 0, k)
+	for n, s := range j.logged {
+		if s.Before(before) {
+			delete(j.logged, n)
+		}
+	}
+	return nil
+}
+
+// End says on the device that there is nothing to replay (J7). Every epoch is home, and flushed.
+func (j *Journal) End() error {
+	j.super.PutStart(j.raw, 0, j.next)
+	return j.writeSuper()
+}
+
+// HasChecksums reports whether the journal's blocks carry checksums.
+func (j *Journal) HasChecksums() bool { return j.super.HasChecksums() }
