@@ -70,6 +70,9 @@ func (l *Live) do(owner Owner, fn func(*op) error) error {
 		}
 		o.undo()
 		if !errors.Is(err, errStuck) {
+			if failed := l.store.Err(); failed != nil {
+				return fmt.Errorf("%w: %w", ErrFailed, failed)
+			}
 			return err
 		}
 		if forced {

@@ -171,7 +171,7 @@ func (l *Live) FinishOrphans() (int, error) {
 		if n.Links > 0 {
 			err = l.finishTruncate(ino)
 		} else {
-			err = l.Evict(ino)
+			err = l.Evict(Node(n.Generation)<<32 | Node(ino))
 		}
 		if err != nil {
 			return 0, fmt.Errorf("orphan inode %d: %w", ino, err)
@@ -190,7 +190,11 @@ func (l *Live) EvictAll() error {
 	l.orphans.mu.Unlock()
 	slices.Sort(all)
 	for _, ino := range all {
-		if err := l.Evict(ino); err != nil {
+		var n Inode
+		if err := l.View(func(fs *FS) error { return fs.ReadInode(&n, ino) }); err != nil {
+			return err
+		}
+		if err := l.Evict(NodeOf(&n)); err != nil {
 			return err
 		}
 	}

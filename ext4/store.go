@@ -84,7 +84,7 @@ var (
 	ErrCross       = errorString("not within one project")
 	ErrStale       = errorString("the inode is gone")
 	ErrRange       = errorString("the result does not fit")
-	ErrBusy        = errorString("the inode is in use by the file system")
+	ErrFailed      = errorString("the file system has failed and takes no more changes")
 )
 
 // errorString is an error by its text.

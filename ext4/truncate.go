@@ -85,16 +85,16 @@ func (l *Live) finishTruncate(ino Ino) error {
 }
 
 // Evict frees an inode without links that nobody uses any more. One that has links, or was freed already, is left alone.
-func (l *Live) Evict(ino Ino) error {
-	if !l.orphans.has(ino) {
+func (l *Live) Evict(node Node) error {
+	if !l.orphans.has(node.Ino()) {
 		return nil
 	}
 	for done := false; !done; {
 		err := l.do(Owner{}, func(o *op) error {
 			n := new(Inode)
 			done = true
-			if err := o.fs.ReadInode(n, ino); err != nil {
-				if errors.Is(err, ErrNotExist) {
+			if err := o.fs.ReadNode(n, node); err != nil {
+				if errors.Is(err, ErrStale) {
 					return nil
 				}
 				return err
@@ -111,7 +111,7 @@ func (l *Live) Evict(ino Ino) error {
 			if err := o.dropXattrBlock(n); err != nil {
 				return err
 			}
-			o.removeOrphan(ino)
+			o.removeOrphan(n.Ino)
 			return o.freeInode(n)
 		})
 		if err != nil {

@@ -24,6 +24,22 @@ var errnos = []struct {
 	{ext4.ErrNotExist, syscall.ENODATA}, // attributes only: names are answered without an error
 	{ext4.ErrNotDir, syscall.ENOTDIR},
 	{ext4.ErrNoData, syscall.ENXIO},
+	{ext4.ErrFailed, syscall.EROFS},
+	{ext4.ErrNoSpace, syscall.ENOSPC},
+	{ext4.ErrExists, syscall.EEXIST},
+	{ext4.ErrNoEntry, syscall.ENOENT},
+	{ext4.ErrNotEmpty, syscall.ENOTEMPTY},
+	{ext4.ErrIsDir, syscall.EISDIR},
+	{ext4.ErrNotPermit, syscall.EPERM},
+	{ext4.ErrAccess, syscall.EACCES},
+	{ext4.ErrInvalid, syscall.EINVAL},
+	{ext4.ErrTooLong, syscall.ENAMETOOLONG},
+	{ext4.ErrManyLinks, syscall.EMLINK},
+	{ext4.ErrTooBig, syscall.EFBIG},
+	{ext4.ErrUnsupported, syscall.EOPNOTSUPP},
+	{ext4.ErrCross, syscall.EXDEV},
+	{ext4.ErrStale, syscall.ESTALE},
+	{ext4.ErrRange, syscall.ERANGE},
 	{ext4.ErrLoop, syscall.ELOOP},
 	{io.ErrUnexpectedEOF, syscall.EIO}, // the image is shorter than it says
 }
@@ -38,21 +54,21 @@ func errnoOf(err error) syscall.Errno {
 }
 
 // status maps an error, and reports damage and failures of the device in the log: an errno says neither what nor where.
-func (f *front) status(op string, err error) gofuse.Status {
+func (f reporter) status(op string, err error) gofuse.Status {
 	if err == nil {
 		return gofuse.OK
 	}
 	errno := errnoOf(err)
-	if errno == syscall.EUCLEAN || errno == syscall.EIO {
+	if errno == syscall.EUCLEAN || errno == syscall.EIO || errno == syscall.EROFS {
 		f.report(op, err)
 	}
 	return gofuse.Status(errno)
 }
 
 // report logs at most one line a second, so that a damaged image cannot flood the log.
-func (f *front) report(op string, err error) {
+func (f reporter) report(op string, err error) {
 	now := time.Now().Unix()
-	if last := f.reported.Load(); last != now && f.reported.CompareAndSwap(last, now) {
+	if last := f.last.Load(); last != now && f.last.CompareAndSwap(last, now) {
 		f.log.Printf("%s: %v", op, err)
 	}
 }

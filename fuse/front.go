@@ -21,16 +21,22 @@ type front struct {
 	fs                   *ext4.FS
 	mapped               blockcache.Mapped // nil where the image cannot be mapped
 	ahead                *blockcache.Readahead
-	log                  *log.Logger
-	xattrs               xattrProof
-	listings             listings
+	xattrs               *xattrProof // nil: attributes may come
+	listings             *listings
 	handles              bool // files are opened one by one, because opening some is refused
 	opendir              bool // directories are opened one by one
-	reported             atomic.Int64
+	reporter
+}
+
+// reporter tells in the log what an errno cannot.
+type reporter struct {
+	log  *log.Logger
+	last *atomic.Int64 // second of the last report
 }
 
 func newFront(fs *ext4.FS, device blockcache.Device, ahead *blockcache.Readahead, logger *log.Logger) *front {
-	f := &front{RawFileSystem: gofuse.NewDefaultRawFileSystem(), fs: fs, log: logger}
+	f := &front{RawFileSystem: gofuse.NewDefaultRawFileSystem(), fs: fs, reporter: reporter{logger, new(atomic.Int64)},
+		xattrs: new(xattrProof), listings: new(listings)}
 	f.mapped, _ = device.(blockcache.Mapped)
 	f.ahead = ahead
 	f.handles = fs.Superblock().Incompat&disk.IncompatEncrypt != 0
@@ -165,9 +171,13 @@ func (f *front) Readlink(_ <-chan struct{}, header *gofuse.InHeader) ([]byte, go
 
 func (f *front) StatFs(_ <-chan struct{}, _ *gofuse.InHeader, out *gofuse.StatfsOut) gofuse.Status {
 	s, err := f.fs.Stat()
+	fillStatfs(out, s)
+	return f.status("statfs", err)
+}
+
+func fillStatfs(out *gofuse.StatfsOut, s ext4.Stat) {
 	out.Bsize, out.Frsize = uint32(s.BlockSize), uint32(s.BlockSize)
 	out.Blocks, out.Bfree, out.Bavail = s.Blocks, s.Free, s.Available
 	out.Files, out.Ffree = s.Inodes, s.FreeInodes
 	out.NameLen = s.MaxNameLen
-	return f.status("statfs", err)
 }

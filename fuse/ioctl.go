@@ -18,6 +18,9 @@ const (
 	fsIocGetXattr = 0x801c581f
 )
 
+// nativeEndian is the byte order of what ioctls hand over.
+var nativeEndian = binary.NativeEndian
+
 // userFlags are the inode flags that FS_IOC_GETFLAGS shows, as in the kernel's EXT4_FL_USER_VISIBLE.
 const userFlags = 0x725bdfff
 
@@ -32,7 +35,7 @@ func (f *front) Ioctl(_ <-chan struct{}, in *gofuse.IoctlIn, _ []byte, _ *gofuse
 	if status := f.inode(&n, in.NodeId); !status.Ok() {
 		return status
 	}
-	le := binary.NativeEndian
+	le := nativeEndian
 	switch {
 	case in.Cmd == fsIocGetFlags && len(out) >= 4:
 		le.PutUint32(out, n.Flags&userFlags)

@@ -33,6 +33,7 @@ type Options struct {
 	AutoUnmount   bool // the kernel unmounts when the process ends; needs fusermount3
 	MaxBackground int  // readahead and other background requests at a time; 0: DefaultMaxBackground
 	Source        string
+	Writeback     bool // the kernel gathers writes; of a read-write mount only
 	Flags         MountFlags
 	Logger        *log.Logger
 	Debug         bool
@@ -52,6 +53,23 @@ type Mount struct {
 
 // New mounts a file system read-only at dir. Requests are answered from the call to Serve on.
 func New(fs *ext4.FS, device blockcache.Device, ahead *blockcache.Readahead, dir string, opts Options) (*Mount, error) {
+	return newMount(dir, opts, true, func(o Options) gofuse.RawFileSystem {
+		front := newFront(fs, device, ahead, o.Logger)
+		front.opendir = o.AutoUnmount
+		return front
+	})
+}
+
+// NewLive mounts a file system read-write at dir.
+func NewLive(fs *ext4.Live, dir string, opts Options) (*Mount, error) {
+	return newMount(dir, opts, false, func(o Options) gofuse.RawFileSystem {
+		front := newLive(fs, o.Logger)
+		front.opendir = o.AutoUnmount
+		return front
+	})
+}
+
+func newMount(dir string, opts Options, readonly bool, front func(Options) gofuse.RawFileSystem) (*Mount, error) {
 	if opts.Logger == nil {
 		opts.Logger = log.Default()
 	}
@@ -67,11 +85,20 @@ func New(fs *ext4.FS, device blockcache.Device, ahead *blockcache.Readahead, dir
 		FsName: opts.Source, Name: "varve", Logger: opts.Logger, Debug: opts.Debug,
 		MaxWrite: maxRead, EnableAcl: true, EnableSymlinkCaching: true, ExplicitDataCacheControl: true,
 		ExtraCapabilities: gofuse.CAP_NO_OPENDIR_SUPPORT,
-		DirectMountFlags:  unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV, // go-fuse adds what Options ask for
+		DirectMountFlags:  unix.MS_NOSUID | unix.MS_NODEV, // go-fuse adds what Options ask for
 		DirectMount:       os.Geteuid() == 0 && !opts.AutoUnmount,
 	}
 	mo.DirectMountStrict = mo.DirectMount
-	if !mo.DirectMount {
+	switch {
+	case !readonly:
+		// Clearing setuid, setgid and capabilities is ours: else each write asks for security.capability first.
+		mo.ExtraCapabilities |= gofuse.CAP_HANDLE_KILLPRIV_V2 | gofuse.CAP_SETXATTR_EXT | gofuse.CAP_DONT_MASK | gofuse.CAP_DIRECT_IO_ALLOW_MMAP | gofuse.CAP_ASYNC_DIO
+		if opts.Writeback {
+			mo.ExtraCapabilities |= gofuse.CAP_WRITEBACK_CACHE
+		}
+	case mo.DirectMount:
+		mo.DirectMountFlags |= unix.MS_RDONLY
+	default:
 		mo.Options = append(mo.Options, "ro")
 	}
 	m := &Mount{dir: dir}
@@ -83,9 +110,7 @@ func New(fs *ext4.FS, device blockcache.Device, ahead *blockcache.Readahead, dir
 		}
 		m.keep, at = keep, fmt.Sprintf("/dev/fd/%d", fd)
 	}
-	front := newFront(fs, device, ahead, opts.Logger)
-	front.opendir = opts.AutoUnmount
-	if m.server, err = gofuse.NewServer(front, at, mo); err != nil {
+	if m.server, err = gofuse.NewServer(front(opts), at, mo); err != nil {
 		return nil, explain(err, dir)
 	}
 	m.raiseReadahead()

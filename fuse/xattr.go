@@ -29,7 +29,7 @@ func (f *front) noXattrs() bool {
 }
 
 func (f *front) GetXAttr(_ <-chan struct{}, header *gofuse.InHeader, name string, dest []byte) (uint32, gofuse.Status) {
-	if f.noXattrs() {
+	if f.xattrs != nil && f.noXattrs() {
 		return 0, gofuse.ENOSYS
 	}
 	var n ext4.Inode

@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -22,6 +23,16 @@ const (
 )
 
 func (p Policy) String() string { return [...]string{"merge", "strict", "wait", "adaptive"}[p] }
+
+// ParsePolicy is the policy of a name.
+func ParsePolicy(name string) (Policy, error) {
+	for _, p := range []Policy{Merge, Strict, Wait, Adaptive} {
+		if p.String() == name {
+			return p, nil
+		}
+	}
+	return Merge, fmt.Errorf("%q is no policy: there are merge, strict, wait and adaptive", name)
+}
 
 // Losses are the seconds that a commit of a block is expected to lose under each policy, with what they follow from.
 type Losses struct {

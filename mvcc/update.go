@@ -16,10 +16,10 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 
 // ViewNamed is View with a name for the snapshot, which back-pressure tells.
 func (s *Store) ViewNamed(ctx context.Context, name string, fn func(*Tx) error) error {
-	if err := s.Err(); err != nil {
-		return err
+	if s.closed.Load() {
+		return ErrClosed
 	}
-	tx := s.begin(ctx, TxOptions{ReadOnly: true, Name: name})
+	tx := s.begin(ctx, TxOptions{ReadOnly: true, Name: name}) // reads go on after the log has failed
 	defer s.finish(tx)
 	return fn(tx)
 }

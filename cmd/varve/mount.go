@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -20,13 +21,22 @@ import (
 	"github.com/varvefs/varve/internal/volume"
 )
 
-const mountLong = `Mount the ext2, ext3 or ext4 file system of an image (or block device) read-only.
+const mountLong = `Mount the ext2, ext3 or ext4 file system of an image (or block device): read-only, or read-write with --rw.
 
-The image is never written to. If its journal holds newer blocks, they are shown as the kernel would show them after its
-own recovery. The command returns when the mount answers; a daemon then serves it until it is unmounted.
+Read-only, the image is never written to. If its journal holds newer blocks, they are shown as the kernel would show them after its own
+recovery. Read-write, the journal is recovered first, every operation is one transaction of that journal, and the image is locked. fsync of any
+file or directory makes everything earlier durable, and so does varve sync DIR; sync(1) does not reach the mount. The command returns when the
+mount answers; a daemon then serves it until it is unmounted.
 
 Options for -o, in mount(8)'s grammar:
-  ro                     read-only, which is always so
+  ro                     read-only (the default)
+  rw                     read-write, in place: the image needs a journal
+  data=ordered|journal   rw: metadata alone goes through the journal (ordered), or file data, too
+  commit=SECONDS         rw: make changes durable at least so often (5)
+  noatime, relatime      rw: times of access are not kept, or kept as mount(8) says for relatime (the default)
+  memory=SIZE            rw: bound of versions and cached blocks (64M)
+  policy=NAME            rw: how conflicts are decided: merge (the default), strict, wait or adaptive
+  writeback_cache        rw: the kernel gathers writes; running out of space then shows at fsync or close
   allow_other            let all users in, each by the file system's permissions and ACLs
   auto_unmount           unmount when the daemon ends, however it ends (through fusermount3, which can tell only where
                          root may enter: as root, or with allow_other)
@@ -50,13 +60,16 @@ type mountCommand struct {
 	quiet        bool
 	json         bool
 	debug        bool
+	live         bool
+	data         string
+	commit       int
 }
 
 func newMount() *cobra.Command {
 	m := &mountCommand{}
 	cmd := &cobra.Command{
 		Use:   "mount IMAGE DIR",
-		Short: "Mount an image read-only",
+		Short: "Mount an image, read-only unless --rw is given",
 		Long:  mountLong,
 		Args:  cobra.ExactArgs(2),
 		RunE:  func(cmd *cobra.Command, args []string) error { return m.run(cmd, args[0], args[1]) },
@@ -68,6 +81,9 @@ func newMount() *cobra.Command {
 	f.BoolVarP(&m.quiet, "quiet", "q", false, "print nothing where all goes well")
 	f.BoolVar(&m.json, "json", false, "describe the mount as JSON")
 	f.BoolVar(&m.debug, "debug", false, "log every request; implies --foreground")
+	f.BoolVar(&m.live, "rw", false, "mount read-write, in place (as -o rw)")
+	f.StringVar(&m.data, "data", "", "what goes through the journal of a read-write mount: ordered (metadata), or journal (file data, too)")
+	f.IntVar(&m.commit, "commit", 0, "make changes durable at least every so many seconds, read-write (5)")
 	imageFlags(cmd, &m.spec)
 	return cmd
 }
@@ -81,12 +97,16 @@ type mounted struct {
 	Label          string `json:"label"`
 	Options        string `json:"options"`
 	ReplayedBlocks int    `json:"replayed_blocks"`
+	Orphans        int    `json:"orphans_finished"`
+	Live           bool   `json:"read_write"`
 	Pid            int    `json:"pid"`
 }
 
 func (m *mounted) String() string {
 	replayed := ""
-	if m.ReplayedBlocks > 0 {
+	if m.Live && m.ReplayedBlocks+m.Orphans > 0 {
+		replayed = fmt.Sprintf("; recovered %d blocks from the journal, and finished %d orphan inodes", m.ReplayedBlocks, m.Orphans)
+	} else if m.ReplayedBlocks > 0 {
 		replayed = fmt.Sprintf("; %d blocks come from the journal, which was replayed in memory", m.ReplayedBlocks)
 	}
 	return fmt.Sprintf("%s mounted on %s: %s, %s%s", m.Image, m.Dir, m.Type, m.Options, replayed)
@@ -97,7 +117,9 @@ func (m *mountCommand) run(cmd *cobra.Command, image, dir string) error {
 	if err != nil {
 		return err
 	}
-	m.merge(&o, image)
+	if err := m.merge(&o, image); err != nil {
+		return usageError{err}
+	}
 	if dir, err = m.checkDir(dir); err != nil {
 		return mountError{err}
 	}
@@ -116,7 +138,7 @@ func (m *mountCommand) run(cmd *cobra.Command, image, dir string) error {
 }
 
 // merge adds the options that have flags of their own.
-func (m *mountCommand) merge(o *mountOptions, image string) {
+func (m *mountCommand) merge(o *mountOptions, image string) error {
 	o.spec.Image = image
 	if m.spec.Part != "" {
 		o.spec.Part = m.spec.Part
@@ -138,6 +160,16 @@ func (m *mountCommand) merge(o *mountOptions, image string) {
 		o.fuse.Source = abs
 	}
 	o.fuse.Debug = m.debug
+	o.live = o.live || m.live
+	if m.data != "" {
+		if err := o.set("data=" + m.data); err != nil {
+			return err
+		}
+	}
+	if m.commit != 0 {
+		o.write.Commit = time.Duration(m.commit) * time.Second
+	}
+	return o.check()
 }
 
 // announce says what was mounted, and how.
@@ -179,6 +211,9 @@ func (m *mountCommand) checkDir(dir string) (string, error) {
 
 // serve mounts, says so, and answers requests until the mount is gone.
 func (m *mountCommand) serve(o mountOptions, dir string, logger *log.Logger, ready func(*mounted) error) error {
+	if o.live {
+		return m.serveLive(o, dir, logger, ready)
+	}
 	v, err := volume.Open(o.spec)
 	if err != nil {
 		return mountError{advise(err)}
@@ -193,26 +228,33 @@ func (m *mountCommand) serve(o mountOptions, dir string, logger *log.Logger, rea
 	if err != nil {
 		return mountError{err}
 	}
+	super := v.Superblock()
+	attend(mount, dir, logger, ready, &mounted{SchemaVersion: schemaVersion, Image: o.fuse.Source, Dir: dir, Type: super.Kind(), Label: super.Label,
+		Options: o.effective(), ReplayedBlocks: v.Replayed(), Pid: os.Getpid()})
+	return nil
+}
+
+// attend says that a mount is there and answers requests until it is gone.
+func attend(mount *fuse.Mount, dir string, logger *log.Logger, ready func(*mounted) error, d *mounted) {
 	debug.SetGCPercent(daemonGCPercent)
 	life, err := announceLife(mount)
 	if err != nil {
 		logger.Printf("%v: umount commands will not wait for this daemon", err)
 	} else {
-		defer life.Close()
+		lives = append(lives, life) // until the process ends: then the image is released
 	}
 	stop := handleSignals(mount, dir, logger)
 	defer stop()
 	served := make(chan struct{})
 	go func() { mount.Serve(); close(served) }()
-	super := v.Superblock()
-	err = ready(&mounted{SchemaVersion: schemaVersion, Image: o.fuse.Source, Dir: dir, Type: super.Kind(), Label: super.Label,
-		Options: o.effective(), ReplayedBlocks: v.Replayed(), Pid: os.Getpid()})
-	if err != nil {
+	if err := ready(d); err != nil {
 		logger.Print(err)
 	}
 	<-served
-	return nil
 }
+
+// lives are the sockets that tell when this process ends.
+var lives []io.Closer
 
 // daemonGCPercent lets the heap grow to twice the bounded cache, which is nearly all that is in it.
 const daemonGCPercent = 100

@@ -5,27 +5,34 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/varvefs/varve/fuse"
 	"github.com/varvefs/varve/internal/volume"
+	"github.com/varvefs/varve/mvcc"
 )
 
 // mountOptions are what the -o options of a mount amount to.
 type mountOptions struct {
-	spec volume.Spec
-	fuse fuse.Options
+	spec  volume.Spec
+	fuse  fuse.Options
+	live  bool
+	write volume.WriteOptions
+	only  []string // options given that only a read-write mount takes
+
+	unheeded []string // options given that a read-only mount may ignore, and a read-write mount does not have
 }
 
-// ignoredOptions mean something to mount(8) or fstab(5), and nothing to a read-only FUSE mount.
+// ignoredOptions mean something to mount(8) or fstab(5), and nothing to a FUSE mount.
 var ignoredOptions = []string{
-	"ro", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "loop",
-	"async", "sync", "dirsync", "atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime",
-	"nostrictatime", "lazytime", "nolazytime", "silent", "loud", "default_permissions",
+	"defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "loop",
+	"async", "diratime", "nodiratime", "nostrictatime", "silent", "loud", "default_permissions",
 	"acl", "user_xattr", "errors",
 }
 
 // switches are the options that take no value.
-var switches = []string{"allow_other", "auto_unmount", "norecovery", "noload", "suid", "nosuid", "dev", "nodev", "exec", "noexec"}
+var switches = []string{"allow_other", "auto_unmount", "norecovery", "noload", "suid", "nosuid", "dev", "nodev", "exec", "noexec",
+	"ro", "rw", "noatime", "relatime", "atime", "writeback_cache"}
 
 // parseMountOptions reads options in mount(8)'s grammar: names and name=value, separated by commas, the later ones
 // counting.
@@ -54,8 +61,36 @@ func (o *mountOptions) set(item string) (err error) {
 		*dst = v * unit
 	}
 	switch name {
-	case "rw":
-		return fmt.Errorf("option rw: this version mounts read-only")
+	case "ro", "rw":
+		o.live = name == "rw"
+	case "data":
+		o.only = append(o.only, item)
+		switch value {
+		case "ordered", "journal":
+			o.write.JournalData = value == "journal"
+		default:
+			err = fmt.Errorf("option data: %q is neither ordered nor journal", value)
+		}
+	case "commit":
+		o.only = append(o.only, item)
+		var n int64
+		if number(&n, 1); err == nil && (n < 1 || n > 3600) {
+			err = fmt.Errorf("option commit: %s is not within 1 to 3600 seconds", value)
+		}
+		o.write.Commit = time.Duration(n) * time.Second
+	case "memory":
+		o.only = append(o.only, item)
+		o.write.Memory, err = parseSize(value)
+	case "policy":
+		o.only = append(o.only, item)
+		o.write.Policy, err = mvcc.ParsePolicy(value)
+	case "writeback_cache":
+		o.only = append(o.only, item)
+		o.fuse.Writeback = true
+	case "noatime", "relatime", "atime":
+		o.write.NoAtime = name == "noatime"
+	case "sync", "dirsync", "strictatime", "norelatime", "lazytime", "nolazytime":
+		o.unheeded = append(o.unheeded, item)
 	case "allow_other":
 		o.fuse.AllowOther = true
 	case "auto_unmount":
@@ -101,9 +136,25 @@ func (o *mountOptions) set(item string) (err error) {
 	return err
 }
 
+// check checks the options against one another.
+func (o *mountOptions) check() error {
+	switch {
+	case !o.live && len(o.only) > 0:
+		return fmt.Errorf("option %s: for read-write mounts only (--rw)", o.only[0])
+	case o.live && len(o.unheeded) > 0:
+		return fmt.Errorf("option %s: a read-write mount does not have it", o.unheeded[0])
+	case o.live && (o.spec.Superblock != 0 || o.spec.NoRecovery || o.spec.Journal != ""):
+		return fmt.Errorf("sb, norecovery and journal_path are for read-only mounts")
+	}
+	return nil
+}
+
 // effective lists the options that are in force, in mount(8)'s grammar.
 func (o *mountOptions) effective() string {
 	out := []string{"ro"}
+	if o.live {
+		out[0] = "rw"
+	}
 	add := func(on bool, item string) {
 		if on {
 			out = append(out, item)
@@ -124,5 +175,18 @@ func (o *mountOptions) effective() string {
 	add(true, fmt.Sprintf("cache=%d", o.spec.Cache))
 	add(o.spec.Journal != "", "journal_path="+o.spec.Journal)
 	add(o.spec.NoRecovery, "norecovery")
+	if o.live {
+		data := "ordered"
+		if o.write.JournalData {
+			data = "journal"
+		}
+		add(true, "data="+data)
+		add(true, fmt.Sprintf("commit=%d", int(o.write.Commit.Seconds())))
+		add(o.write.NoAtime, "noatime")
+		add(!o.write.NoAtime, "relatime")
+		add(true, fmt.Sprintf("memory=%d", o.write.Memory))
+		add(true, "policy="+o.write.Policy.String())
+		add(o.fuse.Writeback, "writeback_cache")
+	}
 	return strings.Join(out, ",")
 }

@@ -103,7 +103,7 @@ func TestWritable_Forms(t *testing.T) {
 			must[ext4.Inode](t)(w.Create(root, a, "device", ext4.Creation{Mode: disk.ModeChar | 0o600, Major: 10, Minor: 300}))
 			for i := range 350 {
 				r := must[ext4.Removed](t)(w.Unlink(root, b, fmt.Sprintf("a file with a rather long name, so that the directory grows %04d", 2*i)))
-				if err := w.Evict(r.Node.Ino()); err != nil {
+				if err := w.Evict(r.Node); err != nil {
 					t.Fatal(err)
 				}
 			}
