@@ -14,7 +14,7 @@ MISSING   = $(sort $(foreach p,$(1),$(if $(shell PATH=$$PATH:/sbin:/usr/sbin com
 
 export PATH := $(PATH):/sbin:/usr/sbin
 
-.PHONY: help build demo test deps check unit race announce invariants soak crash fuzz bench-mount bench-engine bench-cache bench-deps install clean
+.PHONY: help build demo test deps check unit race announce invariants soak crash crash-fs fuzz bench-mount bench-engine bench-cache bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ soak: ## the engine's long runs: every workload under each policy and both level
 
 crash: ## explore 100,000 crash states of the engine, and switch off each promise on purpose
 	VARVE_CRASH_STATES=100000 $(GO) test -count=1 -timeout 30m -run 'TestCrash' -v ./stress
+
+crash-fs: ## explore 20,000 crash states of written file systems, with e2fsck and the kernel as judges, and switch off each promise on purpose
+	VARVE_CRASH_FS_STATES=$(or $(STATES),20000) VARVE_CRASH_FSCK=8 VARVE_CRASH_KERNEL=60 $(GO) test -count=1 -timeout 60m -run 'TestCrash' -v ./stress/files
 
 fuzz: ## fuzz each decoder, and whole images, for FUZZTIME each
 	@set -e; for pkg in $$($(GO) list ./...); do \

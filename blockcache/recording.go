@@ -16,6 +16,24 @@ type Event struct {
 // Flush reports whether the event is a flush.
 func (e Event) Flush() bool { return e.Data == nil && e.Mark == "" }
 
+// Sector is what a crash tears a write into, in bytes (docs/guarantees.md).
+const Sector = 512
+
+// Apply makes the event's write in an image, which grows as needed, or that of its sectors that keep says. keep may be nil.
+func (e Event) Apply(img []byte, keep func(i int) bool) []byte {
+	if end := e.Offset + int64(len(e.Data)); end > int64(len(img)) {
+		img = append(img, make([]byte, end-int64(len(img)))...)
+	}
+	for at, i := 0, 0; at < len(e.Data); i++ {
+		n := min(len(e.Data)-at, Sector-int((e.Offset+int64(at))%Sector))
+		if keep == nil || keep(i) {
+			copy(img[e.Offset+int64(at):], e.Data[at:at+n])
+		}
+		at += n
+	}
+	return img
+}
+
 // Trace is what several devices were asked for, in one order. Crash states are made from it.
 type Trace struct {
 	mu     sync.Mutex

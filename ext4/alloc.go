@@ -21,7 +21,6 @@ type group struct {
 	freeBlocks int
 	freeInodes int
 	dirs       int
-	uninit     bool // the inode table may hold anything behind what was ever used
 }
 
 // openGroups reads the descriptors, and finds what lies at fixed places.

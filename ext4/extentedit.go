@@ -265,7 +265,7 @@ func (o *op) cutExtents(n *Inode, from, to uint64, free bool, limit int) (done b
 		}
 		a, b := max(from, uint64(e.File)), min(to, endOf(e))
 		if free {
-			if err := o.free(e.Start+block.Number(a-uint64(e.File)), uint32(b-a), false); err != nil {
+			if err := o.free(e.Start+block.Number(a-uint64(e.File)), uint32(b-a), n.IsDir()); err != nil {
 				return false, err
 			}
 			if err := o.addBlocks(n, -int64(b-a)); err != nil {

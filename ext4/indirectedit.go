@@ -118,7 +118,7 @@ func (c *pointerCut) flush() error {
 	}
 	r := c.run
 	c.run = run{}
-	if err := c.o.free(r.start, r.n, false); err != nil {
+	if err := c.o.free(r.start, r.n, c.n.IsDir()); err != nil {
 		return err
 	}
 	return c.o.addBlocks(c.n, -int64(r.n))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 	"github.com/varvefs/varve/ondisk/jbd2"
@@ -206,6 +207,9 @@ func (l *log) scan() error {
 		var committed time.Time
 		at, committed, err = l.transaction(&tx, at, &budget, lastTime)
 		if errors.Is(err, errLogEnd) {
+			if mutant.Off(mutant.W5) && len(tx.copies) > 0 {
+				whole = append(whole, tx)
+			}
 			break
 		}
 		if err != nil {

@@ -42,7 +42,7 @@ type taken struct {
 
 // counters count what was done, by name.
 type counters struct {
-	ops, commits, retries atomic.Int64
+	ops, commits atomic.Int64
 }
 
 // errStuck ends an attempt that ran out of blocks while others may become usable when the open epoch is durable.

@@ -15,9 +15,8 @@ type Store interface {
 	Update(ctx context.Context, fn func(Tx) error) (block.Seq, error)
 	// Matured reports whether blocks that a commit freed may be used again (W4).
 	Matured(block.Seq) bool
-	// Sync makes all commits durable, SyncGroup those of a group and all before them.
+	// Sync makes all commits durable.
 	Sync(ctx context.Context) error
-	SyncGroup(ctx context.Context, key uint64) error
 	// Err is why no more changes are taken, if so.
 	Err() error
 }

@@ -1,6 +1,8 @@
 package ext4
 
 import (
+	"errors"
+
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/merge"
 	disk "github.com/varvefs/varve/ondisk/ext4"
@@ -18,9 +20,9 @@ func (l *Live) Write(owner Owner, node Node, offset int64, data []byte, kill Kil
 	if offset < 0 {
 		return 0, ErrInvalid
 	}
-	done := 0
+	done, most := 0, len(data)
 	for done < len(data) {
-		piece := data[done:]
+		piece := data[done:][:min(most, len(data)-done)]
 		if l.opts.JournalData {
 			bs := int64(l.super.BlockSize)
 			piece = piece[:min(int64(len(piece)), maxJournalled*bs-(offset+int64(done))%bs)]
@@ -32,6 +34,10 @@ func (l *Live) Write(owner Owner, node Node, offset int64, data []byte, kill Kil
 			}
 			return o.write(n, uint64(offset)+uint64(done), piece, kill)
 		})
+		if errors.Is(err, ErrNoSpace) && len(piece) > int(l.super.BlockSize) {
+			most = len(piece) / 2 // what there is room for is written
+			continue
+		}
 		if err != nil {
 			return done, err
 		}

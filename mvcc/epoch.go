@@ -279,6 +279,11 @@ func (s *Store) commitEpoch(sealing *Sealing) error {
 		}
 		e.came(list)
 	}
+	if mutant.Off(mutant.W2) {
+		for _, i := range images {
+			_, _ = s.home.WriteAt(i.Data, s.size.Offset(i.Number))
+		}
+	}
 	if err := e.opts.Journal.Commit(images, freed); err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 
 // The fault model (docs/guarantees.md): a crash at any instant; of the writes since a device's last flush any may be lost, reordered, or torn
 // at 512 bytes.
-const sector = 512
+const sector = blockcache.Sector
 
 // Explorer makes crash states from traces, recovers each, and compares it with the model.
 type Explorer struct {
@@ -89,18 +89,7 @@ func (d disks) clone() disks { return disks{bytes.Clone(d[0]), bytes.Clone(d[1])
 
 // write applies a write, or those of its sectors that keep says.
 func (d *disks) write(e blockcache.Event, keep func(i int) bool) {
-	img := d[e.Device]
-	if end := e.Offset + int64(len(e.Data)); end > int64(len(img)) {
-		img = append(img, make([]byte, end-int64(len(img)))...)
-	}
-	d[e.Device] = img
-	for at, i := 0, 0; at < len(e.Data); i++ {
-		n := min(len(e.Data)-at, sector-int((e.Offset+int64(at))%sector))
-		if keep == nil || keep(i) {
-			copy(img[e.Offset+int64(at):], e.Data[at:at+n])
-		}
-		at += n
-	}
+	d[e.Device] = e.Apply(d[e.Device], keep)
 }
 
 // explore goes through the instants of a trace.

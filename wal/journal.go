@@ -161,12 +161,16 @@ func (j *Journal) Commit(images []Image, freed []block.Number) error {
 		j.super.EncodeRevoke(w.block(), j.next, rest[:n])
 		rest = rest[n:]
 	}
+	// The commit block's place is made zeros first: of the block itself one sector alone is new then, and no tear makes half of one, which the
+	// kernel would take for damage.
+	clear(w.block())
 	if err := w.write(); err != nil {
 		return err
 	}
 	if err := j.sync(); err != nil {
 		return err
 	}
+	w.back()
 	j.super.EncodeCommit(w.block(), j.next, time.Now())
 	if err := w.write(); err != nil {
 		return err
@@ -197,6 +201,17 @@ func (w *journalWriter) block() []byte {
 	n := len(w.pending)
 	w.pending = slices.Grow(w.pending, int(w.j.size))[:n+int(w.j.size)]
 	return w.pending[n:]
+}
+
+// back steps back over the last block that was written.
+func (w *journalWriter) back() {
+	j := w.j
+	if j.head == j.super.First {
+		j.head = j.end()
+	}
+	j.head--
+	j.used--
+	w.count--
 }
 
 // images adds a descriptor block and the images that it names.

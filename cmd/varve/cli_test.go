@@ -90,7 +90,7 @@ func TestCLI_ExitCodes(t *testing.T) {
 		{[]string{"ls"}, exitUsage, "usage"},
 		{[]string{"ls", "--nonsense", image}, exitUsage, "nonsense"},
 		{[]string{"mount", image, dir, "-o", "nonsense=1"}, exitUsage, `"nonsense=1"`},
-		{[]string{"mount", image, dir, "-o", "rw"}, exitUsage, "read-only"},
+
 		{[]string{"mount", image, dir, "-o", "cache=many"}, exitUsage, "size"},
 		{[]string{"mount", image, dir, "-o", "max_background=0"}, exitUsage, "1 to 65535"},
 		{[]string{"mount", image, filepath.Join(dir, "missing")}, exitMount, "no such file"},

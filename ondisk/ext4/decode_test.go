@@ -483,3 +483,30 @@ func TestNoKeyName_Lengths(t *testing.T) {
 		}
 	}
 }
+
+// TestSealSuperblock_KeepsSecondSector changes a real superblock and seals it: its second sector stays as it was, and it decodes.
+func TestSealSuperblock_KeepsSecondSector(t *testing.T) {
+	p := image(t, "csum")[SuperblockOffset:][:SuperblockSize]
+	s, err := DecodeSuperblock(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.HasMetadataCsum() {
+		t.Fatal("the superblock has no checksum")
+	}
+	for i := range 200 {
+		q := append([]byte(nil), p...)
+		s.PutSuperCounts(q, uint64(i)*7919, uint32(i)*31, Ino(i))
+		s.PutRecovery(q, i%2 == 0)
+		if _, err := DecodeSuperblock(q); err == nil {
+			t.Fatal("an unsealed superblock passes")
+		}
+		s.SealSuperblock(q)
+		if !bytes.Equal(q[512:], p[512:]) {
+			t.Fatal("the second sector changed")
+		}
+		if _, err := DecodeSuperblock(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

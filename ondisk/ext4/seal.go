@@ -8,11 +8,44 @@ import (
 
 // Sealing writes the checksums that the Check and Decode functions verify, in place. Each does nothing where the file system has none.
 
-// SealSuperblock seals the 1,024 bytes of a superblock.
+// offSpare are four bytes of the superblock that nobody reads: the last of the path that it was mounted on, behind the zero that ends that.
+const offSpare = 0xc4
+
+// SealSuperblock seals the 1,024 bytes of a superblock, of which only the first 512 may have been changed. It keeps the checksum, which lies in the second
+// half, and makes the first one fit it by four spare bytes: so a superblock that is torn between its two sectors, on its way to its place, is the old one or the new
+// one, and the journal can always be found.
 func (s *Superblock) SealSuperblock(p []byte) {
-	if s.HasMetadataCsum() {
-		binary.LittleEndian.PutUint32(p[0x3fc:], CRC32C(^uint32(0), p[:0x3fc]))
+	if !s.HasMetadataCsum() {
+		return
 	}
+	le := binary.LittleEndian
+	p[offSpare-1] = 0
+	le.PutUint32(p[offSpare:], 0)
+	sum := func() uint32 { return CRC32C(^uint32(0), p[:0x3fc]) }
+	base := sum()
+	// A checksum is linear in each bit: solve for the 32 bits.
+	var rows [32]uint64 // for each bit of the checksum that it is the pivot of: effect, and above it the spare bits that have it
+	for i := range 32 {
+		le.PutUint32(p[offSpare:], 1<<i)
+		row := uint64(sum()^base) | 1<<(32+i)
+		for bit := range 32 {
+			if row>>bit&1 == 0 {
+				continue
+			}
+			if rows[bit] == 0 {
+				rows[bit] = row
+				break
+			}
+			row ^= rows[bit]
+		}
+	}
+	want := uint64(le.Uint32(p[0x3fc:]) ^ base)
+	for bit := range 32 {
+		if want>>bit&1 == 1 {
+			want ^= rows[bit]
+		}
+	}
+	le.PutUint32(p[offSpare:], uint32(want>>32))
 }
 
 // SealGroupDesc seals the descriptor of group g.

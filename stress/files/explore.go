@@ -1,0 +1,425 @@
+package files
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/volume"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// Explorer makes crash states from the trace of a workload, recovers each, and compares the tree with the model.
+type Explorer struct {
+	States  int            // distinct ones that were explored
+	Classes map[string]int // by class
+	Judged  int            // of them by e2fsck
+	Mounted int            // and by the kernel
+	Failed  []string       // what was wrong, with how to repeat it
+
+	// Subsets is how many random subsets of what was not flushed are made an instant, Cuts how many torn forms of a write.
+	Subsets, Cuts int
+	// Fsck and Kernel say that one state of so many is also recovered by e2fsck, and by Mount; 0 is none.
+	Fsck, Kernel int
+	// Mount mounts an image with the kernel, which recovers it, and returns its tree.
+	Mount func(image string) (State, error)
+	Stop  bool // at the first failure
+	Dir   string
+
+	opts volume.WriteOptions
+	seen map[uint64]int // by hash of the contents: the most that was promised
+	hash maphash.Seed
+	rng  *rand.Rand
+}
+
+// NewExplorer makes an explorer for workloads with these options.
+func NewExplorer(seed uint64, opts volume.WriteOptions, dir string) *Explorer {
+	return &Explorer{Classes: map[string]int{}, Subsets: 2, Cuts: 2, Dir: dir, opts: opts, seen: map[uint64]int{}, hash: maphash.MakeSeed(),
+		rng: rand.New(rand.NewPCG(seed, 3))}
+}
+
+var errEnough = errors.New("one failure is enough")
+
+// instant is what is known at one moment of a trace.
+type instant struct {
+	flushed      []byte
+	open         []blockcache.Event // since the last flush
+	durable, now int                // operations that were promised, and that had begun
+}
+
+// all is the device where everything that was asked for is there.
+func (i *instant) all() []byte {
+	img := bytes.Clone(i.flushed)
+	for _, e := range i.open {
+		img = e.Apply(img, nil)
+	}
+	return img
+}
+
+// Explore goes through the instants of a trace that began with an image.
+func (x *Explorer) Explore(image []byte, tr *blockcache.Trace, m *Model, what string) error {
+	i := &instant{flushed: bytes.Clone(image), now: 1}
+	for k, e := range tr.Events() {
+		at := fmt.Sprintf("%s, event %d", what, k)
+		switch {
+		case e.Mark != "":
+			kind, number, _ := strings.Cut(e.Mark, " ")
+			n, err := strconv.Atoi(number)
+			if err != nil {
+				return err
+			}
+			i.now = max(i.now, n+1)
+			if kind == "sync" {
+				i.durable = max(i.durable, n)
+				x.check(i.flushed, i, m, at, "acknowledged, the rest lost")
+			}
+		case e.Flush():
+			for _, o := range i.open {
+				i.flushed = o.Apply(i.flushed, nil)
+			}
+			i.open = nil
+			x.check(i.flushed, i, m, at, "flushed")
+		default:
+			i.open = append(i.open, e)
+			x.written(i, m, at)
+		}
+		if x.Stop && len(x.Failed) > 0 {
+			return errEnough
+		}
+	}
+	return nil
+}
+
+// written makes the states of a crash after the last of the writes that are not flushed.
+func (x *Explorer) written(i *instant, m *Model, at string) {
+	last := i.open[len(i.open)-1]
+	x.check(i.all(), i, m, at, "all that was written")
+	sectors := (len(last.Data) + blockcache.Sector - 1) / blockcache.Sector
+	before := instant{flushed: i.flushed, open: i.open[:len(i.open)-1]}
+	for c := range min(x.Cuts, sectors) {
+		cut := 1 + x.rng.IntN(sectors)
+		first := c%2 == 0
+		x.check(last.Apply(before.all(), func(k int) bool { return k < cut == first }), i, m, at, "torn")
+	}
+	lost := x.rng.IntN(len(i.open))
+	x.check(i.survive(func(j, _ int) bool { return j != lost }), i, m, at, "one write lost")
+	kept := map[int64]bool{}
+	eachSector(i.open[lost], func(_ int, sector int64) { kept[sector] = true })
+	only := bytes.Clone(i.flushed)
+	for _, e := range i.open[:lost+1] {
+		sectors := sectorsOf(e)
+		only = e.Apply(only, func(k int) bool { return kept[sectors[k]] })
+	}
+	x.check(only, i, m, at, "only one write there")
+	for range x.Subsets {
+		fates := make([]int, len(i.open))
+		bits := make([]uint64, len(i.open))
+		for j := range fates {
+			fates[j], bits[j] = x.rng.IntN(4), x.rng.Uint64()
+		}
+		x.check(i.survive(func(j, k int) bool { return fates[j] > 1 || fates[j] == 1 && bits[j]>>(k%64)&1 == 1 }), i, m, at, "a random subset, torn and reordered")
+	}
+}
+
+// survive is the device where of each write those sectors got through that the function says: write j, its sector k. A sector that one write did not change on
+// the medium is as before for all later ones, too: what goes to the medium is whole sectors, of which an older form is all that a lost or
+// reordered write can leave.
+func (i *instant) survive(through func(j, k int) bool) []byte {
+	img := bytes.Clone(i.flushed)
+	dead := map[int64]bool{}
+	for j, e := range i.open {
+		sectors := sectorsOf(e)
+		img = e.Apply(img, func(k int) bool {
+			if !dead[sectors[k]] && !through(j, k) {
+				dead[sectors[k]] = true
+			}
+			return !dead[sectors[k]]
+		})
+	}
+	return img
+}
+
+// sectorsOf lists the sectors of the device that a write touches.
+func sectorsOf(e blockcache.Event) (out []int64) {
+	eachSector(e, func(_ int, sector int64) { out = append(out, sector) })
+	return out
+}
+
+func eachSector(e blockcache.Event, do func(k int, sector int64)) {
+	first := e.Offset / blockcache.Sector
+	for k := int64(0); (first+k)*blockcache.Sector < e.Offset+int64(len(e.Data)); k++ {
+		do(int(k), first+k)
+	}
+}
+
+// check recovers a state that was not seen before, and compares it with the model.
+func (x *Explorer) check(img []byte, i *instant, m *Model, what, class string) {
+	if x.Stop && len(x.Failed) > 0 || !x.fresh(img, i.durable, class) {
+		return
+	}
+	fail := func(by string, err error) {
+		if len(x.Failed) < 20 {
+			x.Failed = append(x.Failed, fmt.Sprintf("%s; %s; recovered by %s: %v", what, class, by, err))
+		}
+	}
+	tree, events, err := x.recover(bytes.Clone(img))
+	if err == nil {
+		err = m.Allows(tree, i.durable, i.now, x.opts.JournalData)
+	}
+	if err != nil {
+		fail("varve", err)
+		return
+	}
+	if x.States%16 == 0 {
+		if err := x.again(img, tree, events); err != nil {
+			fail("varve, after a crash inside recovery", err)
+		}
+	}
+	if x.Fsck > 0 && x.States%x.Fsck == 0 {
+		x.Judged++
+		if err := x.judge(img, tree); err != nil {
+			fail("e2fsck", err)
+		}
+	}
+	if x.Kernel > 0 && x.States%x.Kernel == 0 {
+		x.Mounted++
+		if err := x.mount(img, tree); err != nil {
+			fail("the kernel", err)
+		}
+	}
+}
+
+func (x *Explorer) fresh(img []byte, durable int, class string) bool {
+	sum := maphash.Bytes(x.hash, img)
+	highest, seen := x.seen[sum]
+	if seen && highest >= durable {
+		return false
+	}
+	if !seen {
+		x.States++
+		x.Classes[class]++
+	}
+	x.seen[sum] = durable
+	return true
+}
+
+// recover opens a state for writing, which recovers it, and returns its tree and what the recovery wrote. Now and then it also unmounts, and e2fsck looks.
+func (x *Explorer) recover(img []byte) (State, []blockcache.Event, error) {
+	tr := &blockcache.Trace{}
+	ram := blockcache.NewRAM(img)
+	w, err := volume.OpenOn(blockcache.Record(ram, tr, 0), x.opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	events := tr.Events()
+	tree, err := LiveTree(w)
+	if err != nil || x.States%32 != 0 || x.Fsck == 0 {
+		_ = w.Abandon()
+		return tree, events, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, nil, err
+	}
+	path := filepath.Join(x.Dir, "closed")
+	if err := os.WriteFile(path, ram.Bytes(), 0o600); err != nil {
+		return nil, nil, err
+	}
+	if out, err := exec.Command("e2fsck", "-fn", path).CombinedOutput(); err != nil {
+		return nil, nil, fmt.Errorf("after a clean unmount, e2fsck -fn: %w\n%s", err, out)
+	}
+	return tree, events, nil
+}
+
+// again crashes inside recovery, and recovers again: the same tree (W5).
+func (x *Explorer) again(img []byte, want State, events []blockcache.Event) error {
+	part := bytes.Clone(img)
+	for _, e := range events {
+		if e.Flush() || e.Mark != "" {
+			continue
+		}
+		torn := e.Apply(bytes.Clone(part), func(i int) bool { return i%2 == 0 })
+		part = e.Apply(part, nil)
+		for _, p := range [][]byte{torn, part} {
+			if !x.fresh(p, 0, "inside recovery") {
+				continue
+			}
+			got, _, err := x.recover(bytes.Clone(p))
+			if err != nil {
+				return err
+			}
+			if err := Same(want, got); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// judge has e2fsck recover a copy. It must find nothing wrong but what recovery is there for, and come to the same tree.
+func (x *Explorer) judge(img []byte, want State) error {
+	path := filepath.Join(x.Dir, "state")
+	if err := os.WriteFile(path, img, 0o600); err != nil {
+		return err
+	}
+	out, err := exec.Command("e2fsck", "-fy", path).CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() > 1) {
+		return fmt.Errorf("e2fsck -fy: %w\n%s", err, out)
+	}
+	if bad := complaints(string(out)); bad != "" {
+		return fmt.Errorf("e2fsck -fy had to mend: %s", bad)
+	}
+	if out, err := exec.Command("e2fsck", "-fn", path).CombinedOutput(); err != nil {
+		return fmt.Errorf("e2fsck -fn: %w\n%s", err, out)
+	}
+	got, err := imageTree(path)
+	if err != nil {
+		return err
+	}
+	return Same(want, got)
+}
+
+// complaints are the lines of e2fsck that are not about replaying the journal and finishing orphans.
+func complaints(out string) string {
+	var bad []string
+	for line := range strings.Lines(out) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "", strings.HasPrefix(line, "e2fsck "), strings.HasPrefix(line, "Pass "), strings.Contains(line, "recovering journal"),
+			strings.Contains(line, "Clearing orphaned inode"), strings.Contains(line, "Truncating orphaned inode"), strings.Contains(line, " files ("),
+			strings.Contains(line, "FILE SYSTEM WAS MODIFIED"), strings.Contains(line, "Setting free "), strings.Contains(line, "orphan_present"),
+			strings.Contains(line, "Orphan file"), strings.Contains(line, "orphan file"), strings.HasPrefix(line, "Clear? yes"):
+		default:
+			bad = append(bad, line)
+		}
+	}
+	return strings.Join(bad, "; ")
+}
+
+// mount has the kernel recover a copy: the same tree.
+func (x *Explorer) mount(img []byte, want State) error {
+	path := filepath.Join(x.Dir, "mounted")
+	if err := os.WriteFile(path, img, 0o600); err != nil {
+		return err
+	}
+	got, err := x.Mount(path)
+	if err != nil {
+		return err
+	}
+	return Same(want, got)
+}
+
+// Same compares two trees, contents and all.
+func Same(a, b State) error {
+	if x, y := a.shape(), b.shape(); x != y {
+		return fmt.Errorf("trees differ:\n%s\nand\n%s", x, y)
+	}
+	for p, n := range a {
+		if !bytes.Equal(n.Data, b[p].Data) {
+			return fmt.Errorf("%s differs at byte %d", p, firstDiff(n.Data, b[p].Data))
+		}
+	}
+	return nil
+}
+
+// LiveTree reads the tree of a file system that is open for writing.
+func LiveTree(w *volume.Writable) (s State, err error) {
+	err = w.View(func(fs *ext4.FS) error {
+		s, err = Tree(fs)
+		return err
+	})
+	return s, err
+}
+
+func imageTree(path string) (State, error) {
+	v, err := volume.Open(volume.Spec{Image: path})
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close()
+	return Tree(v.FS)
+}
+
+// Tree reads the tree of a file system, without lost+found.
+func Tree(fs *ext4.FS) (State, error) {
+	root, err := fs.Inode(ext4.RootIno)
+	if err != nil {
+		return nil, err
+	}
+	s := State{"": {Kind: 'd'}}
+	return s, s.read(root, "")
+}
+
+func (s State) read(dir *ext4.Inode, path string) error {
+	type entry struct {
+		name string
+		ino  ext4.Ino
+	}
+	var entries []entry
+	if err := dir.ReadDir(0, func(e ext4.Dirent) bool { entries = append(entries, entry{string(e.Name), e.Ino}); return true }); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.name == "." || e.name == ".." || path == "" && e.name == "lost+found" {
+			continue
+		}
+		n, err := dir.Child(e.name, e.ino)
+		if err != nil {
+			return err
+		}
+		node, err := nodeOf(n)
+		if err != nil {
+			return fmt.Errorf("%s/%s: %w", path, e.name, err)
+		}
+		s[path+"/"+e.name] = node
+		if n.IsDir() {
+			if err := s.read(n, path+"/"+e.name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func nodeOf(n *ext4.Inode) (*Node, error) {
+	out := &Node{ID: int(n.Ino), Kind: 'f', Links: int(n.Links)}
+	attrs, err := n.Xattrs()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range attrs {
+		v, err := a.Value()
+		if err != nil {
+			return nil, err
+		}
+		if out.Xattrs == nil {
+			out.Xattrs = map[string]string{}
+		}
+		out.Xattrs[a.Name] = string(v)
+	}
+	switch n.Mode & disk.ModeType {
+	case disk.ModeDir:
+		out.Kind = 'd'
+	case disk.ModeSymlink:
+		out.Kind = 'l'
+		target, err := n.Readlink()
+		out.Data = []byte(target)
+		return out, err
+	default:
+		out.Data = make([]byte, n.Size)
+		if _, err := n.ReadAt(out.Data, 0); err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+	}
+	return out, nil
+}
