@@ -73,7 +73,7 @@ func (l *Live) Tmpfile(owner Owner, parent Node, c Creation) (Inode, error) {
 		if err != nil {
 			return err
 		}
-		o.addOrphan(n.Ino)
+		o.orphans = append(o.orphans, orphanChange{ino: n.Ino, add: true, linkable: true})
 		out, err = o.result(n.Ino)
 		return err
 	})
@@ -231,7 +231,7 @@ func (l *Live) Link(owner Owner, node, parent Node, name string) (Inode, error) 
 		}
 		low := uint64(2)
 		if n.Links == 0 { // a file without a name gets one
-			if !l.orphans.has(n.Ino) {
+			if !l.orphans.linkable(n.Ino) {
 				return ErrNoEntry
 			}
 			low = 1

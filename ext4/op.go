@@ -52,7 +52,7 @@ var errStuck = fmt.Errorf("%w: for now", ErrNoSpace)
 // may let freed blocks be used (W4).
 func (l *Live) do(owner Owner, fn func(*op) error) error {
 	l.counts.ops.Add(1)
-	for forced := false; ; forced = true {
+	for forced, tries := false, 0; ; tries++ {
 		o := &op{l: l, owner: owner}
 		seq, err := l.store.Update(context.Background(), func(tx Tx) error {
 			o.begin(tx)
@@ -69,6 +69,9 @@ func (l *Live) do(owner Owner, fn func(*op) error) error {
 			return nil
 		}
 		o.undo()
+		if errors.Is(err, errOld) && tries < maxOld {
+			continue
+		}
 		if !errors.Is(err, errStuck) {
 			if failed := l.store.Err(); failed != nil {
 				return fmt.Errorf("%w: %w", ErrFailed, failed)
@@ -78,12 +81,19 @@ func (l *Live) do(owner Owner, fn func(*op) error) error {
 		if forced {
 			return ErrNoSpace
 		}
+		forced = true
 		if err := l.store.Sync(context.Background()); err != nil {
 			return err
 		}
 		l.mature()
 	}
 }
+
+// errOld ends an attempt whose snapshot is older than the freeing of what it has reserved: a newer one sees that it is free.
+var errOld = ondisk.Corruptf("bitmap", "is not what the file system has in memory: check the image with e2fsck")
+
+// maxOld is after how many such attempts the bitmap must be wrong.
+const maxOld = 100
 
 // begin begins an attempt. What the one before has reserved goes back.
 func (o *op) begin(tx Tx) {
@@ -149,7 +159,7 @@ func (o *op) explain(n block.Number, kind merge.Kind, err error) error {
 	case errors.Is(err, disk.ErrNoName):
 		return ErrNoEntry
 	case errors.Is(err, merge.ErrAsserted):
-		return ondisk.Corruptf(fmt.Sprintf("block %d", uint64(n)), "a bitmap is not what the file system has in memory: check the image with e2fsck")
+		return fmt.Errorf("%v: %w", n, errOld)
 	case errors.Is(err, merge.ErrBounds):
 		return ondisk.Corruptf(fmt.Sprintf("block %d", uint64(n)), "a count leaves its bounds: check the image with e2fsck")
 	}

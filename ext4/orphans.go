@@ -14,16 +14,17 @@ import (
 // orphans are the inodes that recovery has to finish: those without links that somebody still uses, and those that are being cut shorter. The set is in
 // memory; its form on the image (a list through the inodes' times of deletion, or the orphan file) is sealed.
 type orphans struct {
-	mu     sync.Mutex // guards the rest
-	now    map[Ino]bool
+	mu     sync.Mutex   // guards the rest
+	now    map[Ino]bool // true: made without a name (O_TMPFILE), and may get one
 	log    []orphanStep // not yet in the image's form, in commit order
 	sealed []Ino        // the image's form, the list's head last
 	left   []Ino        // found at open
 }
 
 type orphanChange struct {
-	ino Ino
-	add bool
+	ino      Ino
+	add      bool
+	linkable bool
 }
 
 type orphanStep struct {
@@ -32,6 +33,13 @@ type orphanStep struct {
 }
 
 func (s *orphans) has(ino Ino) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.now[ino]
+	return ok
+}
+
+func (s *orphans) linkable(ino Ino) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.now[ino]
@@ -44,7 +52,7 @@ func (s *orphans) note(seq block.Seq, changes []orphanChange) {
 	for _, c := range changes {
 		s.log = append(s.log, orphanStep{seq, c})
 		if c.add {
-			s.now[c.ino] = true
+			s.now[c.ino] = c.linkable
 		} else {
 			delete(s.now, c.ino)
 		}
@@ -87,8 +95,8 @@ func (s *orphans) next(ino Ino) (next Ino, ok bool) {
 	return 0, i == 0
 }
 
-func (o *op) addOrphan(ino Ino)    { o.orphans = append(o.orphans, orphanChange{ino, true}) }
-func (o *op) removeOrphan(ino Ino) { o.orphans = append(o.orphans, orphanChange{ino, false}) }
+func (o *op) addOrphan(ino Ino)    { o.orphans = append(o.orphans, orphanChange{ino: ino, add: true}) }
+func (o *op) removeOrphan(ino Ino) { o.orphans = append(o.orphans, orphanChange{ino: ino}) }
 
 // openOrphans reads the list or the file that an earlier mount left.
 func (l *Live) openOrphans() error {
@@ -96,7 +104,7 @@ func (l *Live) openOrphans() error {
 	fs := l.base
 	var n Inode
 	for ino, budget := l.super.LastOrphan, l.super.Inodes; ino != 0; budget-- {
-		if budget == 0 || l.orphans.now[ino] {
+		if budget == 0 || l.orphans.has(ino) {
 			return ondisk.Corruptf("list of orphans", "has a loop at inode %d", ino)
 		}
 		if ino < l.super.FirstIno || uint32(ino) > l.super.Inodes {
@@ -105,7 +113,7 @@ func (l *Live) openOrphans() error {
 		if err := fs.slot(&n, ino); err != nil {
 			return fmt.Errorf("list of orphans: %w", err)
 		}
-		l.orphans.now[ino] = true
+		l.orphans.now[ino] = false
 		l.orphans.left = append(l.orphans.left, ino)
 		ino = Ino(n.Dtime)
 	}
@@ -145,10 +153,10 @@ func (l *Live) readOrphanFile() error {
 			return err
 		}
 		for _, ino := range list {
-			if ino < l.super.FirstIno || uint32(ino) > l.super.Inodes || l.orphans.now[ino] {
+			if ino < l.super.FirstIno || uint32(ino) > l.super.Inodes || l.orphans.has(ino) {
 				return ondisk.Corruptf("orphan file", "has inode %d", ino)
 			}
-			l.orphans.now[ino] = true
+			l.orphans.now[ino] = false
 			l.orphans.left = append(l.orphans.left, ino)
 		}
 		l.sealer.orphanBlocks = append(l.sealer.orphanBlocks, r.Start)
