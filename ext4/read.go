@@ -57,7 +57,7 @@ func (fs *FS) runSegments(dst []Segment, run Run, skip int64, length int) ([]Seg
 		return append(dst, Segment{Len: length, Image: -1}), nil
 	}
 	at := fs.super.BlockSize.Offset(run.Start) + skip
-	if fs.log.at == nil {
+	if fs.log.at == nil && (fs.live == nil || !fs.live.opts.JournalData) {
 		return append(dst, Segment{Len: length, Image: at}), nil
 	}
 	return fs.loggedSegments(dst, at, length)
@@ -69,11 +69,11 @@ func (fs *FS) loggedSegments(dst []Segment, at int64, length int) ([]Segment, er
 	for length > 0 {
 		nr, within := block.Number(at/bs), int(at%bs)
 		piece := Segment{Len: min(length, int(bs)-within), Image: at}
-		if e, ok := fs.log.at[nr]; ok {
-			p, err := fs.log.read(e)
-			if err != nil {
-				return dst, err
-			}
+		p, err := fs.newer(nr)
+		if err != nil {
+			return dst, err
+		}
+		if p != nil {
 			piece.Image, piece.Bytes = -1, p[within:within+piece.Len]
 		}
 		if last := len(dst) - 1; piece.Bytes == nil && last >= 0 && dst[last].Image >= 0 && dst[last].Image+int64(dst[last].Len) == at {
@@ -85,6 +85,17 @@ func (fs *FS) loggedSegments(dst []Segment, at int64, length int) ([]Segment, er
 		length -= piece.Len
 	}
 	return dst, nil
+}
+
+// newer is the newest form of a block of file data that is not home: in the journal, or a version of the store. nil: it is home.
+func (fs *FS) newer(n block.Number) ([]byte, error) {
+	if e, ok := fs.log.at[n]; ok {
+		return fs.log.read(e)
+	}
+	if fs.tx != nil && fs.tx.Versioned(n) {
+		return fs.block(n)
+	}
+	return nil, nil
 }
 
 // ReadAt reads a file's contents, by the rules of io.ReaderAt.
