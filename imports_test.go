@@ -30,7 +30,7 @@ var ours = map[string]struct {
 	"blockcache":         {[]string{"internal/block"}, []string{"github.com/diskfs/go-diskfs/partition", "golang.org/x/sys/unix"}, "devices and the cache do not know what blocks mean"},
 	"ext4":               {[]string{"internal/block", "internal/mutant", "merge", "ondisk", "ondisk/ext4", "ondisk/jbd2"}, []string{"golang.org/x/text/cases", "golang.org/x/text/unicode/norm"}, "the file system reads through an interface of its own, so that any storage can stand behind it"},
 	"fuse":               {[]string{"blockcache", "ext4", "ondisk", "ondisk/ext4"}, []string{"github.com/hanwen/go-fuse/v2/fuse", "golang.org/x/sys/unix"}, "the front is thin: one call into ext4, and the bytes of the device"},
-	"internal/volume":    {[]string{"blockcache", "ext4", "internal/block", "internal/mutant", "mvcc", "ondisk", "ondisk/ext4", "ondisk/jbd2", "wal"}, nil, "here the layers are joined"},
+	"internal/volume":    {[]string{"blockcache", "ext4", "internal/block", "internal/mutant", "mvcc", "ondisk", "ondisk/ext4", "ondisk/jbd2", "wal"}, []string{"lukechampine.com/blake3"}, "here the layers are joined"},
 	"internal/oracle":    {[]string{"ext4"}, []string{"golang.org/x/sys/unix"}, "tests only"},
 	"internal/evidence":  {[]string{"mvcc"}, nil, "the ledger knows a store's events"},
 	"bench/engine":       {[]string{"blockcache", "internal/block", "merge", "mvcc", "wal"}, []string{"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sys/unix", "gonum.org/v1/plot", "gonum.org/v1/plot/plotter", "gonum.org/v1/plot/plotutil", "gonum.org/v1/plot/vg", "gonum.org/v1/plot/vg/draw", "gonum.org/v1/plot/vg/vgsvg"}, "it measures stores from outside"},

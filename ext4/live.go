@@ -48,6 +48,7 @@ type Live struct {
 type LiveOptions struct {
 	JournalData bool // file data goes through the journal, too
 	NoAtime     bool
+	Private     bool             // the journal is none of the image's: its superblock never says that it needs recovery
 	Now         func() time.Time // time.Now where nil
 }
 

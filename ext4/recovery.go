@@ -2,6 +2,7 @@ package ext4
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 
@@ -47,4 +48,34 @@ func (fs *FS) JournalPlaces() ([]block.Number, jbd2.Sequence, error) {
 		places = append(places, at)
 	}
 	return places, next, nil
+}
+
+// ReplayPrivate reads a journal that is not the image's own, at places of a device with an image of so many blocks, and calls do for each block whose newest copy
+// is in it. It returns the sequence behind the last whole transaction.
+func ReplayPrivate(device io.ReaderAt, size block.Size, places []block.Number, blocks block.Number, do func(n block.Number, p []byte) error) (jbd2.Sequence, error) {
+	l := &log{device: direct{device, size}, limit: blocks, place: func(n uint32) (block.Number, error) {
+		if int(n) >= len(places) {
+			return 0, ondisk.Corruptf("journal of the overlay", "has no block %d", n)
+		}
+		return places[n], nil
+	}}
+	if err := l.readSuper(0); err != nil {
+		return 0, err
+	}
+	if err := l.checkSize(size); err != nil || l.super.Start == 0 {
+		return l.super.Sequence, err
+	}
+	if err := l.scan(); err != nil {
+		return 0, err
+	}
+	for _, n := range slices.Sorted(maps.Keys(l.newest)) {
+		p, err := l.readCopy(l.newest[n])
+		if err == nil {
+			err = do(n, p)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return l.next, nil
 }

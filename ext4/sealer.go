@@ -197,21 +197,21 @@ func (l *Live) sealSuper(p []byte) {
 		last = l.orphans.sealed[k-1]
 	}
 	l.super.PutSuperCounts(q, l.sealer.freeBlocks, uint32(l.sealer.freeInodes), last)
-	l.super.PutRecovery(q, true)
+	l.super.PutRecovery(q, !l.opts.Private, true)
 	l.super.PutWritten(q, l.opts.Now().Unix())
 	l.super.SealSuperblock(q)
 }
 
 // ClearRecovery changes the bytes of a superblock to those of a file system that was unmounted cleanly, and seals them.
 func (l *Live) ClearRecovery(q []byte) {
-	l.super.PutRecovery(q, false)
+	l.super.PutRecovery(q, false, false)
 	l.super.PutWritten(q, l.opts.Now().Unix())
 	l.super.SealSuperblock(q)
 }
 
 // MarkMounted changes the bytes of a superblock to those of a file system that is mounted for writing, and seals them.
 func (l *Live) MarkMounted(q []byte, now time.Time) {
-	l.super.PutRecovery(q, true)
+	l.super.PutRecovery(q, !l.opts.Private, true)
 	l.super.PutMounted(q, now.Unix())
 	l.super.SealSuperblock(q)
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/varvefs/varve/bench/engine"
 	"github.com/varvefs/varve/mvcc"
@@ -77,7 +76,7 @@ func progress(w io.Writer) func(done, all int, what string) {
 	if !ok {
 		return nil
 	}
-	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil {
+	if !isTerminal(f) {
 		return nil
 	}
 	var bar *progressbar.ProgressBar

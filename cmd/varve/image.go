@@ -17,11 +17,17 @@ const schemaVersion = 1
 
 // imageFlags are the options that say which file system of an image is meant. All commands that open one have them.
 func imageFlags(cmd *cobra.Command, spec *volume.Spec) {
+	placeFlags(cmd, spec)
+	f := cmd.Flags()
+	f.StringVar(&spec.Journal, "journal-device", "", "`image` of the external journal")
+	f.BoolVar(&spec.NoRecovery, "norecovery", false, "do not replay the journal")
+}
+
+// placeFlags are the flags that say where on an image the file system is.
+func placeFlags(cmd *cobra.Command, spec *volume.Spec) {
 	f := cmd.Flags()
 	f.StringVar(&spec.Part, "part", "", "partition `N`, or auto for the only one with an ext file system")
 	f.Int64Var(&spec.Offset, "offset", 0, "the file system begins at this byte of the image")
-	f.StringVar(&spec.Journal, "journal-device", "", "`image` of the external journal")
-	f.BoolVar(&spec.NoRecovery, "norecovery", false, "do not replay the journal")
 }
 
 // openVolume opens the file system of an image for the commands that need no mount.

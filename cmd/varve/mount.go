@@ -31,6 +31,7 @@ mount answers; a daemon then serves it until it is unmounted.
 Options for -o, in mount(8)'s grammar:
   ro                     read-only (the default)
   rw                     read-write, in place: the image needs a journal
+  overlay=FILE           read-write, with all changes in FILE (see varve commit, diff and discard); for images without a journal, too
   data=ordered|journal   rw: metadata alone goes through the journal (ordered), or file data, too
   commit=SECONDS         rw: make changes durable at least so often (5)
   noatime, relatime      rw: times of access are not kept, or kept as mount(8) says for relatime (the default)
@@ -61,6 +62,7 @@ type mountCommand struct {
 	json         bool
 	debug        bool
 	live         bool
+	overlay      string
 	data         string
 	commit       int
 }
@@ -82,6 +84,7 @@ func newMount() *cobra.Command {
 	f.BoolVar(&m.json, "json", false, "describe the mount as JSON")
 	f.BoolVar(&m.debug, "debug", false, "log every request; implies --foreground")
 	f.BoolVar(&m.live, "rw", false, "mount read-write, in place (as -o rw)")
+	f.StringVar(&m.overlay, "overlay", "", "mount read-write, and keep all changes in this `file`: the image is only read")
 	f.StringVar(&m.data, "data", "", "what goes through the journal of a read-write mount: ordered (metadata), or journal (file data, too)")
 	f.IntVar(&m.commit, "commit", 0, "make changes durable at least every so many seconds, read-write (5)")
 	imageFlags(cmd, &m.spec)
@@ -160,7 +163,17 @@ func (m *mountCommand) merge(o *mountOptions, image string) error {
 		o.fuse.Source = abs
 	}
 	o.fuse.Debug = m.debug
-	o.live = o.live || m.live
+	if m.overlay != "" {
+		o.overlay = m.overlay
+	}
+	if o.overlay != "" {
+		abs, err := filepath.Abs(o.overlay) // the daemon is in another directory
+		if err != nil {
+			return err
+		}
+		o.overlay = abs
+	}
+	o.live = o.live || m.live || o.overlay != ""
 	if m.data != "" {
 		if err := o.set("data=" + m.data); err != nil {
 			return err

@@ -14,11 +14,13 @@ import (
 
 // mountOptions are what the -o options of a mount amount to.
 type mountOptions struct {
-	spec  volume.Spec
-	fuse  fuse.Options
-	live  bool
-	write volume.WriteOptions
-	only  []string // options given that only a read-write mount takes
+	spec volume.Spec
+	fuse fuse.Options
+	live bool
+
+	overlay string
+	write   volume.WriteOptions
+	only    []string // options given that only a read-write mount takes
 
 	unheeded []string // options given that a read-only mount may ignore, and a read-write mount does not have
 }
@@ -63,6 +65,8 @@ func (o *mountOptions) set(item string) (err error) {
 	switch name {
 	case "ro", "rw":
 		o.live = name == "rw"
+	case "overlay":
+		o.overlay = value
 	case "data":
 		o.only = append(o.only, item)
 		switch value {
@@ -141,6 +145,8 @@ func (o *mountOptions) check() error {
 	switch {
 	case !o.live && len(o.only) > 0:
 		return fmt.Errorf("option %s: for read-write mounts only (--rw)", o.only[0])
+	case o.overlay != "" && len(o.only) > 0 && slices.Contains(o.only, "data=ordered"):
+		return fmt.Errorf("option data=ordered: an overlay's journal always has the file data, too")
 	case o.live && len(o.unheeded) > 0:
 		return fmt.Errorf("option %s: a read-write mount does not have it", o.unheeded[0])
 	case o.live && (o.spec.Superblock != 0 || o.spec.NoRecovery || o.spec.Journal != ""):
@@ -177,7 +183,8 @@ func (o *mountOptions) effective() string {
 	add(o.spec.NoRecovery, "norecovery")
 	if o.live {
 		data := "ordered"
-		if o.write.JournalData {
+		add(o.overlay != "", "overlay="+o.overlay)
+		if o.write.JournalData || o.overlay != "" {
 			data = "journal"
 		}
 		add(true, "data="+data)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -18,7 +19,7 @@ func (m *mountCommand) serveLive(o mountOptions, dir string, logger *log.Logger,
 	if o.write.Memory == 0 {
 		o.write.Memory = volume.DefaultMemory
 	}
-	w, err := volume.OpenWritable(o.spec, o.write)
+	w, err := openLive(o)
 	if err != nil {
 		return mountError{advise(err)}
 	}
@@ -40,4 +41,16 @@ func (m *mountCommand) serveLive(o mountOptions, dir string, logger *log.Logger,
 	attend(mount, dir, logger, ready, &mounted{SchemaVersion: schemaVersion, Image: o.fuse.Source, Dir: dir, Type: super.Kind(), Label: super.Label,
 		Options: o.effective(), ReplayedBlocks: w.Replayed, Orphans: w.Orphans, Live: true, Pid: os.Getpid()})
 	return nil
+}
+
+// openLive opens the image in place, or an overlay over it.
+func openLive(o mountOptions) (*volume.Writable, error) {
+	if o.overlay != "" {
+		return volume.OpenOverlay(o.spec, o.overlay, o.write)
+	}
+	w, err := volume.OpenWritable(o.spec, o.write)
+	if errors.Is(err, volume.ErrNoJournal) {
+		err = fmt.Errorf("%w, or keep the changes beside the image with --overlay FILE", err)
+	}
+	return w, err
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -28,8 +29,9 @@ func TestRW_Kill(t *testing.T) {
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	for _, options := range []string{"rw", "rw,data=journal"} {
-		t.Run(options, func(t *testing.T) {
+	overlay := filepath.Join(t.TempDir(), "overlay")
+	for _, options := range []string{"rw", "rw,data=journal", "overlay=" + overlay} {
+		t.Run(strings.TrimSuffix(options, overlay), func(t *testing.T) {
 			oracle.NeedFUSE(t)
 			image := rwImage(t, "64M")
 			dir := t.TempDir()
@@ -63,6 +65,9 @@ func TestRW_Kill(t *testing.T) {
 				total += w.acknowledged
 			}
 			must(t, "umount", dir)
+			if strings.HasPrefix(options, "overlay") {
+				must(t, "commit", image, overlay)
+			}
 			oracle.Clean(t, image)
 			t.Logf("%d rounds, %d records acknowledged", rounds, total)
 			if total == 0 {

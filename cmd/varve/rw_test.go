@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ var rwModes = []rwMode{
 	{"default", nil, "rw"},
 	{"data=journal, 1k", []string{"-b", "1024"}, "rw,data=journal"},
 	{"writeback cache", nil, "rw,writeback_cache"},
+	{"overlay without journal", []string{"-O", "^has_journal"}, "overlay=OVERLAY"},
 	{"no checksums, strict", []string{"-O", "^metadata_csum", "-b", "1024"}, "rw,policy=strict"},
 }
 
@@ -43,11 +45,24 @@ func rwImage(t testing.TB, size string, mkfs ...string) string {
 	return path
 }
 
+// mount mounts an image. What an overlay holds is in the image when it is unmounted.
+func (m rwMode) mount(t *testing.T, image string) (dir string, unmount func()) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "overlay")
+	dir, umount := mountImage(t, image, "-o", strings.Replace(m.options, "OVERLAY", file, 1))
+	return dir, func() {
+		umount()
+		if strings.HasPrefix(m.options, "overlay") {
+			must(t, "commit", image, file)
+		}
+	}
+}
+
 // inMode mounts an image, runs a test on it, unmounts, and has e2fsck look.
 func inMode(t *testing.T, m rwMode, size string, run func(t *testing.T, dir string)) {
 	t.Helper()
 	image := rwImage(t, size, m.mkfs...)
-	dir, unmount := mountImage(t, image, "-o", m.options)
+	dir, unmount := m.mount(t, image)
 	run(t, dir)
 	unmount()
 	oracle.Clean(t, image)
@@ -83,7 +98,7 @@ func TestRW_Tools(t *testing.T) {
 			oracle.Fill(t, source, oracle.Filling{Wide: 300})
 			kernel, _ := oracle.MountKernel(t, rwImage(t, "128M", m.mkfs...), "rw")
 			image := rwImage(t, "128M", m.mkfs...)
-			dir, unmount := mountImage(t, image, "-o", m.options)
+			dir, unmount := m.mount(t, image)
 			for _, to := range []string{kernel, dir} {
 				oracle.MustRun(t, "cp", "-a", source+"/.", to)
 			}

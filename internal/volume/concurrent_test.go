@@ -32,7 +32,9 @@ func TestConcurrent_OneDirectory(t *testing.T) {
 			var wg sync.WaitGroup
 			for g := range writers {
 				names[g] = map[string]bool{}
-				wg.Go(func() { churn(t, w, dir, other, rand.New(rand.NewPCG(seed, uint64(g))), fmt.Sprint("w", g), steps, names[g]) })
+				wg.Go(func() {
+					churn(t, w, dir, other, rand.New(rand.NewPCG(seed, uint64(g))), fmt.Sprint("w", g), steps, names[g])
+				})
 			}
 			wg.Wait()
 			stats := w.Store.Stats()

@@ -42,6 +42,7 @@ type Writable struct {
 
 	device  blockcache.Writable
 	journal *wal.Journal
+	private bool // the journal is an overlay's
 	files   []io.Closer
 }
 
@@ -127,14 +128,7 @@ func (w *Writable) recover(base *ext4.FS) (*wal.Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = base.EachReplayed(func(n block.Number, p []byte) error {
-		w.Replayed++
-		if _, err := w.device.WriteAt(p, super.BlockSize.Offset(n)); err != nil {
-			return fmt.Errorf("recover %v: %w", n, err)
-		}
-		return nil
-	})
-	if err != nil {
+	if err := base.EachReplayed(w.writeHome(super.BlockSize)); err != nil {
 		return nil, err
 	}
 	if w.Replayed > 0 {
@@ -156,6 +150,17 @@ func (w *Writable) recover(base *ext4.FS) (*wal.Journal, error) {
 	return journal, journal.Reset(features)
 }
 
+// writeHome writes recovered blocks home.
+func (w *Writable) writeHome(size block.Size) func(n block.Number, p []byte) error {
+	return func(n block.Number, p []byte) error {
+		w.Replayed++
+		if _, err := w.device.WriteAt(p, size.Offset(n)); err != nil {
+			return fmt.Errorf("recover %v: %w", n, err)
+		}
+		return nil
+	}
+}
+
 // open marks the file system as mounted and opens store and file system.
 func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 	if o.Memory == 0 {
@@ -169,7 +174,8 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 		return err
 	}
 	w.Store = s
-	live, err = ext4.OpenLive(base, store{s}, w.device, ext4.LiveOptions{JournalData: o.JournalData, NoAtime: o.NoAtime})
+	live, err = ext4.OpenLive(base, store{s}, w.device, ext4.LiveOptions{JournalData: o.JournalData, NoAtime: o.NoAtime,
+		Private: w.private})
 	if err == nil {
 		w.Live = live
 		if !mutant.Off(mutant.J3) {

@@ -497,7 +497,7 @@ func TestSealSuperblock_KeepsSecondSector(t *testing.T) {
 	for i := range 200 {
 		q := append([]byte(nil), p...)
 		s.PutSuperCounts(q, uint64(i)*7919, uint32(i)*31, Ino(i))
-		s.PutRecovery(q, i%2 == 0)
+		s.PutRecovery(q, i%2 == 0, i%3 == 0)
 		if _, err := DecodeSuperblock(q); err == nil {
 			t.Fatal("an unsealed superblock passes")
 		}

@@ -113,17 +113,17 @@ func (s *Superblock) PutSuperCounts(p []byte, freeBlocks uint64, freeInodes uint
 	le.PutUint32(p[0xe8:], uint32(lastOrphan))
 }
 
-// PutRecovery sets or clears what says that the journal must be replayed, and that the orphan file is in use.
-func (s *Superblock) PutRecovery(p []byte, needed bool) {
+// PutRecovery sets or clears what says that the journal must be replayed, and that the orphan file, where there is one, is in use.
+func (s *Superblock) PutRecovery(p []byte, needed, orphans bool) {
 	le := binary.LittleEndian
 	incompat, ro := le.Uint32(p[0x60:]), le.Uint32(p[0x64:])
 	incompat &^= uint32(IncompatRecover)
 	ro &^= uint32(ROCompatOrphanPresent)
 	if needed {
 		incompat |= uint32(IncompatRecover)
-		if s.Compat&CompatOrphanFile != 0 {
-			ro |= uint32(ROCompatOrphanPresent)
-		}
+	}
+	if orphans && s.Compat&CompatOrphanFile != 0 {
+		ro |= uint32(ROCompatOrphanPresent)
 	}
 	le.PutUint32(p[0x60:], incompat)
 	le.PutUint32(p[0x64:], ro)

@@ -170,3 +170,23 @@ func (s *Superblock) EncodeCommit(p []byte, seq Sequence, at time.Time) {
 		be.PutUint32(p[0x10:], crc32c(s.seed, p))
 	}
 }
+
+// NewSuperblock makes the superblock of an empty journal of so many blocks, as it lies in its first block.
+func NewSuperblock(size block.Size, blocks uint32, uuid [16]byte, incompat uint32) []byte {
+	p := make([]byte, size)
+	putHeader(p, TypeSuperblockV2, 0)
+	be := binary.BigEndian
+	be.PutUint32(p[0xc:], uint32(size))
+	be.PutUint32(p[0x10:], blocks)
+	be.PutUint32(p[0x14:], 1) // the log begins behind it
+	be.PutUint32(p[0x18:], 1)
+	be.PutUint32(p[0x28:], incompat)
+	copy(p[0x30:], uuid[:])
+	be.PutUint32(p[0x40:], 1) // users
+	s := &Superblock{Incompat: incompat}
+	if s.HasChecksums() {
+		p[0x50] = 4
+	}
+	s.seal(p)
+	return p
+}

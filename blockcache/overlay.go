@@ -1,0 +1,328 @@
+package blockcache
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"slices"
+	"sync"
+)
+
+// Overlay is a copy-on-write device: what is written goes to a sparse file, the base below is only read. Behind the base's end it has room of its own, which a
+// journal takes. The file, little-endian:
+//
+//	0      header, one sector: "varveOVL", version u32, state u32, base size u64, device size u64, identity of the base (64 bytes), CRC32C
+//	4096   map: a bit a block of 4,096 bytes, set where the block is in the file; whole blocks
+//	...    the blocks, each at its number times 4,096
+//
+// As any device it may lose what was written since the last Sync, by sectors. A block's bit is written after its contents are durable: a crash in between leaves
+// the base's contents, which is what was there before.
+type Overlay struct {
+	file *os.File
+	base Device
+	head overlayHeader
+
+	mu    sync.RWMutex // guards the rest; held for writing while a block comes into the file
+	bits  []byte
+	dirty map[int64]bool // blocks of the map that are newer than the file
+}
+
+// OverlayState says what an overlay is for.
+type OverlayState uint32
+
+// The states of an overlay.
+const (
+	OverlayOpen       OverlayState = iota
+	OverlayCommitting              // its blocks are being copied to the base: only that may go on
+	OverlayCommitted               // they are all there
+)
+
+type overlayHeader struct {
+	state    OverlayState
+	baseSize int64
+	size     int64
+	identity [64]byte
+}
+
+const (
+	overlayMagic   = "varveOVL"
+	overlayVersion = 1
+	overlayBlock   = 4096
+	overlayHead    = 512
+)
+
+// Errors of overlays.
+var (
+	ErrNoOverlay = errors.New("is no overlay of varve")
+	ErrForeign   = errors.New("the image is another one, or was changed since the overlay was made")
+)
+
+var overlayTable = crc32.MakeTable(crc32.Castagnoli)
+
+func (h overlayHeader) encode() []byte {
+	b := make([]byte, overlayHead)
+	le := binary.LittleEndian
+	copy(b, overlayMagic)
+	le.PutUint32(b[8:], overlayVersion)
+	le.PutUint32(b[12:], uint32(h.state))
+	le.PutUint64(b[16:], uint64(h.baseSize))
+	le.PutUint64(b[24:], uint64(h.size))
+	copy(b[32:], h.identity[:])
+	le.PutUint32(b[508:], crc32.Checksum(b[:508], overlayTable))
+	return b
+}
+
+func decodeOverlay(b []byte) (h overlayHeader, err error) {
+	le := binary.LittleEndian
+	if len(b) < overlayHead || string(b[:8]) != overlayMagic || le.Uint32(b[508:]) != crc32.Checksum(b[:508], overlayTable) {
+		return h, ErrNoOverlay
+	}
+	if v := le.Uint32(b[8:]); v != overlayVersion {
+		return h, fmt.Errorf("has format %d of overlays, this program knows %d: use a newer varve", v, overlayVersion)
+	}
+	h = overlayHeader{state: OverlayState(le.Uint32(b[12:])), baseSize: int64(le.Uint64(b[16:])), size: int64(le.Uint64(b[24:])), identity: [64]byte(b[32:96])}
+	if h.baseSize < 0 || h.size < h.baseSize || h.size > 1<<56 || h.size%overlayBlock != 0 {
+		return h, fmt.Errorf("%w: sizes %d and %d", ErrNoOverlay, h.baseSize, h.size)
+	}
+	return h, nil
+}
+
+// OpenOverlay opens an overlay of a base, and makes it where the file is missing or empty: with extra bytes behind the base, and zeros in them. fresh says that it
+// was made. identity tells bases apart.
+func OpenOverlay(path string, base Device, identity [64]byte, extra int64) (o *Overlay, fresh bool, err error) {
+	d, err := CreateDisk(path, 0)
+	if err != nil {
+		return nil, false, err
+	}
+	o = &Overlay{file: d.file, base: base, dirty: map[int64]bool{}}
+	if fresh = d.Size() == 0; fresh {
+		size := (base.Size()+overlayBlock-1)/overlayBlock*overlayBlock + extra
+		o.head = overlayHeader{baseSize: base.Size(), size: size, identity: identity}
+		err = o.create()
+	} else {
+		err = o.load(identity)
+	}
+	if err != nil {
+		d.Close()
+		return nil, false, fmt.Errorf("%s: %w", path, err)
+	}
+	return o, fresh, nil
+}
+
+func (o *Overlay) mapLength() int64 {
+	return (o.head.size/overlayBlock/8 + overlayBlock) / overlayBlock * overlayBlock
+}
+
+func (o *Overlay) place(block int64) int64 {
+	return overlayBlock + o.mapLength() + block*overlayBlock
+}
+
+func (o *Overlay) create() error {
+	o.bits = make([]byte, o.mapLength())
+	if err := o.file.Truncate(o.place(o.head.size / overlayBlock)); err != nil {
+		return err
+	}
+	if err := o.file.Sync(); err != nil {
+		return err
+	}
+	return o.writeHead()
+}
+
+func (o *Overlay) writeHead() error {
+	if _, err := o.file.WriteAt(o.head.encode(), 0); err != nil {
+		return err
+	}
+	return o.file.Sync()
+}
+
+func (o *Overlay) load(identity [64]byte) error {
+	b := make([]byte, overlayHead)
+	if _, err := o.file.ReadAt(b, 0); err != nil {
+		return ErrNoOverlay
+	}
+	var err error
+	if o.head, err = decodeOverlay(b); err != nil {
+		return err
+	}
+	if o.head.baseSize != o.base.Size() || o.head.identity != identity && o.head.state == OverlayOpen {
+		return ErrForeign
+	}
+	o.bits = make([]byte, o.mapLength())
+	_, err = o.file.ReadAt(o.bits, overlayBlock)
+	return err
+}
+
+// State is what the overlay is for, and SetState changes it durably.
+func (o *Overlay) State() OverlayState { return o.head.state }
+
+// SetState is durable when it returns.
+func (o *Overlay) SetState(s OverlayState) error {
+	o.head.state = s
+	return o.writeHead()
+}
+
+// Size is the length of the device in bytes: the base, and the room behind it.
+func (o *Overlay) Size() int64 { return o.head.size }
+
+// BaseSize is the length of the base in bytes, rounded up to the overlay's blocks: there the room behind it begins.
+func (o *Overlay) BaseSize() int64 {
+	return (o.head.baseSize + overlayBlock - 1) / overlayBlock * overlayBlock
+}
+
+func (o *Overlay) has(block int64) bool { return o.bits[block/8]>>(block%8)&1 == 1 }
+
+// ReadAt follows io.ReaderAt.
+func (o *Overlay) ReadAt(p []byte, offset int64) (int, error) {
+	if offset < 0 || offset >= o.head.size {
+		return 0, io.EOF
+	}
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	n := int(min(int64(len(p)), o.head.size-offset))
+	for done := 0; done < n; {
+		block := (offset + int64(done)) / overlayBlock
+		mine := o.has(block)
+		end := block + 1
+		for end*overlayBlock < offset+int64(n) && o.has(end) == mine {
+			end++
+		}
+		k := int(min(end*overlayBlock-offset, int64(n))) - done
+		if err := o.readRun(p[done:done+k], offset+int64(done), mine); err != nil {
+			return done, err
+		}
+		done += k
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (o *Overlay) readRun(p []byte, offset int64, mine bool) error {
+	if mine {
+		_, err := o.file.ReadAt(p, o.place(0)+offset)
+		return err
+	}
+	n := 0
+	if offset < o.head.baseSize {
+		var err error
+		if n, err = o.base.ReadAt(p, offset); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+	}
+	clear(p[n:]) // behind the base
+	return nil
+}
+
+// WriteAt follows io.WriterAt.
+func (o *Overlay) WriteAt(p []byte, offset int64) (int, error) {
+	if offset < 0 || int64(len(p)) > o.head.size-offset {
+		return 0, fmt.Errorf("bytes %d to %d are not within the overlay of %d", offset, offset+int64(len(p)), o.head.size)
+	}
+	first, last := offset/overlayBlock, (offset+int64(len(p))-1)/overlayBlock
+	o.mu.RLock()
+	all := true
+	for b := first; b <= last && all; b++ {
+		all = o.has(b)
+	}
+	if all { // the usual case: nothing of the map changes
+		defer o.mu.RUnlock()
+		return o.file.WriteAt(p, o.place(0)+offset)
+	}
+	o.mu.RUnlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bring(p, offset, first, last)
+}
+
+// bring writes to blocks some of which are not in the file yet: those get the base's contents around what is written. The caller holds mu.
+func (o *Overlay) bring(p []byte, offset, first, last int64) (int, error) {
+	start := first * overlayBlock
+	buf := make([]byte, (last+1)*overlayBlock-start)
+	for _, edge := range slices.Compact([]int64{first, last}) {
+		part := buf[edge*overlayBlock-start:][:overlayBlock]
+		if err := o.readRun(part, edge*overlayBlock, o.has(edge)); err != nil {
+			return 0, err
+		}
+	}
+	copy(buf[offset-start:], p)
+	if _, err := o.file.WriteAt(buf, o.place(0)+start); err != nil {
+		return 0, err
+	}
+	for b := first; b <= last; b++ {
+		o.bits[b/8] |= 1 << (b % 8)
+		o.dirty[b/8/overlayBlock] = true
+	}
+	return len(p), nil
+}
+
+// Sync follows Writable: contents first, then the bits of blocks that came into the file.
+func (o *Overlay) Sync() error {
+	o.mu.Lock()
+	dirty := o.dirty
+	o.dirty = map[int64]bool{}
+	pages := map[int64][]byte{}
+	for page := range dirty {
+		pages[page] = bytes.Clone(o.bits[page*overlayBlock : (page+1)*overlayBlock])
+	}
+	o.mu.Unlock()
+	if err := o.file.Sync(); err != nil {
+		return err
+	}
+	if len(pages) == 0 {
+		return nil
+	}
+	for page, b := range pages {
+		if _, err := o.file.WriteAt(b, overlayBlock+page*overlayBlock); err != nil {
+			return err
+		}
+	}
+	return o.file.Sync()
+}
+
+// EachBlock calls do for each block of the base that the overlay has, in ascending order.
+func (o *Overlay) EachBlock(do func(offset int64, p []byte) error) error {
+	p := make([]byte, overlayBlock)
+	for b := int64(0); b*overlayBlock < o.head.baseSize; b++ {
+		if !o.has(b) {
+			continue
+		}
+		n := min(overlayBlock, o.head.baseSize-b*overlayBlock)
+		if _, err := o.file.ReadAt(p[:n], o.place(b)); err != nil {
+			return err
+		}
+		if err := do(b*overlayBlock, p[:n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Blocks is how many blocks of 4,096 bytes are in the file.
+func (o *Overlay) Blocks() (n int64) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	for b := range o.head.size / overlayBlock {
+		if o.has(b) {
+			n++
+		}
+	}
+	return n
+}
+
+// Close closes the file, which also unlocks it. It makes nothing durable.
+func (o *Overlay) Close() error { return o.file.Close() }
+
+// ReadOverlayState reads the header of an overlay file.
+func ReadOverlayState(r io.ReaderAt) (OverlayState, error) {
+	b := make([]byte, overlayHead)
+	if _, err := r.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	h, err := decodeOverlay(b)
+	return h.state, err
+}

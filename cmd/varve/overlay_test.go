@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/varvefs/varve/internal/oracle"
+)
+
+// TestOverlay writes over images that are not written in place: without a journal, and with one that needs recovery's place. The image's bytes stay as they are
+// until the commit, and are then what the mount showed.
+func TestOverlay(t *testing.T) {
+	for name, mkfs := range map[string][]string{"ext4": nil, "as ext2": {"-O", "^has_journal,^extent,^metadata_csum,^64bit,^flex_bg,^huge_file,^dir_nlink,^extra_isize"}, "no journal": {"-O", "^has_journal"}} {
+		t.Run(name, func(t *testing.T) {
+			image := rwImage(t, "64M", mkfs...)
+			file := filepath.Join(t.TempDir(), "overlay")
+			before := oracle.HashFile(t, image)
+			dir, unmount := mountImage(t, image, "--overlay", file)
+			fillOverlay(t, dir)
+			unmount()
+			if oracle.HashFile(t, image) != before {
+				t.Fatal("the image was changed")
+			}
+			if out := must(t, "diff", image, file).stdout; out != "A /dir\nA /dir/a\nA /dir/b\n" {
+				t.Errorf("diff says %q", out)
+			}
+			var report diffReport
+			if err := json.Unmarshal([]byte(must(t, "diff", "--json", image, file).stdout), &report); err != nil || len(report.Changes) != 3 {
+				t.Errorf("diff --json: %v, %+v", err, report)
+			}
+			dir, unmount = mountImage(t, image, "-o", "overlay="+file)
+			want := oracle.Tree(t, dir)
+			unmount()
+			if oracle.HashFile(t, image) != before {
+				t.Fatal("the image was changed")
+			}
+			must(t, "commit", image, file)
+			if _, err := os.Stat(file); !os.IsNotExist(err) {
+				t.Errorf("the overlay is still there: %v", err)
+			}
+			oracle.Clean(t, image)
+			dir, _ = mountImage(t, image)
+			oracle.Compare(t, "the overlay", want, "the image", oracle.Tree(t, dir), "times")
+		})
+	}
+}
+
+func fillOverlay(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.Mkdir(filepath.Join(dir, "dir"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{"a", "b"} {
+		if err := os.WriteFile(filepath.Join(dir, "dir", f), []byte(strings.Repeat(f, 50_000)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestOverlay_Refusals are those of an image that was changed, of files that are no overlays, and of in-place mounts without a journal.
+func TestOverlay_Refusals(t *testing.T) {
+	image := rwImage(t, "32M", "-O", "^has_journal")
+	file := filepath.Join(t.TempDir(), "overlay")
+	dir := t.TempDir()
+	if r := varve(t, "mount", "--rw", image, dir); r.code != exitMount || !strings.Contains(r.stderr, "tune2fs -j") || !strings.Contains(r.stderr, "--overlay") {
+		t.Errorf("rw without a journal: %+v", r)
+	}
+	mnt, unmount := mountImage(t, image, "--overlay", file)
+	fillOverlay(t, mnt)
+	if r := varve(t, "discard", file); r.code == 0 {
+		t.Error("an overlay in use was discarded")
+	}
+	unmount()
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(image, later, later); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"mount", "--overlay", file, image, dir}, {"commit", image, file}, {"diff", image, file}} {
+		if r := varve(t, args...); r.code == 0 || !strings.Contains(r.stderr, "changed since") {
+			t.Errorf("varve %v on a changed image: %+v", args, r)
+		}
+	}
+	if r := varve(t, "discard", image); r.code == 0 || !strings.Contains(r.stderr, "no overlay") {
+		t.Errorf("an image was discarded: %+v", r)
+	}
+	must(t, "discard", file)
+}
+
+// TestOverlay_CommitKilled ends varve commit by SIGKILL again and again, and then lets it end by itself: the image holds what the overlay held.
+func TestOverlay_CommitKilled(t *testing.T) {
+	image := rwImage(t, "64M")
+	file := filepath.Join(t.TempDir(), "overlay")
+	dir, unmount := mountImage(t, image, "--overlay", file)
+	for i := range 40 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("file", i)), bytes.Repeat([]byte{byte(i)}, 500_000), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := oracle.Tree(t, dir)
+	unmount()
+	killed := 0
+	for i := range 12 {
+		cmd := exec.Command(program(t), "commit", image, file)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(5+4*i) * time.Millisecond)
+		_ = cmd.Process.Kill()
+		if cmd.Wait() == nil {
+			break
+		}
+		killed++
+	}
+	if _, err := os.Stat(file); err == nil {
+		must(t, "commit", image, file)
+	}
+	if killed == 0 {
+		t.Error("no commit was cut off")
+	}
+	oracle.Clean(t, image)
+	dir, _ = mountImage(t, image)
+	oracle.Compare(t, "the overlay", want, "the image", oracle.Tree(t, dir), "times")
+}

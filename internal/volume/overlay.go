@@ -1,0 +1,257 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"lukechampine.com/blake3"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/block"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+	"github.com/varvefs/varve/ondisk/jbd2"
+	"github.com/varvefs/varve/wal"
+)
+
+// overlayJournal is the size in bytes of the journal that an overlay has for itself, behind the image.
+const overlayJournal = 16 << 20
+
+// identify tells an image from others, and from itself after a change: by the time of its last modification and by its superblock.
+func identify(path string, d blockcache.Device) (id [64]byte, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return id, err
+	}
+	p := make([]byte, disk.SuperblockSize)
+	if _, err := d.ReadAt(p, disk.SuperblockOffset); err != nil {
+		return id, err
+	}
+	if info.Mode().IsRegular() {
+		p = fmt.Appendf(p, "%d %d", info.ModTime().UnixNano(), info.Size())
+	}
+	sum := blake3.Sum512(p)
+	return sum, nil
+}
+
+// openOverlay opens an image and the overlay over it.
+func openOverlay(s Spec, path string) (v *Volume, o *blockcache.Overlay, fresh bool, err error) {
+	v = &Volume{}
+	if err = v.openDevice(s); err != nil {
+		v.Close()
+		return nil, nil, false, err
+	}
+	id, err := identify(s.Image, v.Device)
+	if err == nil {
+		if _, serr := ext4.ReadSuperblock(v.Device, 0); serr != nil {
+			err = fmt.Errorf("%s: %w", s.Image, explain(serr, v.Device))
+		}
+	}
+	if err == nil {
+		o, fresh, err = blockcache.OpenOverlay(path, v.Device, id, overlayJournal)
+	}
+	if err != nil {
+		v.Close()
+		return nil, nil, false, err
+	}
+	return v, o, fresh, nil
+}
+
+// ErrCommitting says that an overlay is half way into its image.
+var ErrCommitting = errors.New("its changes are being committed to the image: go on with varve commit")
+
+// OpenOverlay opens an image with the changes in an overlay, for writing: the image itself is only read. The overlay file is made where there is none.
+func OpenOverlay(s Spec, path string, o WriteOptions) (*Writable, error) {
+	if s.Superblock != 0 || s.NoRecovery || s.Journal != "" {
+		return nil, fmt.Errorf("%s: a backup superblock, norecovery and an external journal are for read-only mounts", s.Image)
+	}
+	v, overlay, _, err := openOverlay(s, path)
+	if err != nil {
+		return nil, err
+	}
+	fail := func(err error) (*Writable, error) {
+		overlay.Close()
+		v.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if overlay.State() != blockcache.OverlayOpen {
+		return fail(ErrCommitting)
+	}
+	w, err := openOver(overlay, o)
+	if err != nil {
+		return fail(err)
+	}
+	w.files = append(w.files, overlay)
+	w.files = append(w.files, v.files...)
+	w.Partition = v.Partition
+	return w, nil
+}
+
+// openOver opens the file system on an overlay, with the journal behind it.
+func openOver(overlay *blockcache.Overlay, o WriteOptions) (*Writable, error) {
+	w := &Writable{device: overlay, private: true}
+	super, err := ext4.ReadSuperblock(overlay, 0)
+	if err != nil {
+		return nil, err
+	}
+	size := super.BlockSize
+	places := privatePlaces(overlay, size)
+	p := make([]byte, size)
+	if _, err := overlay.ReadAt(p, size.Offset(places[0])); err != nil {
+		return nil, err
+	}
+	if _, made := jbd2.DecodeHeader(p); !made { // new, or cut off before anything was in it
+		p = jbd2.NewSuperblock(size, uint32(len(places)), super.UUID, jbd2.IncompatRevoke|jbd2.IncompatCsumV3|jbd2.Incompat64Bit)
+		if _, err := overlay.WriteAt(p, size.Offset(places[0])); err != nil {
+			return nil, err
+		}
+	}
+	next, err := ext4.ReplayPrivate(overlay, size, places, super.Blocks, w.writeHome(size))
+	if err != nil {
+		return nil, err
+	}
+	if err := overlay.Sync(); err != nil {
+		return nil, err
+	}
+	if w.journal, err = wal.OpenJournal(overlay, size, places, next); err == nil {
+		err = w.journal.Reset(jbd2.IncompatRevoke)
+	}
+	if err != nil {
+		return nil, err
+	}
+	base, err := openBase(overlay)
+	if err == nil {
+		err = ext4.CheckWritable(base.Superblock())
+	}
+	if err == nil && base.NeedsRecovery() {
+		// The image's own journal is replayed into the overlay, once.
+		if err = base.EachReplayed(w.writeHome(size)); err == nil {
+			err = w.emptyImageJournal(base)
+		}
+		if err == nil {
+			base, err = openBase(overlay)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	o.JournalData = true // W6 holds for every byte
+	if err := w.open(base, o); err != nil {
+		return nil, err
+	}
+	if w.Orphans, err = w.FinishOrphans(); err != nil {
+		w.Store.Abandon()
+		return nil, err
+	}
+	return w, nil
+}
+
+// privatePlaces are the blocks of the overlay's own journal.
+func privatePlaces(o *blockcache.Overlay, size block.Size) []block.Number {
+	first := block.Number((o.BaseSize() + int64(size) - 1) / int64(size))
+	places := make([]block.Number, overlayJournal/int64(size))
+	for i := range places {
+		places[i] = first + block.Number(i)
+	}
+	return places
+}
+
+// emptyImageJournal says, in the overlay, that the image's own journal is recovered.
+func (w *Writable) emptyImageJournal(base *ext4.FS) error {
+	if err := w.device.Sync(); err != nil {
+		return err
+	}
+	places, next, err := base.JournalPlaces()
+	if err != nil {
+		return err
+	}
+	j, err := wal.OpenJournal(w.device, base.Superblock().BlockSize, places, next)
+	if err == nil {
+		err = j.Reset(0)
+	}
+	if err != nil {
+		return err
+	}
+	super := base.Superblock()
+	return w.editSuper(func(p []byte) {
+		super.PutRecovery(p, false, true)
+		super.SealSuperblock(p)
+	})
+}
+
+// CommitOverlay copies the changes in an overlay to its image, and tells how many bytes that were. It may be cut off at any instant and called again: the overlay
+// notes durably that it has begun, keeps every block until all are in the image, and flushed, and from then on nothing else may be done with it. progress is
+// called now and then.
+func CommitOverlay(s Spec, path string, progress func(done, all int64)) (copied int64, err error) {
+	v, overlay, fresh, err := openOverlay(s, path)
+	if err != nil {
+		return 0, err
+	}
+	defer v.Close()
+	defer overlay.Close()
+	if fresh {
+		return 0, errors.Join(fmt.Errorf("%s: %w", path, os.ErrNotExist), os.Remove(path))
+	}
+	if overlay.State() == blockcache.OverlayOpen {
+		w, err := openOver(overlay, WriteOptions{})
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", path, err)
+		}
+		if err := w.Close(); err != nil { // everything home, in the overlay
+			return 0, fmt.Errorf("%s: %w", path, err)
+		}
+		if err := overlay.SetState(blockcache.OverlayCommitting); err != nil {
+			return 0, err
+		}
+	}
+	image, err := blockcache.OpenDisk(s.Image)
+	if err != nil {
+		return 0, err
+	}
+	defer image.Close()
+	var to blockcache.Writable = image
+	if window, ok := v.Device.(*blockcache.Window); ok {
+		to = blockcache.NewWritableWindow(image, window)
+	}
+	all := overlay.Blocks() * 4096
+	err = overlay.EachBlock(func(offset int64, p []byte) error {
+		copied += int64(len(p))
+		if progress != nil {
+			progress(copied, all)
+		}
+		_, err := to.WriteAt(p, offset)
+		return err
+	})
+	if err == nil {
+		err = to.Sync()
+	}
+	if err == nil {
+		err = overlay.SetState(blockcache.OverlayCommitted)
+	}
+	if err != nil {
+		return copied, fmt.Errorf("%s: %w (the overlay still has everything: run varve commit again)", s.Image, err)
+	}
+	return copied, os.Remove(path)
+}
+
+// DiscardOverlay removes an overlay that nobody uses, and that is not half way into its image.
+func DiscardOverlay(path string) error {
+	if _, err := os.Stat(path); err != nil {
+		return err
+	}
+	d, err := blockcache.OpenDisk(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	state, err := blockcache.ReadOverlayState(io.NewSectionReader(d, 0, d.Size()))
+	if err == nil && state == blockcache.OverlayCommitting {
+		err = ErrCommitting
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return os.Remove(path)
+}
