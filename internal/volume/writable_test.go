@@ -132,6 +132,9 @@ func TestWritable_Forms(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer v.Close()
+			if verdict, err := v.Check(nil); err != nil || !verdict.Clean() {
+				t.Fatalf("varve's own checker: %v, %+v", err, verdict.Problems)
+			}
 			n, err := v.Resolve("/b/bigger", false)
 			if err != nil {
 				t.Fatal(err)

@@ -1,0 +1,330 @@
+package ext4
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/varvefs/varve/internal/block"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// The format's own inodes (ext4 doc, "Special inodes").
+const (
+	badBlocksIno = 1
+	resizeIno    = 7
+	journalIno   = 8
+)
+
+// tables reads every inode.
+func (c *checker) tables() error {
+	s := c.s
+	for g := range s.Groups() {
+		c.progress(int(g), int(s.Groups()))
+		d, err := c.fs.GroupDesc(g)
+		if err != nil {
+			continue
+		}
+		last := s.InodesPerGroup
+		if s.HasGroupCsum() {
+			last -= min(d.ITableUnused, last)
+			if d.Flags&disk.GroupInodeUninit != 0 {
+				last = 0
+			}
+		}
+		for i := range last {
+			if err := c.inode(Ino(uint32(g)*s.InodesPerGroup + i + 1)); err != nil {
+				return err
+			}
+		}
+	}
+	for ino := Ino(1); ino < s.FirstIno; ino++ {
+		c.inodes[ino].flags |= stateInUse // whether they hold something or not
+	}
+	return nil
+}
+
+func (c *checker) inode(ino Ino) error {
+	where := fmt.Sprintf("inode %d", ino)
+	n := &Inode{}
+	raw, err := c.fs.rawInode(n, ino)
+	if err != nil {
+		return c.damage(where, err)
+	}
+	blank := binary.LittleEndian.Uint16(raw) == 0 && binary.LittleEndian.Uint16(raw[disk.OffLinks:]) == 0
+	if err := c.fs.slot(n, ino); err != nil {
+		if blank {
+			return nil // never used
+		}
+		if err := c.damage(where, err); err != nil {
+			return err
+		}
+		if err := c.s.Unsealed().DecodeInode(&n.Inode, ino, raw); err != nil {
+			return nil
+		}
+		n.Ino, n.fs = ino, c.fs
+	}
+	st := &c.inodes[ino]
+	if n.Links == 0 && !c.orphans[ino] {
+		if n.Mode != 0 && n.Dtime == 0 && ino >= c.s.FirstIno {
+			c.problem(where, "has no links, and no time of deletion")
+		}
+		return nil
+	}
+	if n.Dtime != 0 && n.Links > 0 && !c.orphans[ino] && ino >= c.s.FirstIno {
+		c.problem(where, "is in use, and has a time of deletion")
+	}
+	st.flags |= stateInUse
+	st.stored, st.typ = n.Links, fileType(n.Mode)
+	c.out.Files++
+	if ino < c.s.FirstIno && ino != RootIno && ino != journalIno {
+		return c.reserved(n)
+	}
+	if n.IsDir() {
+		st.flags |= stateDir
+		c.out.Directories++
+		c.dirs = append(c.dirs, ino)
+		if c.s.ROCompat&disk.ROCompatDirNlink != 0 && n.Has(disk.InodeIndex) {
+			st.flags |= stateCountless
+		}
+	}
+	if n.Mode&disk.ModeType == 0 && ino != journalIno || st.typ == 0 && ino != journalIno {
+		c.problem(where, "mode is 0%o", n.Mode)
+		return nil
+	}
+	return c.contents(n)
+}
+
+// reserved checks one of the format's own inodes.
+func (c *checker) reserved(n *Inode) error {
+	switch n.Ino {
+	case badBlocksIno:
+		if n.Links > 0 || n.Size > 0 {
+			return c.contents(n)
+		}
+	case resizeIno: // its pointers are blocks that are marked as the groups' own
+		if at := block.Number(binary.LittleEndian.Uint32(n.Block[13*pointerSize:])); at != 0 && c.s.Compat&disk.CompatResizeInode != 0 {
+			c.mark(n.where(), at, 1)
+		}
+	default:
+		if n.Mode != 0 && n.Blocks > 0 {
+			return c.contents(n)
+		}
+	}
+	return nil
+}
+
+// contents checks what an inode refers to.
+func (c *checker) contents(n *Inode) error {
+	where := n.where()
+	loose, err := c.attributes(n)
+	if err != nil {
+		return err
+	}
+	if n.Has(disk.InodeInlineData) {
+		if c.s.Incompat&disk.IncompatInlineData == 0 {
+			c.problem(where, "has inline data without the feature")
+		}
+		_, _, err := n.inlineParts()
+		return c.damage(where, err)
+	}
+	if n.IsDevice() || n.Mode&disk.ModeType == disk.ModeFIFO || n.Mode&disk.ModeType == disk.ModeSocket {
+		if n.Size != 0 {
+			c.problem(where, "a special file of %d bytes", n.Size)
+		}
+		return nil
+	}
+	if c.s.FastSymlink(&n.Inode) {
+		_, err := n.Readlink()
+		return c.damage(where, err)
+	}
+	m := &mapCheck{c: c, n: n, where: where, loose: loose}
+	if n.Has(disk.InodeExtents) {
+		if c.s.Incompat&disk.IncompatExtents == 0 {
+			c.problem(where, "has extents without the feature")
+		}
+		root, err := disk.DecodeExtentRoot(n.Block)
+		if err != nil {
+			return c.damage(where, err)
+		}
+		if err := m.extents(root, 0, maxFileBlocks); err != nil {
+			return err
+		}
+	} else if err := m.pointers(); err != nil {
+		return err
+	}
+	m.finish()
+	if n.IsSymlink() {
+		_, err := n.Readlink()
+		return c.damage(where, err)
+	}
+	return nil
+}
+
+// attributes checks an inode's attributes. elsewhere says that values lie in inodes of their own, whose blocks count as this inode's, too.
+func (c *checker) attributes(n *Inode) (elsewhere bool, err error) {
+	attrs, err := disk.DecodeInodeXattrs(n.Ino, n.XattrArea)
+	if err != nil {
+		return false, c.damage(n.where(), err)
+	}
+	if n.FileACL != 0 && !c.s.Contains(n.FileACL, 1) {
+		c.problem(n.where(), "attributes in block %d", uint64(n.FileACL))
+		return false, nil
+	}
+	if n.FileACL != 0 {
+		if c.xattrs[n.FileACL]++; c.xattrs[n.FileACL] == 1 {
+			c.mark(n.where()+", attributes", n.FileACL, 1)
+		}
+		p, err := c.fs.block(n.FileACL)
+		if err != nil {
+			return false, err
+		}
+		more, err := c.s.DecodeXattrBlock(n.FileACL, p)
+		if err != nil && c.xattrs[n.FileACL] == 1 {
+			return false, c.damage(n.where(), err)
+		}
+		attrs = append(attrs, more...)
+	}
+	for _, a := range attrs {
+		elsewhere = elsewhere || a.ValueIno != 0
+	}
+	return elsewhere, nil
+}
+
+// mapCheck walks the blocks of one file.
+type mapCheck struct {
+	c     *checker
+	n     *Inode
+	where string
+	count uint64 // blocks, the tree's among them
+	next  uint64 // file block behind the last one that is mapped
+	init  uint64 // and behind the last one that is written
+	loose bool   // counts are not to be compared
+	bad   bool
+}
+
+// extents checks a node whose entries lie from low up to high.
+func (m *mapCheck) extents(node disk.ExtentNode, low, high uint64) error {
+	for i := range node.Entries() {
+		if node.Depth() == 0 {
+			e := node.Extent(i)
+			if err := m.c.s.CheckExtent(e); err != nil {
+				m.bad = true
+				return m.c.damage(m.where, err)
+			}
+			if uint64(e.File) < max(low, m.next) || endOf(e) > high {
+				m.bad = true
+				m.c.problem(m.where, "extent at file block %d overlaps, or is out of order", e.File)
+				return nil
+			}
+			m.next = endOf(e)
+			if !e.Unwritten {
+				m.init = m.next
+			}
+			m.count += uint64(e.Len)
+			m.c.mark(m.where, e.Start, uint64(e.Len))
+			continue
+		}
+		x := node.Index(i)
+		upTo := high
+		if i+1 < node.Entries() {
+			upTo = uint64(node.First(i + 1))
+		}
+		if uint64(x.File) < low || uint64(x.File) >= high || !m.c.s.Contains(x.Leaf, 1) {
+			m.bad = true
+			m.c.problem(m.where, "extent index at file block %d points at block %d", x.File, uint64(x.Leaf))
+			continue
+		}
+		m.c.mark(m.where+", extent tree", x.Leaf, 1)
+		m.count++
+		child, err := m.n.extentNode(x, node.Depth()-1)
+		if err != nil {
+			m.bad = true
+			if err := m.c.damage(m.where, err); err != nil {
+				return err
+			}
+			continue
+		}
+		if child.Entries() == 0 || child.First(0) != x.File {
+			m.c.problem(m.where, "extent index at file block %d, and its node begins elsewhere", x.File)
+		}
+		if err := m.extents(child, uint64(x.File), upTo); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pointers checks the block pointers of an inode without extents.
+func (m *mapCheck) pointers() error {
+	for i := range uint64(directPointers) {
+		m.pointer(block.Number(binary.LittleEndian.Uint32(m.n.Block[i*pointerSize:])), i)
+	}
+	per := uint64(m.c.s.BlockSize) / pointerSize
+	base, span := uint64(directPointers), per
+	for level := range 3 {
+		at := block.Number(binary.LittleEndian.Uint32(m.n.Block[(directPointers+level)*pointerSize:]))
+		if err := m.indirect(at, base, span, level); err != nil {
+			return err
+		}
+		base += span
+		span *= per
+	}
+	return nil
+}
+
+func (m *mapCheck) pointer(at block.Number, file uint64) {
+	if at == 0 {
+		return
+	}
+	m.count++
+	m.next, m.init = file+1, file+1
+	m.c.mark(m.where, at, 1)
+}
+
+func (m *mapCheck) indirect(at block.Number, base, span uint64, level int) error {
+	if at == 0 {
+		return nil
+	}
+	m.count++
+	m.c.mark(m.where+", indirect block", at, 1)
+	if !m.c.s.Contains(at, 1) {
+		m.bad = true
+		return nil
+	}
+	p, err := m.c.fs.block(at)
+	if err != nil {
+		return err
+	}
+	per := uint64(len(p)) / pointerSize
+	for i := range per {
+		next := block.Number(binary.LittleEndian.Uint32(p[i*pointerSize:]))
+		if level == 0 {
+			m.pointer(next, base+i)
+		} else if err := m.indirect(next, base+i*(span/per), span/per, level-1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish compares counts with what the inode says.
+func (m *mapCheck) finish() {
+	n, s := m.n, m.c.s
+	if m.bad {
+		return
+	}
+	count := m.count
+	if n.FileACL != 0 {
+		count++
+	}
+	if s.ClusterBlocks == 1 && !m.loose && n.Blocks*512 != count*uint64(s.BlockSize) && n.Ino >= s.FirstIno {
+		m.c.problem(m.where, "has %d blocks, and says %d units of 512 bytes", count, n.Blocks)
+	}
+	size := uint64(s.BlockSize)
+	switch {
+	case n.IsDir() && n.Size != m.next*size:
+		m.c.problem(m.where, "a directory of %d bytes with %d blocks", n.Size, m.next)
+	case n.IsRegular() && m.init > 0 && n.Size < (m.init-1)*size && !n.Has(disk.InodeVerity) && n.Ino >= s.FirstIno:
+		m.c.problem(m.where, "has written blocks behind its end at %d bytes", n.Size)
+	}
+}
