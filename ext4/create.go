@@ -35,7 +35,7 @@ func (l *Live) Create(owner Owner, parent Node, name string, c Creation) (Inode,
 		return Inode{}, err
 	}
 	var out Inode
-	err := l.do(owner, func(o *op) error {
+	err := l.do(opCreate, owner, func(o *op) error {
 		dir, err := o.parent(parent)
 		if err != nil {
 			return err
@@ -64,7 +64,7 @@ func (l *Live) Create(owner Owner, parent Node, name string, c Creation) (Inode,
 // Tmpfile makes a regular file without a name (O_TMPFILE). It lives until Evict, or gets a name by Link.
 func (l *Live) Tmpfile(owner Owner, parent Node, c Creation) (Inode, error) {
 	var out Inode
-	err := l.do(owner, func(o *op) error {
+	err := l.do(opCreate, owner, func(o *op) error {
 		dir, err := o.parent(parent)
 		if err != nil {
 			return err
@@ -212,7 +212,7 @@ func (l *Live) Link(owner Owner, node, parent Node, name string) (Inode, error) 
 		return Inode{}, err
 	}
 	var out Inode
-	err := l.do(owner, func(o *op) error {
+	err := l.do(opLink, owner, func(o *op) error {
 		n, err := o.inode(node)
 		if err != nil {
 			return err

@@ -40,9 +40,63 @@ type taken struct {
 	dir bool
 }
 
-// counters count what was done, by name.
-type counters struct {
-	ops, commits atomic.Int64
+// opKind is what an operation does, for statistics.
+type opKind uint8
+
+const (
+	opCreate opKind = iota
+	opRemove
+	opRename
+	opLink
+	opWrite
+	opSetattr
+	opXattr
+	opAllocate
+	opEvict
+	opAtime
+	opKinds
+)
+
+var opNames = [opKinds]string{"create", "remove", "rename", "link", "write", "setattr", "xattr", "fallocate", "evict", "atime"}
+
+// OpStats is what came of the operations of one kind.
+type OpStats struct {
+	Name   string        `json:"name"`
+	Done   int64         `json:"done"`
+	Failed int64         `json:"failed"`
+	Merged int64         `json:"merged"`
+	Aborts int64         `json:"aborts"`
+	Waited time.Duration `json:"waited_ns"`
+}
+
+// counters count what was done, by kind.
+type counters [opKinds]struct{ done, failed, merged, aborts, waited atomic.Int64 }
+
+func (c *counters) note(k opKind, out Outcome, err error) {
+	if err != nil {
+		c[k].failed.Add(1)
+	} else {
+		c[k].done.Add(1)
+	}
+	if out.Merged {
+		c[k].merged.Add(1)
+	}
+	if out.Aborts > 0 {
+		c[k].aborts.Add(int64(out.Aborts))
+	}
+	if out.Waited > 0 {
+		c[k].waited.Add(int64(out.Waited))
+	}
+}
+
+// Operations tells what was done since the file system was opened, by kind of operation.
+func (l *Live) Operations() []OpStats {
+	out := make([]OpStats, opKinds)
+	for k := range out {
+		c := &l.counts[k]
+		out[k] = OpStats{opNames[k], c.done.Load(), c.failed.Load(), c.merged.Load(), c.aborts.Load(), time.Duration(c.waited.Load())}
+	}
+	return out
 }
 
 // errStuck ends an attempt that ran out of blocks while others may become usable when the open epoch is durable.
@@ -50,11 +104,10 @@ var errStuck = fmt.Errorf("%w: for now", ErrNoSpace)
 
 // do runs fn as one transaction, again where another one came first. Where blocks run out it makes the open epoch durable once and tries again: that
 // may let freed blocks be used (W4).
-func (l *Live) do(owner Owner, fn func(*op) error) error {
-	l.counts.ops.Add(1)
+func (l *Live) do(kind opKind, owner Owner, fn func(*op) error) error {
 	for forced, tries := false, 0; ; tries++ {
 		o := &op{l: l, owner: owner}
-		seq, err := l.store.Update(context.Background(), func(tx Tx) error {
+		out, err := l.store.Update(context.Background(), func(tx Tx) error {
 			o.begin(tx)
 			defer o.l.putView(o.fs)
 			err := fn(o)
@@ -64,8 +117,9 @@ func (l *Live) do(owner Owner, fn func(*op) error) error {
 			}
 			return err
 		})
+		l.counts.note(kind, out, err)
 		if err == nil {
-			o.settle(seq)
+			o.settle(out.Seq)
 			return nil
 		}
 		o.undo()
@@ -113,7 +167,6 @@ func (o *op) undo() {
 
 // settle makes what a committed attempt freed usable: inodes at once, blocks when the commit is durable.
 func (o *op) settle(seq block.Seq) {
-	o.l.counts.commits.Add(1)
 	for _, t := range o.freed {
 		o.l.releaseInode(t)
 	}

@@ -35,7 +35,7 @@ func (l *Live) removeName(owner Owner, parent Node, name string, isDir bool) (Re
 		return Removed{}, err
 	}
 	var out Removed
-	err := l.do(owner, func(o *op) error {
+	err := l.do(opRemove, owner, func(o *op) error {
 		dir, err := o.parent(parent)
 		if err != nil {
 			return err
@@ -129,7 +129,7 @@ func (l *Live) Rename(owner Owner, from Node, name string, to Node, newName stri
 		return Removed{}, ErrInvalid
 	}
 	var out Removed
-	err := l.do(owner, func(o *op) (err error) {
+	err := l.do(opRename, owner, func(o *op) (err error) {
 		r := &rename{op: o, name: name, newName: newName, flags: flags}
 		out = Removed{}
 		if err := r.read(from, to); err != nil {

@@ -20,7 +20,7 @@ type Attr struct {
 func (l *Live) SetAttr(owner Owner, node Node, a Attr) (Inode, error) {
 	var out Inode
 	done := true
-	err := l.do(owner, func(o *op) error {
+	err := l.do(opSetattr, owner, func(o *op) error {
 		n, err := o.inode(node)
 		if err != nil {
 			return err
@@ -172,7 +172,7 @@ func (l *Live) Touch(node Node) error {
 	if err != nil || !stale {
 		return err
 	}
-	return l.do(Owner{}, func(o *op) error {
+	return l.do(opAtime, Owner{}, func(o *op) error {
 		n, err := o.inode(node)
 		if err != nil {
 			return err
@@ -187,7 +187,7 @@ const settableFlags = 0x1 | 0x2 | disk.InodeSync | disk.InodeImmutable | disk.In
 
 // SetFlags sets the flags that chattr(1) sets. Those that varve does not act upon are refused.
 func (l *Live) SetFlags(owner Owner, node Node, flags uint32) error {
-	return l.do(owner, func(o *op) error {
+	return l.do(opSetattr, owner, func(o *op) error {
 		n, err := o.inode(node)
 		if err != nil {
 			return err
@@ -214,7 +214,7 @@ const userVisible = 0x725bdfff
 
 // SetProject sets an inode's project (FS_IOC_FSSETXATTR).
 func (l *Live) SetProject(owner Owner, node Node, project uint32) error {
-	return l.do(owner, func(o *op) error {
+	return l.do(opSetattr, owner, func(o *op) error {
 		n, err := o.inode(node)
 		switch {
 		case err != nil:
@@ -278,7 +278,7 @@ func (l *Live) ranges(owner Owner, node Node, s span) error {
 	}
 	for first := true; first || at < end; first = false {
 		next := end
-		err := l.do(owner, func(o *op) error {
+		err := l.do(opAllocate, owner, func(o *op) error {
 			n, err := o.ranged(node, stop)
 			if err != nil {
 				return err

@@ -2,6 +2,7 @@ package ext4
 
 import (
 	"context"
+	"time"
 
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/merge"
@@ -11,14 +12,22 @@ import (
 type Store interface {
 	// View runs fn over a snapshot.
 	View(ctx context.Context, fn func(Tx) error) error
-	// Update runs fn in a transaction, again where another one came first, and commits it. It returns the commit's sequence.
-	Update(ctx context.Context, fn func(Tx) error) (block.Seq, error)
+	// Update runs fn in a transaction, again where another one came first, and commits it.
+	Update(ctx context.Context, fn func(Tx) error) (Outcome, error)
 	// Matured reports whether blocks that a commit freed may be used again (W4).
 	Matured(block.Seq) bool
 	// Sync makes all commits durable.
 	Sync(ctx context.Context) error
 	// Err is why no more changes are taken, if so.
 	Err() error
+}
+
+// Outcome is what came of a transaction.
+type Outcome struct {
+	Seq    block.Seq // of the commit; 0 where there was nothing to commit
+	Aborts int       // attempts that lost
+	Merged bool      // an edit was run again on newer bytes
+	Waited time.Duration
 }
 
 // Tx is a transaction over blocks: a snapshot with this transaction's own edits.

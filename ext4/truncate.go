@@ -62,7 +62,7 @@ func (o *op) truncate(n *Inode, size uint64) (done bool, err error) {
 // finishTruncate frees what is behind the end of a file, transaction by transaction, and takes it off the list of orphans.
 func (l *Live) finishTruncate(ino Ino) error {
 	for done := false; !done; {
-		err := l.do(Owner{}, func(o *op) error {
+		err := l.do(opSetattr, Owner{}, func(o *op) error {
 			n := new(Inode)
 			if err := o.fs.ReadInode(n, ino); err != nil {
 				return err
@@ -90,7 +90,7 @@ func (l *Live) Evict(node Node) error {
 		return nil
 	}
 	for done := false; !done; {
-		err := l.do(Owner{}, func(o *op) error {
+		err := l.do(opEvict, Owner{}, func(o *op) error {
 			n := new(Inode)
 			done = true
 			if err := o.fs.ReadNode(n, node); err != nil {

@@ -27,7 +27,7 @@ func (l *Live) Write(owner Owner, node Node, offset int64, data []byte, kill Kil
 			bs := int64(l.super.BlockSize)
 			piece = piece[:min(int64(len(piece)), maxJournalled*bs-(offset+int64(done))%bs)]
 		}
-		err := l.do(owner, func(o *op) error {
+		err := l.do(opWrite, owner, func(o *op) error {
 			n, err := o.inode(node)
 			if err != nil {
 				return err
@@ -49,7 +49,7 @@ func (l *Live) Write(owner Owner, node Node, offset int64, data []byte, kill Kil
 // Append is Write at the file's end, whatever that is when the transaction commits. It returns the offset.
 func (l *Live) Append(owner Owner, node Node, data []byte, kill Kill) (int64, error) {
 	var at uint64
-	err := l.do(owner, func(o *op) error {
+	err := l.do(opWrite, owner, func(o *op) error {
 		n, err := o.inode(node)
 		if err != nil {
 			return err

@@ -30,7 +30,7 @@ func (l *Live) SetXattr(owner Owner, node Node, name string, value []byte, flags
 	case len(value) > maxXattrValue:
 		return ErrNoSpace
 	}
-	return l.do(owner, func(o *op) error {
+	return l.do(opXattr, owner, func(o *op) error {
 		n, err := o.changeable(node)
 		if err != nil {
 			return err
@@ -51,7 +51,7 @@ func (l *Live) RemoveXattr(owner Owner, node Node, name string) error {
 	if !ok {
 		return ErrUnsupported
 	}
-	return l.do(owner, func(o *op) error {
+	return l.do(opXattr, owner, func(o *op) error {
 		n, err := o.changeable(node)
 		if err != nil {
 			return err

@@ -302,6 +302,7 @@ func (tx *Tx) conflict(t *touched, newest *version, why error) error {
 	s, c := tx.s, t.chain
 	tx.loser = c
 	s.stats.conflicts.Add(1)
+	s.stats.kinds[t.tag.Kind%maxKinds].aborts.Add(1)
 	s.stats.hot.touch(c.number)
 	if why == errInLine {
 		return ErrConflict
@@ -335,6 +336,7 @@ func (tx *Tx) merged(t *touched, began time.Time, err error) {
 	if err == nil {
 		s.stats.merges.Add(1)
 		s.stats.conflicts.Add(1)
+		s.stats.kinds[t.tag.Kind%maxKinds].merges.Add(1)
 		tx.mergedAny = true
 	}
 	if !began.IsZero() {

@@ -23,7 +23,31 @@ type stats struct {
 	held      atomic.Int64 // times that writers were held back
 	all       contention   // of the whole store
 	hot       topK
+	kinds     [maxKinds]kindStats
 	strained  atomic.Bool // the log or the memory is past its high watermark
+}
+
+// maxKinds bounds the kinds of blocks that are told apart in statistics.
+const maxKinds = 16
+
+type kindStats struct{ merges, aborts atomic.Int64 }
+
+// KindStats are the conflicts of one kind of blocks, by their tags.
+type KindStats struct {
+	Kind   uint8 `json:"kind"`
+	Merges int64 `json:"merges"`
+	Aborts int64 `json:"aborts"`
+}
+
+// Kinds tells the conflicts by kind of block.
+func (s *Store) Kinds() (out []KindStats) {
+	for i := range s.stats.kinds {
+		k := &s.stats.kinds[i]
+		if m, a := k.merges.Load(), k.aborts.Load(); m+a > 0 {
+			out = append(out, KindStats{uint8(i), m, a})
+		}
+	}
+	return out
 }
 
 func (st *stats) init() {

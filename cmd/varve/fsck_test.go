@@ -13,20 +13,20 @@ import (
 func TestFsck_Damage(t *testing.T) {
 	oracle.Need(t, "debugfs")
 	for what, commands := range map[string]string{
-		"a link count":           "sif /dir links_count 7",
-		"a block marked free":    "freeb 50",
-		"a block marked used":    "setb 3000",
-		"a free inode":           "freei /dir/file",
-		"an inode marked used":   "seti <100>",
-		"a missing entry":        "unlink /dir/file",
-		"a count of blocks":      "sif /dir/file blocks 99",
-		"the size of a file":     "sif /dir/file size 1",
-		"a type":                 "sif /dir/file mode 0010644",
-		"a group's free blocks":  "set_bg 0 free_blocks_count 1",
-		"a group's directories":  "set_bg 0 used_dirs_count 9",
-		"a time of deletion":     "sif /dir/file dtime 5",
-		"an extent's place":      "sif /dir/file block[3] 77777777",
-		"a directory's block":    "sif /dir block[5] 1",
+		"a link count":          "sif /dir links_count 7",
+		"a block marked free":   "freeb 50",
+		"a block marked used":   "setb 3000",
+		"a free inode":          "freei /dir/file",
+		"an inode marked used":  "seti <100>",
+		"a missing entry":       "unlink /dir/file",
+		"a count of blocks":     "sif /dir/file blocks 99",
+		"the size of a file":    "sif /dir/file size 1",
+		"a type":                "sif /dir/file mode 0010644",
+		"a group's free blocks": "set_bg 0 free_blocks_count 1",
+		"a group's directories": "set_bg 0 used_dirs_count 9",
+		"a time of deletion":    "sif /dir/file dtime 5",
+		"an extent's place":     "sif /dir/file block[3] 77777777",
+		"a directory's block":   "sif /dir block[5] 1",
 	} {
 		t.Run(what, func(t *testing.T) {
 			image := rwImage(t, "16M", "-b", "1024")

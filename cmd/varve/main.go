@@ -70,7 +70,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newMount(), newUmount(), newSync(), newCommit(), newDiscard(), newDiff(), newMap(), newFsck(), newInfo(), newLs(), newCat(), newStat(), newTree(), newCp(), newTar(),
+	root.AddCommand(newMount(), newUmount(), newSync(), newCommit(), newDiscard(), newDiff(), newMap(), newStats(), newFsck(), newInfo(), newLs(), newCat(), newStat(), newTree(), newCp(), newTar(),
 		newStress(), newBench(), newEvidence(), newDemo(), newVersion(), newMan())
 	for _, c := range root.Commands() {
 		if c.Args != nil {

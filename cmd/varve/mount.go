@@ -63,6 +63,8 @@ type mountCommand struct {
 	debug        bool
 	live         bool
 	overlay      string
+	metrics      string
+	ledger       string
 	data         string
 	commit       int
 }
@@ -86,6 +88,8 @@ func newMount() *cobra.Command {
 	f.BoolVar(&m.live, "rw", false, "mount read-write, in place (as -o rw)")
 	f.StringVar(&m.overlay, "overlay", "", "mount read-write, and keep all changes in this `file`: the image is only read")
 	f.StringVar(&m.data, "data", "", "what goes through the journal of a read-write mount: ordered (metadata), or journal (file data, too)")
+	f.StringVar(&m.metrics, "metrics", "", "read-write: serve Prometheus metrics, and JSON at /stats, on this `address`")
+	f.StringVar(&m.ledger, "evidence", "", "read-write: append the evidence ledger to this `file`")
 	f.IntVar(&m.commit, "commit", 0, "make changes durable at least every so many seconds, read-write (5)")
 	imageFlags(cmd, &m.spec)
 	return cmd

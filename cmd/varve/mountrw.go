@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/fuse"
+	"github.com/varvefs/varve/internal/evidence"
 	"github.com/varvefs/varve/internal/volume"
 )
 
@@ -19,9 +21,17 @@ func (m *mountCommand) serveLive(o mountOptions, dir string, logger *log.Logger,
 	if o.write.Memory == 0 {
 		o.write.Memory = volume.DefaultMemory
 	}
+	seen, finish, err := m.observe(&o)
+	if err != nil {
+		return err
+	}
+	defer finish()
 	w, err := openLive(o)
 	if err != nil {
 		return mountError{advise(err)}
+	}
+	if seen != nil {
+		seen.watch(w.Store)
 	}
 	defer func() {
 		if cerr := w.Close(); cerr != nil {
@@ -37,10 +47,42 @@ func (m *mountCommand) serveLive(o mountOptions, dir string, logger *log.Logger,
 	if err != nil {
 		return mountError{err}
 	}
+	if stop, err := serveControl(mount, func() mountStats { return statsOf(w, &o) }); err != nil {
+		logger.Printf("%v: varve stats will not work", err)
+	} else {
+		defer stop()
+	}
 	super := w.Superblock()
 	attend(mount, dir, logger, ready, &mounted{SchemaVersion: schemaVersion, Image: o.fuse.Source, Dir: dir, Type: super.Kind(), Label: super.Label,
 		Options: o.effective(), ReplayedBlocks: w.Replayed, Orphans: w.Orphans, Live: true, Pid: os.Getpid()})
 	return nil
+}
+
+// observe begins what watches the mount: metrics and ledger.
+func (m *mountCommand) observe(o *mountOptions) (seen *metrics, finish func(), err error) {
+	var ledger *evidence.Ledger
+	var file *os.File
+	if m.ledger != "" {
+		if file, err = os.OpenFile(m.ledger, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644); err != nil {
+			return nil, nil, err
+		}
+		ledger = evidence.NewLedger(file, 20_000)
+		o.write.Events = ledger.Tell
+	}
+	if m.metrics != "" {
+		if seen, err = serveMetrics(context.Background(), m.metrics); err != nil {
+			return nil, nil, err
+		}
+	}
+	return seen, func() {
+		if seen != nil {
+			seen.close()
+		}
+		if ledger != nil {
+			_ = ledger.Close()
+			_ = file.Close()
+		}
+	}, nil
 }
 
 // openLive opens the image in place, or an overlay over it.

@@ -25,9 +25,9 @@ func (s store) View(ctx context.Context, fn func(ext4.Tx) error) error {
 }
 
 // Update follows ext4.Store.
-func (s store) Update(ctx context.Context, fn func(ext4.Tx) error) (block.Seq, error) {
+func (s store) Update(ctx context.Context, fn func(ext4.Tx) error) (ext4.Outcome, error) {
 	out, err := s.Store.UpdateWith(ctx, mvcc.TxOptions{}, func(t *mvcc.Tx) error { return fn(tx{t}) })
-	return out.Seq, err
+	return ext4.Outcome(out), err
 }
 
 // epoch is an epoch that closes, as package ext4 wants one.

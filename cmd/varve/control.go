@@ -1,0 +1,132 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/fuse"
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/volume"
+	"github.com/varvefs/varve/mvcc"
+)
+
+// controlDir is where the sockets of this user's mounts lie.
+func controlDir(uid int) string {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && uid == os.Getuid() {
+		return filepath.Join(dir, "varve")
+	}
+	return filepath.Join(os.TempDir(), fmt.Sprintf("varve-%d", uid))
+}
+
+func controlPath(dev uint64, uid int) string {
+	return filepath.Join(controlDir(uid), fmt.Sprintf("%d:%d.sock", unix.Major(dev), unix.Minor(dev)))
+}
+
+// mountStats is what a live mount tells about itself.
+type mountStats struct {
+	SchemaVersion int             `json:"schema_version"`
+	Image         string          `json:"image"`
+	Options       string          `json:"options"`
+	Policy        string          `json:"policy"`
+	Operations    []ext4.OpStats  `json:"operations"`
+	Kinds         []kindConflicts `json:"conflicts_by_kind"`
+	Hot           []hotBlock      `json:"hottest_blocks"`
+	Store         mvcc.Stats      `json:"store"`
+	Free          uint64          `json:"free_blocks"`
+	FreeInodes    uint64          `json:"free_inodes"`
+	Failed        string          `json:"failed,omitempty"` // why no more changes are taken
+}
+
+type kindConflicts struct {
+	Kind   string `json:"kind"`
+	Merges int64  `json:"merges"`
+	Aborts int64  `json:"aborts"`
+}
+
+type hotBlock struct {
+	Block     uint64 `json:"block"`
+	What      string `json:"what"`
+	Conflicts uint64 `json:"conflicts"`
+}
+
+func statsOf(w *volume.Writable, o *mountOptions) mountStats {
+	m := mountStats{SchemaVersion: schemaVersion, Image: o.fuse.Source, Options: o.effective(), Policy: o.write.Policy.String(), Operations: w.Operations(),
+		Kinds: []kindConflicts{}, Hot: []hotBlock{}, Store: w.Store.Stats()}
+	for _, k := range w.Store.Kinds() {
+		m.Kinds = append(m.Kinds, kindConflicts{ext4.KindName(k.Kind), k.Merges, k.Aborts})
+	}
+	for i, h := range m.Store.Hot {
+		if i == 10 {
+			break
+		}
+		m.Hot = append(m.Hot, hotBlock{uint64(h.Block), w.Describe(block.Number(h.Block)), h.Count})
+	}
+	if s, err := w.Stat(); err == nil {
+		m.Free, m.FreeInodes = s.Free, s.FreeInodes
+	}
+	if err := w.Store.Err(); err != nil {
+		m.Failed = err.Error()
+	}
+	return m
+}
+
+// serveControl answers varve stats on a socket that only this user (and root) may use, until the process ends.
+func serveControl(mount *fuse.Mount, stats func() mountStats) (close func(), err error) {
+	dev, err := mount.Device()
+	if err != nil {
+		return nil, err
+	}
+	path := controlPath(dev, os.Getuid())
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	if info, err := os.Lstat(filepath.Dir(path)); err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s is not a directory of this user's alone: %v", filepath.Dir(path), err)
+	}
+	_ = os.Remove(path) // of a daemon that was killed
+	old := unix.Umask(0o177)
+	l, err := net.Listen("unix", path)
+	unix.Umask(old)
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if peerIs(c, os.Getuid()) {
+				_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+				_ = json.NewEncoder(c).Encode(stats())
+			}
+			c.Close()
+		}
+	}()
+	return func() { l.Close(); os.Remove(path) }, nil
+}
+
+// peerIs reports whether the other end of a socket is a user's, or root's.
+func peerIs(c net.Conn, uid int) bool {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return false
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return false
+	}
+	good := false
+	err = raw.Control(func(fd uintptr) {
+		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		good = err == nil && (cred.Uid == 0 || int(cred.Uid) == uid)
+	})
+	return err == nil && good
+}
