@@ -13,6 +13,7 @@ type Attr struct {
 	UID, GID     *uint32
 	Size         *uint64
 	Atime, Mtime *time.Time
+	Explicit     bool // a time is one that the caller chose, and not now
 	Kill         Kill // setuid and setgid go, where the size changes
 }
 
@@ -26,7 +27,7 @@ func (l *Live) SetAttr(owner Owner, node Node, a Attr) (Inode, error) {
 			return err
 		}
 		done = true
-		if n.Has(disk.InodeImmutable) || n.Has(disk.InodeAppend) && (a.Mode != nil || a.UID != nil || a.GID != nil || a.Size != nil) {
+		if n.Has(disk.InodeImmutable) || n.Has(disk.InodeAppend) && (a.Mode != nil || a.UID != nil || a.GID != nil || a.Size != nil || a.Explicit) {
 			return ErrNotPermit
 		}
 		if a.Size != nil {
@@ -293,8 +294,13 @@ func (l *Live) ranges(owner Owner, node Node, s span) error {
 					return err
 				}
 			}
-			if err := o.killPrivileges(n); err != nil {
+			if err := o.dropCapabilities(n); err != nil {
 				return err
+			}
+			if owner.UID != 0 { // the request does not tell who has CAP_FSETID
+				if err := o.killBits(n); err != nil {
+					return err
+				}
 			}
 			if next >= end && !s.keep && stop > n.Size {
 				if err := o.setSize(n, stop, true); err != nil {

@@ -22,18 +22,17 @@ const maxXattrValue = 64 << 10
 // SetXattr sets an extended attribute. ACLs are in the form of setxattr(2), and change the mode with them.
 func (l *Live) SetXattr(owner Owner, node Node, name string, value []byte, flags uint32, killSGID bool) error {
 	index, rest, ok := disk.SplitXattrName(name)
-	switch {
-	case !ok && len(name) > 255:
-		return ErrRange
-	case !ok:
-		return ErrUnsupported
-	case len(value) > maxXattrValue:
-		return ErrNoSpace
-	}
 	return l.do(opXattr, owner, func(o *op) error {
 		n, err := o.changeable(node)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case !ok && len(name) > 255:
+			return ErrRange
+		case !ok:
+			return ErrUnsupported
+		case len(value) > maxXattrValue:
+			return ErrNoSpace
 		}
 		if index == disk.XattrACLAccess || index == disk.XattrACLDefault {
 			return o.setACLXattr(n, index, value, killSGID)

@@ -107,6 +107,7 @@ func (f *live) SetAttr(_ <-chan struct{}, in *gofuse.SetAttrIn, out *gofuse.Attr
 	}
 	a.Atime = setTime(in, gofuse.FATTR_ATIME, gofuse.FATTR_ATIME_NOW, in.Atime, in.Atimensec)
 	a.Mtime = setTime(in, gofuse.FATTR_MTIME, gofuse.FATTR_MTIME_NOW, in.Mtime, in.Mtimensec)
+	a.Explicit = a.Atime != nil && in.Valid&gofuse.FATTR_ATIME_NOW == 0 || a.Mtime != nil && in.Valid&gofuse.FATTR_MTIME_NOW == 0
 	a.Kill = in.Valid&gofuse.FATTR_KILL_SUIDGID != 0
 	n, err := f.fs.SetAttr(owner(&in.InHeader), node(in.NodeId), a)
 	if err == nil {

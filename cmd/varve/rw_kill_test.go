@@ -40,6 +40,13 @@ func TestRW_Kill(t *testing.T) {
 			for i := range writers {
 				writers[i] = &killWriter{name: fmt.Sprint("w", i)}
 			}
+			if keep := os.Getenv("VARVE_KILL_KEEP"); keep != "" { // a file for the image of a round that failed
+				t.Cleanup(func() {
+					if t.Failed() {
+						oracle.MustRun(t, "cp", image, keep)
+					}
+				})
+			}
 			for range rounds {
 				pid := mountPid(t, image, dir, options)
 				for _, w := range writers {
@@ -169,7 +176,13 @@ func (w *killWriter) check(t *testing.T, dir string) {
 	}
 	for i := range w.acknowledged {
 		if !bytes.Equal(got[i*recordSize:(i+1)*recordSize], w.record(i)) {
-			t.Fatalf("%s: record %d of %d acknowledged ones is wrong", w.name, i, w.acknowledged)
+			p, q := got[i*recordSize:(i+1)*recordSize], w.record(i)
+			at := 0
+			for p[at] == q[at] {
+				at++
+			}
+			t.Fatalf("%s: record %d of %d acknowledged ones is wrong: at byte %d of the file %.40q, expected %.40q", w.name, i, w.acknowledged,
+				i*recordSize+at, p[at:], q[at:])
 		}
 	}
 	for i := range w.files {
