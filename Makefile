@@ -14,7 +14,7 @@ MISSING   = $(sort $(foreach p,$(1),$(if $(shell PATH=$$PATH:/sbin:/usr/sbin com
 
 export PATH := $(PATH):/sbin:/usr/sbin
 
-.PHONY: help build demo test deps check unit race announce invariants soak crash crash-fs fuzz bench-mount bench-engine bench-cache bench-deps install clean
+.PHONY: help build demo test deps check unit race announce invariants soak soak-fs crash crash-fs fuzz bench-mount bench-engine bench-cache bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,10 @@ soak: ## the engine's long runs: every workload under each policy and both level
 	$(GO) run ./cmd/varve stress --duration 10s --isolation serializable
 	$(GO) run ./cmd/varve stress --duration 10s --durable --writers 1024
 	VARVE_KILL_ROUNDS=100 $(GO) test -count=1 -timeout 30m -run TestKill -v ./stress
+
+soak-fs: ## the file system's long runs: 50 kills of a mount in each mode, 100,000 steps of the exerciser, power cuts, every errno
+	VARVE_KILL_ROUNDS=50 VARVE_FSX_STEPS=100000 VARVE_ERRNO_ALL=1 $(GO) test -count=1 -timeout 60m -run 'TestRW|TestOverlay' -v ./cmd/varve
+	VARVE_CRASH_ROUNDS=2000 $(GO) test -count=1 -timeout 30m -run TestCrash_Concurrent -v ./internal/volume
 
 crash: ## explore 100,000 crash states of the engine, and switch off each promise on purpose
 	VARVE_CRASH_STATES=100000 $(GO) test -count=1 -timeout 30m -run 'TestCrash' -v ./stress

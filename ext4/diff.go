@@ -9,8 +9,8 @@ import (
 
 // Change is a path that differs between two states of a file system.
 type Change struct {
-	Path string
-	Kind string // "added", "removed", "changed" (contents, target or type), "attributes"
+	Path string `json:"path"`
+	Kind string `json:"kind"` // "added", "removed", "changed" (contents, target or type), "attributes"
 }
 
 // Diff lists the paths in which two states of one file system differ, in order: from the first to the second. A file counts as changed where it is another

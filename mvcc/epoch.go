@@ -412,20 +412,27 @@ func (s *Store) checkpointSealed() error {
 		return e.fail(err)
 	}
 	e.came(list)
+	// A later epoch may have sealed a block anew that no commit had changed since: then neither image of it is home yet, and its chain stays.
+	waits := map[block.Number]bool{}
+	e.home.Lock()
+	for n := range e.pending {
+		waits[n] = true
+	}
+	e.home.Unlock()
 	for _, c := range dirty {
-		s.dropSealed(c, last)
+		s.dropSealed(c, last, waits[c.number])
 	}
 	return nil
 }
 
 // dropSealed gives up a chain whose newest version is home, unless there is something older in it. The cache has the sealed copy.
-func (s *Store) dropSealed(c *chain, last block.Seq) {
+func (s *Store) dropSealed(c *chain, last block.Seq, waits bool) {
 	c.latch.lock()
 	defer c.latch.unlock()
 	if c.dead {
 		return
 	}
-	if c.head.Load().seq > last || c.inEpoch {
+	if c.head.Load().seq > last || c.inEpoch || waits {
 		s.shardOf(c.number).listDirty(c)
 		return
 	}

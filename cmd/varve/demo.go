@@ -22,7 +22,7 @@ func newDemo() *cobra.Command {
 	var keep bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Make an image with mkfs.ext4, mount it, verify every byte, unmount",
+		Short: "Make an image with mkfs.ext4, mount it, verify every byte; then write to it, kill the mount, and recover",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := os.MkdirTemp("", "varve-demo-")
@@ -85,6 +85,11 @@ func (d *demo) run() error {
 		return fmt.Errorf("the image changed: SHA-256 %x, before %x", after, before)
 	}
 	d.say(start, "the image is as it was: SHA-256 %x...", after[:8])
+	if _, err := os.Stat("/dev/fuse"); err == nil {
+		if err := d.writeAndKill(); err != nil {
+			return err
+		}
+	}
 	_, _ = fmt.Fprintf(d.out, "done in %.1f s: %d files with %d bytes in %d directories, every byte as it was written\n",
 		time.Since(d.began).Seconds(), d.files, d.bytes, d.dirs)
 	return nil

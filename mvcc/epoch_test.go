@@ -1,0 +1,111 @@
+package mvcc_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/merge"
+	"github.com/varvefs/varve/mvcc"
+	"github.com/varvefs/varve/ondisk/jbd2"
+	"github.com/varvefs/varve/wal"
+)
+
+// hooked is a device that calls functions before it writes at offsets.
+type hooked struct {
+	blockcache.Writable
+	hooks map[int64]func()
+}
+
+func (h *hooked) WriteAt(p []byte, off int64) (int, error) {
+	if hook := h.hooks[off]; hook != nil {
+		hook()
+	}
+	return h.Writable.WriteAt(p, off)
+}
+
+const (
+	sealedBlock  = block.Size(1024)
+	sealedBlocks = 64
+)
+
+// sealedStore is a store of 64 blocks with a journal of 128 behind them. Its sealer seals block 5 in every epoch.
+func sealedStore(t *testing.T, dev *hooked) *mvcc.Store {
+	t.Helper()
+	places := make([]block.Number, 128)
+	for i := range places {
+		places[i] = sealedBlocks + block.Number(i)
+	}
+	if _, err := dev.WriteAt(jbd2.NewSuperblock(sealedBlock, 128, [16]byte{1}, jbd2.IncompatRevoke), sealedBlock.Offset(places[0])); err != nil {
+		t.Fatal(err)
+	}
+	j, err := wal.OpenJournal(dev, sealedBlock, places, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := mvcc.Open(mvcc.Options{BlockSize: sealedBlock, Home: dev, Sealed: &mvcc.Sealed{Journal: j, Every: time.Hour, Seal: func(e *mvcc.Sealing) error {
+		p, err := e.Image(5)
+		if err == nil {
+			p[1000]++ // a sealed field
+		}
+		return err
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestSealed_CheckpointMeetsEpoch has an epoch close in the middle of a checkpoint, and seal a block anew that waits to be written home: what commits had changed of
+// it must not be lost from sight. It once was, when a chain was dropped whose image had been passed over.
+func TestSealed_CheckpointMeetsEpoch(t *testing.T) {
+	ctx := context.Background()
+	dev := &hooked{Writable: blockcache.NewRAM(make([]byte, 1<<20))}
+	s := sealedStore(t, dev)
+	defer s.Abandon()
+	set := func(n block.Number, v byte) {
+		t.Helper()
+		if err := s.Update(ctx, func(tx *mvcc.Tx) error { return tx.Edit(n, merge.Set(10, []byte{v})) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(3, 1)
+	set(4, 1)
+	set(5, 7)
+	if err := s.Sync(ctx); err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	pause := func() { time.Sleep(30 * time.Millisecond) }
+	dev.hooks = map[int64]func(){
+		sealedBlock.Offset(3): func() { // blocks 3 and 4 go home before block 5
+			go func() {
+				err := s.Update(ctx, func(tx *mvcc.Tx) error { return tx.Edit(9, merge.Set(0, []byte{1})) })
+				if err == nil {
+					err = s.Sync(ctx)
+				}
+				closed <- err
+			}()
+			pause() // the epoch has come to where it waits for the block that is being written
+		},
+		sealedBlock.Offset(4): pause,
+	}
+	if err := s.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	err := s.View(ctx, func(tx *mvcc.Tx) error {
+		p, err := tx.ReadBlock(5)
+		if err == nil && p[10] != 7 {
+			t.Errorf("block 5 has %d, and a commit set it to 7", p[10])
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
