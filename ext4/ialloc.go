@@ -78,18 +78,17 @@ func (o *op) freeInode(n *Inode) error {
 	o.freed = append(o.freed, taken{n.Ino, n.IsDir()})
 	// Mode goes, too, as in the kernel: what is left says when.
 	dtime, _ := disk.PackTime(o.now, false)
-	return o.editInode(n.Ino, func(at uint32) merge.Edit {
-		return merge.Reapply(func(p []byte) error {
-			merge.Field{Off: at + disk.OffMode, Width: 2}.Put(p, 0)
-			merge.Field{Off: at + disk.OffLinks, Width: 2}.Put(p, 0)
-			merge.Field{Off: at + disk.OffSizeLow, Width: 4}.Put(p, 0)
-			merge.Field{Off: at + disk.OffSizeHigh, Width: 4}.Put(p, 0)
-			merge.Field{Off: at + disk.OffBlocksLow, Width: 4}.Put(p, 0)
-			merge.Field{Off: at + disk.OffBlocksHigh, Width: 2}.Put(p, 0)
-			merge.Field{Off: at + disk.OffDtime, Width: 4}.Put(p, uint64(max(dtime, 1)))
-			return nil
-		})
-	})
+	for _, off := range []uint32{disk.OffMode, disk.OffLinks, disk.OffBlocksHigh} {
+		if err := o.setInode(n.Ino, off, []byte{0, 0}); err != nil {
+			return err
+		}
+	}
+	for _, off := range []uint32{disk.OffSizeLow, disk.OffSizeHigh, disk.OffBlocksLow} {
+		if err := o.setWord(n.Ino, off, 0); err != nil {
+			return err
+		}
+	}
+	return o.setWord(n.Ino, disk.OffDtime, max(dtime, 1))
 }
 
 // reserveInode chooses an inode: a file's near its directory, a directory's by Orlov's rule.

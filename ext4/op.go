@@ -2,6 +2,7 @@ package ext4
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -294,24 +295,26 @@ func (o *op) stampTo(n *Inode, low int, t time.Time, raise bool) error {
 	if raise && timeAt(n, low).After(t) {
 		raise = false // set to the future by hand
 	}
-	return o.editInode(n.Ino, func(at uint32) merge.Edit {
-		lo := merge.Field{Off: at + uint32(low), Width: 4, Signed: true}
-		hi := at + uint32(extra)
-		switch {
-		case raise && wide:
+	if raise {
+		return o.editInode(n.Ino, func(at uint32) merge.Edit {
+			lo := merge.Field{Off: at + uint32(low), Width: 4, Signed: true}
+			if !wide {
+				return merge.Max([]merge.Field{lo}, []uint64{uint64(sec)})
+			}
+			hi := at + uint32(extra)
 			return merge.Max([]merge.Field{{Off: hi, Width: 4, Bits: 2}, lo, {Off: hi, Width: 4, Shift: 2}},
 				[]uint64{uint64(more & 3), uint64(sec), uint64(more >> 2)})
-		case raise:
-			return merge.Max([]merge.Field{lo}, []uint64{uint64(sec)})
-		}
-		return merge.Reapply(func(p []byte) error {
-			lo.Put(p, uint64(sec))
-			if wide {
-				merge.Field{Off: hi, Width: 4}.Put(p, uint64(more))
-			}
-			return nil
 		})
-	})
+	}
+	if err := o.setWord(n.Ino, uint32(low), sec); err != nil || !wide {
+		return err
+	}
+	return o.setWord(n.Ino, uint32(extra), more)
+}
+
+// setWord sets a field of four bytes.
+func (o *op) setWord(ino Ino, off, v uint32) error {
+	return o.setInode(ino, off, binary.LittleEndian.AppendUint32(nil, v))
 }
 
 // addLinks adds to an inode's link count, within bounds.
@@ -338,7 +341,7 @@ func (o *op) addBlocks(n *Inode, delta int64) error {
 	return o.editInode(n.Ino, func(at uint32) merge.Edit {
 		lo := merge.Field{Off: at + disk.OffBlocksLow, Width: 4}
 		hi := merge.Field{Off: at + disk.OffBlocksHigh, Width: 2}
-		if o.l.super.ROCompat&disk.ROCompatHugeFile == 0 {
+		if o.l.super.ROCompat&disk.ROCompatHugeFile == 0 || n.Blocks < 1<<31 { // the upper half stays 0
 			return merge.Add(lo, delta*unit, 0, 1<<32-1)
 		}
 		return merge.Reapply(func(p []byte) error {
@@ -356,17 +359,15 @@ func (o *op) addBlocks(n *Inode, delta int64) error {
 // setSize sets a file's size. grow says that a greater size, which somebody else sets meanwhile, may stay.
 func (o *op) setSize(n *Inode, size uint64, grow bool) error {
 	n.Size = size
-	return o.editInode(n.Ino, func(at uint32) merge.Edit {
-		hi, lo := merge.Field{Off: at + disk.OffSizeHigh, Width: 4}, merge.Field{Off: at + disk.OffSizeLow, Width: 4}
-		if grow {
-			return merge.Max([]merge.Field{hi, lo}, []uint64{size >> 32, size & (1<<32 - 1)})
-		}
-		return merge.Reapply(func(p []byte) error {
-			hi.Put(p, size>>32)
-			lo.Put(p, size)
-			return nil
+	if grow {
+		return o.editInode(n.Ino, func(at uint32) merge.Edit {
+			return merge.Max([]merge.Field{{Off: at + disk.OffSizeHigh, Width: 4}, {Off: at + disk.OffSizeLow, Width: 4}}, []uint64{size >> 32, size & (1<<32 - 1)})
 		})
-	})
+	}
+	if err := o.setWord(n.Ino, disk.OffSizeLow, uint32(size)); err != nil {
+		return err
+	}
+	return o.setWord(n.Ino, disk.OffSizeHigh, uint32(size>>32))
 }
 
 // owner64 is the owner of a block that belongs to an inode, for the sealer.
