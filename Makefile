@@ -57,7 +57,7 @@ unit: ## unit and mounted tests
 	VARVE_CORPUS=$(CORPUS) $(GO) test -count=1 -timeout 20m ./...
 
 race: ## the same under the race detector
-	VARVE_CORPUS=$(CORPUS) $(GO) test -race -count=1 -timeout 30m ./...
+	VARVE_CORPUS=$(CORPUS) $(GO) test -race -count=1 -timeout 30m $$($(GO) list ./... | grep -v stress/files)
 
 invariants: ## the engine's tests with its invariants checked while they run
 	$(GO) test -tags invariants -count=1 -timeout 10m ./internal/invariant ./wal ./mvcc ./stress
@@ -85,6 +85,7 @@ fuzz: ## fuzz each decoder, and whole images, for FUZZTIME each
 
 bench-mount: bench-deps build ## compare the mount with the kernel's ext4 and fuse2fs
 	$(GO) run ./bench/mount -varve $(BIN)
+	$(GO) run ./bench/write -varve $(BIN)
 
 bench-engine: ## compare the engine with bbolt, badger and pebble
 	cd bench/peers && $(GO) run ./engine

@@ -33,7 +33,7 @@ var otherVerdicts = map[string]string{
 // TestCheck_Corpus compares the verdicts on the corpus with e2fsck's.
 func TestCheck_Corpus(t *testing.T) {
 	oracle.Need(t, "e2fsck")
-	dir := os.Getenv("CORPUS")
+	dir := os.Getenv("VARVE_CORPUS")
 	if dir == "" {
 		dir = "../../shared/corpus"
 	}

@@ -1,0 +1,191 @@
+// Command write compares read-write mounts of varve with the kernel's ext4 on a loop device, fuse2fs, go-fuse's loopback without passthrough, and a daemon that stores nothing, in
+// one run, and prints the table of docs/bench-write.md. It needs root.
+package main
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+func main() {
+	if len(os.Args) > 3 && os.Args[1] == "serve" {
+		if err := serve(os.Args[2], os.Args[3], os.Args[4]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	varve := flag.String("varve", "bin/varve", "the varve `program`")
+	rounds := flag.Int("rounds", 3, "rounds; fuse2fs gets one")
+	only := flag.String("only", "", "run the rows whose names contain this")
+	flag.Parse()
+	if err := run(*varve, *rounds, *only); err != nil {
+		fmt.Fprintln(os.Stderr, "bench/write:", err)
+		os.Exit(1)
+	}
+}
+
+// target is a way to mount a fresh file system at dir. It returns what unmounts it.
+type target struct {
+	name  string
+	mount func(b *bench, image string) (unmount func() error, err error)
+}
+
+type bench struct {
+	varve, folder, dir string
+	rounds             int
+}
+
+var targets = []target{
+	{"kernel", func(b *bench, image string) (func() error, error) {
+		return func() error { return command("umount", b.dir) }, command("mount", "-o", "loop", image, b.dir)
+	}},
+	{"varve", func(b *bench, image string) (func() error, error) {
+		return func() error { return command(b.varve, "umount", b.dir) }, command(b.varve, "mount", "-q", "--rw", image, b.dir)
+	}},
+	{"null", func(b *bench, _ string) (func() error, error) { return b.serve("null", "/") }},
+	{"loopback", func(b *bench, _ string) (func() error, error) {
+		below := filepath.Join(b.folder, "below")
+		_ = os.RemoveAll(below)
+		if err := os.Mkdir(below, 0o755); err != nil {
+			return nil, err
+		}
+		return b.serve("loopback", below)
+	}},
+	{"fuse2fs", func(b *bench, image string) (func() error, error) {
+		return func() error {
+			err := command("umount", b.dir)
+			for range 3000 { // umount returns before the daemon has flushed
+				if exec.Command("pgrep", "-x", "fuse2fs").Run() != nil {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			return err
+		}, command("fuse2fs", image, b.dir, "-o", "rw,fakeroot")
+	}},
+}
+
+// serve starts this program as a daemon.
+func (b *bench) serve(kind, below string) (func() error, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, "serve", kind, below, b.dir)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		return nil, fmt.Errorf("%s: %q %w", kind, line, err)
+	}
+	return func() error { return errors.Join(command("umount", b.dir), cmd.Wait()) }, nil
+}
+
+func command(name string, args ...string) error {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+func run(varve string, rounds int, only string) error {
+	varve, err := filepath.Abs(varve)
+	if err != nil {
+		return err
+	}
+	folder, err := os.MkdirTemp("", "varve-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	b := &bench{varve: varve, folder: folder, dir: filepath.Join(folder, "mnt"), rounds: rounds}
+	if err := os.Mkdir(b.dir, 0o755); err != nil {
+		return err
+	}
+	fmt.Println("| work | unit | kernel | varve | null daemon | loopback | fuse2fs | varve, of the kernel | of null | of loopback | of fuse2fs | goal |")
+	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+	for _, w := range works {
+		if !strings.Contains(w.name, only) {
+			continue
+		}
+		if err := b.row(w); err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+	}
+	return nil
+}
+
+// row measures one row on all of its targets in turn, round by round, and prints it.
+func (b *bench) row(w work) error {
+	figures := map[string][]float64{}
+	for round := range b.rounds {
+		for _, t := range targets {
+			if !slices.Contains(w.targets, t.name) || t.name == "fuse2fs" && round > 0 {
+				continue
+			}
+			f, err := b.once(w, t)
+			if err != nil {
+				return fmt.Errorf("%s: %w", t.name, err)
+			}
+			figures[t.name] = append(figures[t.name], f)
+		}
+	}
+	median := func(name string) float64 {
+		s := slices.Sorted(slices.Values(figures[name]))
+		if len(s) == 0 {
+			return 0
+		}
+		return s[len(s)/2]
+	}
+	fmt.Printf("| %s | %s |", w.name, w.unit)
+	for _, t := range targets {
+		cell := "-"
+		if m := median(t.name); m > 0 {
+			cell = fmt.Sprintf("%.4g", m)
+		}
+		fmt.Printf(" %s |", cell)
+	}
+	for _, t := range targets {
+		if t.name == "varve" {
+			continue
+		}
+		cell := "-"
+		if m := median(t.name); m > 0 {
+			cell = fmt.Sprintf("%.2f", median("varve")/m)
+		}
+		fmt.Printf(" %s |", cell)
+	}
+	fmt.Printf(" %s |\n", w.goal)
+	return nil
+}
+
+// once makes an image, mounts it, measures, and unmounts.
+func (b *bench) once(w work, t target) (figure float64, err error) {
+	image := filepath.Join(b.folder, "image")
+	_ = os.Remove(image)
+	if err := command("mke2fs", "-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0", image, "2G"); err != nil {
+		return 0, err
+	}
+	if err := command("sync"); err != nil {
+		return 0, err
+	}
+	unmount, err := t.mount(b, image)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, unmount()) }()
+	return w.run(b, t.name)
+}
