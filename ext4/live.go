@@ -49,7 +49,7 @@ type LiveOptions struct {
 	JournalData bool // file data goes through the journal, too
 	NoAtime     bool
 	Private     bool             // the journal is none of the image's: its superblock never says that it needs recovery
-	Now         func() time.Time // time.Now where nil
+	Now         func() time.Time // the time in ticks of 4 ms where nil
 }
 
 // fixed is what lies at a fixed place of the image.
@@ -115,7 +115,7 @@ func OpenLive(base *FS, store Store, image io.ReaderAt, opts LiveOptions) (*Live
 		return nil, err
 	}
 	if opts.Now == nil {
-		opts.Now = time.Now
+		opts.Now = coarse
 	}
 	l := &Live{opts: opts, store: store, base: base, super: base.super, unsealed: base.super.Unsealed(), image: image}
 	if err := l.openGroups(); err != nil {
@@ -126,6 +126,9 @@ func OpenLive(base *FS, store Store, image io.ReaderAt, opts LiveOptions) (*Live
 	}
 	return l, nil
 }
+
+// coarse is the time in ticks, as the kernel's ext4 keeps it: operations of one tick change an inode's times once.
+func coarse() time.Time { return time.Now().Truncate(4 * time.Millisecond) }
 
 // Superblock is the superblock as it was when the file system was opened.
 func (l *Live) Superblock() *disk.Superblock { return l.super }

@@ -267,6 +267,9 @@ func (o *op) alive(dir *Inode) error {
 // stamp sets times of an inode to now. Two operations that do so at a time both stand: the later time remains.
 func (o *op) stamp(n *Inode, lows ...int) error {
 	for _, low := range lows {
+		if timeAt(n, low).Equal(o.now) {
+			continue
+		}
 		if err := o.stampTo(n, low, o.now, true); err != nil {
 			return err
 		}

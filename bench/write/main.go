@@ -125,7 +125,10 @@ func run(varve string, rounds int, only string) error {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
-	return nil
+	if only != "" && only != "arbitration" {
+		return nil
+	}
+	return arbitration(b)
 }
 
 // row measures one row on all of its targets in turn, round by round, and prints it.
