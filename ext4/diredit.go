@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
@@ -68,8 +69,10 @@ func (d *dirOp) editLeaf(at block.Number, e merge.Edit) error {
 
 // insert puts a name into the directory. It is an error where the name is there when the transaction commits.
 func (d *dirOp) insert(name string, ino Ino, typ uint8) error {
-	if err := d.dependMap(d.n); err != nil {
-		return err
+	if !mutant.Off(mutant.D2) {
+		if err := d.dependMap(d.n); err != nil {
+			return err
+		}
 	}
 	if d.n.hasIndex() {
 		err := d.insertHashed(name, ino, typ)
@@ -231,7 +234,7 @@ func (d *dirOp) checkEmpty() error {
 		if err != nil {
 			return err
 		}
-		if r.Kind == Data {
+		if r.Kind == Data && !mutant.Off(mutant.D3) {
 			if err := d.tx.Depend(r.Start, merge.Range{Len: uint32(d.l.super.BlockSize)}); err != nil {
 				return err
 			}
@@ -258,6 +261,9 @@ func (d *dirOp) dotDot() (parent Ino, at block.Number, off uint32, err error) {
 		return 0, 0, 0, ondisk.Corruptf(d.n.where(), "has no entry for its parent")
 	}
 	off = uint32(dot.RecLen)
+	if mutant.Off(mutant.D4) {
+		return e.Ino, at, off, nil
+	}
 	return e.Ino, at, off, d.tx.Depend(at, merge.Range{Off: off, Len: 4})
 }
 

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// Promise is one of the durability promises W1 to W7, or one of the rules J1 to J9 of writing the journal.
+// Promise is one of the durability promises W1 to W7, of the rules J1 to J9 of writing the journal, or of the dependencies D1 to D4 of operations on files.
 type Promise uint32
 
 // The promises that can be switched off.
@@ -28,9 +28,16 @@ const (
 	J7           // clears the recovery flag before the homes are written
 	J8           // takes the fast-commit area for a part of the log
 	J9           // lets an epoch grow past a quarter of the journal
+	D1           // creates in a directory without asking whether it is there when the creation commits
+	D2           // inserts a name without depending on where the directory's blocks are, and on the index entries that bound its leaf
+	D3           // removes a directory without depending on its blocks
+	D4           // moves a directory without depending on the parents of its new place
 )
 
 func (p Promise) String() string {
+	if p >= D1 {
+		return fmt.Sprintf("D%d", p-D1+1)
+	}
 	if p >= J1 {
 		return fmt.Sprintf("J%d", p-J1+1)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/internal/oracle"
 	"github.com/varvefs/varve/internal/volume"
 	"github.com/varvefs/varve/mvcc"
@@ -177,4 +178,102 @@ func TestConcurrent_Dependencies(t *testing.T) {
 		t.Fatal(err)
 	}
 	oracle.Clean(t, path)
+}
+
+// TestDependencies runs one operation between another one and its commit, each way in which the two exclude one another: the second to commit must see the first.
+// With the dependency switched off it does not, and the test must notice that, too.
+func TestDependencies(t *testing.T) {
+	defer mutant.Switch(mutant.None)
+	for p, violated := range map[mutant.Promise]func(t *testing.T) string{
+		mutant.D1: func(t *testing.T) string {
+			return exclude(t, func(w *volume.Writable) (a, b func() error) {
+				d := mkdir(t, w, ext4.Root, "d")
+				return func() error { _, err := w.Create(root, d, "f", ext4.Creation{Mode: disk.ModeRegular}); return err },
+					func() error { _, err := w.Rmdir(root, ext4.Root, "d"); return err }
+			})
+		},
+		mutant.D2: splitLeaf,
+		mutant.D3: func(t *testing.T) string {
+			return exclude(t, func(w *volume.Writable) (a, b func() error) {
+				d := mkdir(t, w, ext4.Root, "d")
+				return func() error { _, err := w.Rmdir(root, ext4.Root, "d"); return err },
+					func() error { _, err := w.Create(root, d, "f", ext4.Creation{Mode: disk.ModeRegular}); return err }
+			})
+		},
+		mutant.D4: func(t *testing.T) string {
+			return exclude(t, func(w *volume.Writable) (a, b func() error) {
+				x, y := mkdir(t, w, ext4.Root, "x"), mkdir(t, w, ext4.Root, "y")
+				return func() error { _, err := w.Rename(root, ext4.Root, "x", y, "in", 0); return err },
+					func() error { _, err := w.Rename(root, ext4.Root, "y", x, "in", 0); return err }
+			})
+		},
+	} {
+		mutant.Switch(mutant.None)
+		if why := violated(t); why != "" {
+			t.Errorf("%v: %s", p, why)
+		}
+		mutant.Switch(p)
+		if why := violated(t); why == "" {
+			t.Errorf("%v switched off: not noticed", p)
+		} else {
+			t.Logf("%v switched off: %s", p, why)
+		}
+		mutant.Switch(mutant.None)
+	}
+}
+
+// interleaved opens an image on which a function runs once between the next operation and its commit.
+func interleaved(t *testing.T) (w *volume.Writable, next *func()) {
+	t.Helper()
+	next = new(func())
+	w = open(t, mkfs(t, "32M", "-t", "ext4", "-b", "1024"), volume.WriteOptions{Between: func() {
+		if do := *next; do != nil {
+			*next = nil
+			do()
+		}
+	}})
+	t.Cleanup(func() { _ = w.Abandon() })
+	return w, next
+}
+
+// exclude runs b between a and its commit, and tells if both succeeded.
+func exclude(t *testing.T, pair func(w *volume.Writable) (a, b func() error)) string {
+	t.Helper()
+	w, next := interleaved(t)
+	a, b := pair(w)
+	var second error
+	*next = func() { second = b() }
+	first := a()
+	if first == nil && second == nil {
+		return "two operations that exclude one another both succeeded"
+	}
+	if first != nil && second != nil {
+		return fmt.Sprintf("neither succeeded: %v; %v", first, second)
+	}
+	return ""
+}
+
+// splitLeaf has names come between an insertion and its commit, so many that its leaf is split: the name must be found afterwards.
+func splitLeaf(t *testing.T) string {
+	w, next := interleaved(t)
+	d := mkdir(t, w, ext4.Root, "d")
+	create := func(name string) {
+		must[ext4.Inode](t)(w.Create(root, d, name, ext4.Creation{Mode: disk.ModeRegular}))
+	}
+	for i := range 60 { // the directory has a hash tree
+		create(fmt.Sprintf("a name of some length %d", i))
+	}
+	for i := range 12 {
+		*next = func() {
+			for j := range 40 {
+				create(fmt.Sprintf("another name of some length %d %d", i, j))
+			}
+		}
+		name := fmt.Sprintf("the name %d", i)
+		create(name)
+		if _, err := lookup(w, d, name); err != nil {
+			return fmt.Sprintf("%s: %v", name, err)
+		}
+	}
+	return ""
 }

@@ -9,7 +9,10 @@ import (
 )
 
 // store is an mvcc store as package ext4 wants one.
-type store struct{ *mvcc.Store }
+type store struct {
+	*mvcc.Store
+	between func() // between an operation and its commit, for tests; nil otherwise
+}
 
 // tx is a transaction as package ext4 wants one.
 type tx struct{ *mvcc.Tx }
@@ -26,7 +29,13 @@ func (s store) View(ctx context.Context, fn func(ext4.Tx) error) error {
 
 // Update follows ext4.Store.
 func (s store) Update(ctx context.Context, fn func(ext4.Tx) error) (ext4.Outcome, error) {
-	out, err := s.Store.UpdateWith(ctx, mvcc.TxOptions{}, func(t *mvcc.Tx) error { return fn(tx{t}) })
+	out, err := s.Store.UpdateWith(ctx, mvcc.TxOptions{}, func(t *mvcc.Tx) error {
+		err := fn(tx{t})
+		if err == nil && s.between != nil {
+			s.between()
+		}
+		return err
+	})
 	return ext4.Outcome(out), err
 }
 

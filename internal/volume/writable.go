@@ -30,6 +30,7 @@ type WriteOptions struct {
 	Isolation   mvcc.Isolation
 	Events      func(mvcc.Event)
 	OnEpoch     func(e block.Epoch, last block.Seq, took time.Duration)
+	Between     func() // called between each operation and its commit, for tests of what operations depend on
 }
 
 // Writable is a file system that is open for writing, and what lies below it.
@@ -174,7 +175,7 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 		return err
 	}
 	w.Store = s
-	live, err = ext4.OpenLive(base, store{s}, w.device, ext4.LiveOptions{JournalData: o.JournalData, NoAtime: o.NoAtime,
+	live, err = ext4.OpenLive(base, store{s, o.Between}, w.device, ext4.LiveOptions{JournalData: o.JournalData, NoAtime: o.NoAtime,
 		Private: w.private})
 	if err == nil {
 		w.Live = live
