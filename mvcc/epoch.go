@@ -484,8 +484,9 @@ func (s *Store) holdCredits(ctx context.Context) error {
 // sealerBlocks is how many blocks the sealer is taken to add to an epoch.
 const sealerBlocks = 16
 
-// epochTimer ends epochs at intervals.
+// epochTimer ends epochs at intervals. Where nothing happened between two of them it writes home what is left, so that an idle store holds no versions.
 func (s *Store) epochTimer() {
+	last := s.Published()
 	t := time.NewTicker(s.epochs.opts.Every)
 	defer t.Stop()
 	for {
@@ -493,9 +494,14 @@ func (s *Store) epochTimer() {
 		case <-s.stop:
 			return
 		case <-t.C:
-			if s.wait(s.Published()) != nil {
+			now := s.Published()
+			if s.wait(now) != nil {
 				return
 			}
+			if now == last && s.chains.Load() > 0 {
+				s.askCheckpoint()
+			}
+			last = now
 		}
 	}
 }

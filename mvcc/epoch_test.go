@@ -32,7 +32,7 @@ const (
 )
 
 // sealedStore is a store of 64 blocks with a journal of 128 behind them. Its sealer seals block 5 in every epoch.
-func sealedStore(t *testing.T, dev *hooked) *mvcc.Store {
+func sealedStore(t *testing.T, dev *hooked, every time.Duration) *mvcc.Store {
 	t.Helper()
 	places := make([]block.Number, 128)
 	for i := range places {
@@ -45,7 +45,7 @@ func sealedStore(t *testing.T, dev *hooked) *mvcc.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, _, err := mvcc.Open(mvcc.Options{BlockSize: sealedBlock, Home: dev, Sealed: &mvcc.Sealed{Journal: j, Every: time.Hour, Seal: func(e *mvcc.Sealing) error {
+	s, _, err := mvcc.Open(mvcc.Options{BlockSize: sealedBlock, Home: dev, Sealed: &mvcc.Sealed{Journal: j, Every: every, Seal: func(e *mvcc.Sealing) error {
 		p, err := e.Image(5)
 		if err == nil {
 			p[1000]++ // a sealed field
@@ -63,7 +63,7 @@ func sealedStore(t *testing.T, dev *hooked) *mvcc.Store {
 func TestSealed_CheckpointMeetsEpoch(t *testing.T) {
 	ctx := context.Background()
 	dev := &hooked{Writable: blockcache.NewRAM(make([]byte, 1<<20))}
-	s := sealedStore(t, dev)
+	s := sealedStore(t, dev, time.Hour)
 	defer s.Abandon()
 	set := func(n block.Number, v byte) {
 		t.Helper()
@@ -108,4 +108,22 @@ func TestSealed_CheckpointMeetsEpoch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestSealed_IdleIsEmpty leaves a store alone for a few intervals: it holds no versions then.
+func TestSealed_IdleIsEmpty(t *testing.T) {
+	s := sealedStore(t, &hooked{Writable: blockcache.NewRAM(make([]byte, 1<<20))}, 5*time.Millisecond)
+	defer s.Abandon()
+	for n := range block.Number(20) {
+		if err := s.Update(context.Background(), func(tx *mvcc.Tx) error { return tx.Edit(n, merge.Set(0, []byte{1})) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 1000 {
+		if st := s.Stats(); st.Chains == 0 && st.Pressure == 0 {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Errorf("still there: %+v", s.Stats())
 }
