@@ -1,0 +1,59 @@
+package files
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/internal/oracle"
+)
+
+// TestModel does many random operations on each form of image and compares the whole tree with the model's, as it is and after a remount; then e2fsck looks.
+func TestModel(t *testing.T) {
+	steps := wanted("VARVE_MODEL_STEPS", 1500)
+	seed := uint64(wanted("VARVE_MODEL_SEED", int(time.Now().UnixNano()>>20)))
+	for _, f := range crashForms {
+		t.Run(f.name, func(t *testing.T) {
+			ram := blockcache.NewRAM(f.image(t))
+			w, err := NewWorkload(ram, f.opts, seed, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again := fmt.Sprintf("repeat with: VARVE_MODEL_SEED=%d VARVE_MODEL_STEPS=%d go test -run 'TestModel/%s' ./stress/files", seed, steps, f.name)
+			compare := func() {
+				t.Helper()
+				got, err := LiveTree(w.w)
+				if err == nil {
+					err = Same(w.Model.Now(), got)
+				}
+				if err != nil {
+					t.Fatalf("after %v: %v\n%s", w.Did[max(0, len(w.Did)-6):], err, again)
+				}
+			}
+			for i := range steps {
+				if err := w.Step(); err != nil {
+					t.Fatalf("after %v: %v\n%s", w.Did[max(0, len(w.Did)-6):], err, again)
+				}
+				if i%50 == 0 {
+					compare()
+				}
+				w.Model.States = w.Model.States[len(w.Model.States)-1:]
+			}
+			if err := w.Remount(); err != nil {
+				t.Fatal(err)
+			}
+			compare()
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(t.TempDir(), "image")
+			if err := os.WriteFile(path, ram.Bytes(), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			oracle.Clean(t, path)
+		})
+	}
+}
