@@ -304,3 +304,29 @@ func (x *exerciser) copyRange(from, n int) error {
 	copy(x.want[to:to+n], x.want[from:from+n])
 	return nil
 }
+
+// TestRW_Stressors runs stress-ng's file-system stressors and fio with verification on a mount: make soak-fs.
+func TestRW_Stressors(t *testing.T) {
+	seconds := os.Getenv("VARVE_STRESS_SECONDS")
+	if seconds == "" {
+		t.Skip("SKIP: a long run, of make soak-fs (VARVE_STRESS_SECONDS a stressor)")
+	}
+	oracle.Need(t, "stress-ng", "fio")
+	for _, m := range rwModes {
+		t.Run(m.name, func(t *testing.T) {
+			inMode(t, m, "2G", func(t *testing.T, dir string) {
+				work := filepath.Join(dir, "stress")
+				if err := os.Mkdir(work, 0o777); err != nil {
+					t.Fatal(err)
+				}
+				oracle.MustRun(t, "fio", "--name=v", "--directory="+work, "--rw=randrw", "--bsrange=512-64k", "--size=64m", "--numjobs=4", "--verify=crc32c",
+					"--do_verify=1", "--verify_fatal=1", "--fsync=50")
+				out := oracle.MustRun(t, "stress-ng", "--temp-path", work, "--timeout", seconds+"s", "--verify", "--seq", "1", "--class", "filesystem",
+					"-x", "quota,fanotify,sync-file,bind-mount,umount,binderfs,inode-flags") // the last leaves its directory immutable or not, as its threads race
+				if strings.Contains(out, "fail:") {
+					t.Errorf("stress-ng:\n%s", out)
+				}
+			})
+		})
+	}
+}
