@@ -213,7 +213,13 @@ func TestDependencies(t *testing.T) {
 			t.Errorf("%v: %s", p, why)
 		}
 		mutant.Switch(p)
-		if why := violated(t); why == "" {
+		why := ""
+		for range 10 { // which names a split moves depends on a random number of the image
+			if why = violated(t); why != "" {
+				break
+			}
+		}
+		if why == "" {
 			t.Errorf("%v switched off: not noticed", p)
 		} else {
 			t.Logf("%v switched off: %s", p, why)
