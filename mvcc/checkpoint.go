@@ -152,6 +152,14 @@ func (s *Store) retire(c *chain) {
 	s.chains.Add(-1)
 }
 
+// unlistDirty takes a chain off the list of those that a checkpoint has to write.
+func (s *Store) unlistDirty(c *chain) {
+	sh := s.shardOf(c.number)
+	sh.mu.Lock()
+	sh.dirty = slices.DeleteFunc(sh.dirty, func(o *chain) bool { return o == c })
+	sh.mu.Unlock()
+}
+
 // forget drops the chain of a block that was freed and is about to get new contents beside the log.
 func (s *Store) forget(c *chain) error {
 	s.checkpoints.Lock() // a checkpoint that has the block in hand ends first
@@ -166,10 +174,7 @@ func (s *Store) forget(c *chain) error {
 	if c.history > 0 {
 		return fmt.Errorf("%v cannot be used again: a snapshot still reads it", c.number)
 	}
-	sh := s.shardOf(c.number)
-	sh.mu.Lock()
-	sh.dirty = slices.DeleteFunc(sh.dirty, func(o *chain) bool { return o == c })
-	sh.mu.Unlock()
+	s.unlistDirty(c)
 	s.retire(c)
 	return nil
 }

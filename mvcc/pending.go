@@ -1,0 +1,161 @@
+package mvcc
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/wal"
+)
+
+// settleEpoch makes an epoch that is in the journal known. Images of blocks that it freed are not written home any more (J2).
+func (s *Store) settleEpoch(last block.Seq, images []wal.Image, freed []block.Number) {
+	e := s.epochs
+	e.home.Lock()
+	for _, i := range images {
+		e.pending[i.Number] = i
+	}
+	if !mutant.Off(mutant.J2) {
+		for _, n := range freed {
+			delete(e.pending, n)
+		}
+	}
+	e.home.Unlock()
+	for _, n := range freed {
+		if c, _ := s.index.Load(n); c != nil {
+			s.dropFreed(c, last)
+		}
+	}
+	e.closed.Add(1)
+	e.durable.Store(uint64(last))
+}
+
+// dropFreed drops the chain of a block that was freed, where nobody needs it.
+func (s *Store) dropFreed(c *chain, last block.Seq) {
+	c.latch.lock()
+	defer c.latch.unlock()
+	if c.dead || c.head.Load().seq > last {
+		return
+	}
+	c.settle(s)
+	c.prune(s, nil)
+	if c.history > 0 {
+		return
+	}
+	s.unlistDirty(c)
+	s.retire(c)
+}
+
+// writePending writes every pending image home and flushes. It returns what it wrote.
+func (s *Store) writePending() ([]wal.Image, error) {
+	e := s.epochs
+	e.home.Lock()
+	list := make([]wal.Image, 0, len(e.pending))
+	for _, i := range e.pending {
+		list = append(list, i)
+	}
+	for _, h := range e.late {
+		_, _ = s.home.WriteAt(h.data, s.size.Offset(h.number)+int64(h.off))
+	}
+	e.late = nil
+	e.home.Unlock()
+	slices.SortFunc(list, func(a, b wal.Image) int { return int(int64(a.Number) - int64(b.Number)) })
+	for _, i := range list {
+		if err := s.writeImage(i); err != nil {
+			return nil, e.fail(err)
+		}
+	}
+	if err := s.home.Sync(); err != nil {
+		return nil, e.fail(fmt.Errorf("flush the image: %w", err))
+	}
+	return list, nil
+}
+
+// writeImage writes a sealed block home, unless it was freed or sealed anew meanwhile: a later copy of it is in the journal then.
+func (s *Store) writeImage(i wal.Image) error {
+	e := s.epochs
+	e.home.Lock()
+	defer e.home.Unlock()
+	if now, ok := e.pending[i.Number]; !ok || &now.Data[0] != &i.Data[0] {
+		return nil
+	}
+	if _, err := s.home.WriteAt(i.Data, s.size.Offset(i.Number)); err != nil {
+		return fmt.Errorf("write %v home: %w", i.Number, err)
+	}
+	s.clean.Put(i.Number, i.Data)
+	return nil
+}
+
+// came forgets images that are home.
+func (e *epochs) came(list []wal.Image) {
+	e.home.Lock()
+	defer e.home.Unlock()
+	for _, i := range list {
+		if now, ok := e.pending[i.Number]; ok && &now.Data[0] == &i.Data[0] {
+			delete(e.pending, i.Number)
+		}
+	}
+}
+
+// checkpointSealed writes what is durable home, gives up the journal's part that is not needed any more (J4), and drops the chains of blocks that
+// were not changed since.
+func (s *Store) checkpointSealed() error {
+	e := s.epochs
+	if p := e.err.Load(); p != nil {
+		return *p
+	}
+	e.io.Lock()
+	mark, last := e.opts.Journal.Next(), block.Seq(e.durable.Load())
+	if mutant.Off(mutant.J4) || mutant.Off(mutant.W6) {
+		_ = e.opts.Journal.Trim(mark)
+	}
+	e.io.Unlock()
+	dirty := s.takeDirty()
+	list, err := s.writePending()
+	if err != nil {
+		s.relist(dirty)
+		return err
+	}
+	e.io.Lock()
+	err = e.opts.Journal.Trim(mark)
+	e.used.Store(int64(e.opts.Journal.Used()))
+	e.io.Unlock()
+	if err != nil {
+		s.relist(dirty)
+		return e.fail(err)
+	}
+	e.came(list)
+	// A later epoch may have sealed a block anew that no commit had changed since: then neither image of it is home yet, and its chain stays.
+	waits := map[block.Number]bool{}
+	e.home.Lock()
+	for n := range e.pending {
+		waits[n] = true
+	}
+	e.home.Unlock()
+	for _, c := range dirty {
+		s.dropSealed(c, last, waits[c.number])
+	}
+	return nil
+}
+
+// dropSealed gives up a chain whose newest version is home, unless there is something older in it. The cache has the sealed copy.
+func (s *Store) dropSealed(c *chain, last block.Seq, waits bool) {
+	c.latch.lock()
+	defer c.latch.unlock()
+	if c.dead {
+		return
+	}
+	if c.head.Load().seq > last || c.inEpoch || waits {
+		s.shardOf(c.number).listDirty(c)
+		return
+	}
+	c.dirty = false
+	c.settle(s)
+	c.prune(s, nil)
+	if c.history > 0 {
+		c.idle = true // collect drops it when the last snapshot has gone
+		return
+	}
+	s.retire(c)
+}
