@@ -40,7 +40,7 @@ func TestCheck_Corpus(t *testing.T) {
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.img.gz"))
 	if err != nil || len(files) == 0 {
-		t.Skipf("SKIP: no corpus in %s: name it with CORPUS=DIR", dir)
+		t.Skipf("SKIP: no corpus in %s: name it with VARVE_CORPUS=DIR", dir)
 	}
 	agreed := 0
 	for _, f := range files {

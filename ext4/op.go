@@ -102,7 +102,7 @@ func (l *Live) Operations() []OpStats {
 }
 
 // errStuck ends an attempt that ran out of blocks while others may become usable when the open epoch is durable.
-var errStuck = fmt.Errorf("%w: for now", ErrNoSpace)
+var errStuck = fmt.Errorf("%w: until the open epoch is durable", ErrNoSpace)
 
 // do runs fn as one transaction, again where another one came first. Where blocks run out it makes the open epoch durable once and tries again: that
 // may let freed blocks be used (W4).
