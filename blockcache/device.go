@@ -53,6 +53,9 @@ func NewWindow(d Device, offset, length int64) (*Window, error) {
 	return &Window{d, offset, length}, nil
 }
 
+// Offset is where the window begins on its device, in bytes.
+func (w *Window) Offset() int64 { return w.offset }
+
 // Size is the window's length in bytes.
 func (w *Window) Size() int64 { return w.length }
 

@@ -302,13 +302,13 @@ func (o *Overlay) EachBlock(do func(offset int64, p []byte) error) error {
 	return nil
 }
 
-// Blocks is how many blocks of 4,096 bytes are in the file.
-func (o *Overlay) Blocks() (n int64) {
+// Bytes is how many bytes EachBlock gives.
+func (o *Overlay) Bytes() (n int64) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	for b := range o.head.size / overlayBlock {
+	for b := int64(0); b*overlayBlock < o.head.baseSize; b++ {
 		if o.has(b) {
-			n++
+			n += min(overlayBlock, o.head.baseSize-b*overlayBlock)
 		}
 	}
 	return n

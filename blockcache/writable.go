@@ -1,6 +1,7 @@
 package blockcache
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -29,9 +30,17 @@ type Disk struct {
 	size int64
 }
 
-// OpenDisk opens an existing file or block device for writing.
+// OpenDisk opens an existing file or block device for writing. A block device is claimed (O_EXCL): one that is mounted, or part of another, is
+// refused, and so is its mounting afterwards.
 func OpenDisk(path string) (*Disk, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	flags := os.O_RDWR | syscall.O_NONBLOCK | syscall.O_CLOEXEC
+	if info, err := os.Stat(path); err == nil && info.Mode()&(os.ModeDevice|os.ModeCharDevice) == os.ModeDevice {
+		flags |= syscall.O_EXCL
+	}
+	f, err := os.OpenFile(path, flags, 0)
+	if errors.Is(err, syscall.EBUSY) {
+		err = fmt.Errorf("%w: it is mounted, or another program has claimed it", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ func CheckWritable(s *disk.Superblock) error {
 	add(s.Incompat&disk.IncompatCasefold != 0, "casefold")
 	add(s.Incompat&disk.IncompatEncrypt != 0, "encrypt")
 	add(s.Incompat&disk.IncompatDirdata != 0, "dirdata")
-	add(s.Incompat&disk.IncompatMMP != 0, "mmp")
+	add(s.Incompat&disk.IncompatMMP != 0 && !s.Contains(s.MMPBlock, 1), "mmp without its block")
 	add(s.Compat&disk.CompatHasJournal != 0 && s.JournalIno == 0, "external journal")
 	add(s.BlockSize > 4096, fmt.Sprintf("blocks of %d KiB", s.BlockSize>>10))
 	add(s.Revision == 0, "revision 0")

@@ -80,6 +80,9 @@ func (s *Store) writeImage(i wal.Image) error {
 	if now, ok := e.pending[i.Number]; !ok || &now.Data[0] != &i.Data[0] {
 		return nil
 	}
+	if p := e.err.Load(); p != nil {
+		return *p
+	}
 	if _, err := s.home.WriteAt(i.Data, s.size.Offset(i.Number)); err != nil {
 		return fmt.Errorf("write %v home: %w", i.Number, err)
 	}

@@ -306,7 +306,7 @@ func (s *Store) Err() error {
 	}
 	if s.epochs != nil {
 		if p := s.epochs.err.Load(); p != nil {
-			return fmt.Errorf("no more changes are taken, because the journal has failed: %w; unmount, mend the device, and mount again", *p)
+			return fmt.Errorf("no more changes are taken: %w; unmount, mend what is wrong, and mount again", *p)
 		}
 	}
 	if s.log != nil {
@@ -322,6 +322,15 @@ func (s *Store) fail(err error) error {
 	err = fmt.Errorf("the store takes no more commits: %w; close it, mend the device, and open it again", err)
 	s.failed.CompareAndSwap(nil, &err)
 	return *s.failed.Load()
+}
+
+// Fail ends the taking of commits, and all writing to the device, for a reason that lies outside of the store.
+func (s *Store) Fail(err error) {
+	if s.epochs != nil {
+		_ = s.epochs.fail(err)
+		return
+	}
+	_ = s.fail(err)
 }
 
 // Sync makes every commit so far durable.

@@ -20,8 +20,9 @@ import (
 // readyEnv names the descriptor by which a daemon tells the command that started it how it went.
 const readyEnv = "_VARVE_READY_FD"
 
-// report is what a daemon tells: a mount, or an error and its exit code.
+// report is what a daemon tells: that it has to wait, a mount, or an error and its exit code.
 type report struct {
+	Notice  string   `json:"notice,omitempty"`
 	Mounted *mounted `json:"mounted,omitempty"`
 	Error   string   `json:"error,omitempty"`
 	Code    int      `json:"code,omitempty"`
@@ -60,8 +61,8 @@ func startDaemon() (*mounted, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the daemon: %w", err)
 	}
-	var told report
-	if err := json.NewDecoder(r).Decode(&told); err != nil {
+	told, err := hear(r)
+	if err != nil {
 		state := cmd.Wait()
 		return nil, codedError{fmt.Errorf("the daemon ended before it mounted: %v", state), exitInternal}
 	}
@@ -74,6 +75,17 @@ func startDaemon() (*mounted, error) {
 		return nil, mountError{err}
 	}
 	return told.Mounted, nil
+}
+
+// hear passes on what a daemon tells until it mounts or has failed.
+func hear(r io.Reader) (told report, err error) {
+	for d := json.NewDecoder(r); err == nil && told.Mounted == nil && told.Error == ""; {
+		told = report{}
+		if err = d.Decode(&told); told.Notice != "" {
+			fmt.Fprintf(os.Stderr, "varve: %s\n", told.Notice)
+		}
+	}
+	return told, err
 }
 
 // keepStderr has what fusermount3 says kept for the error message. It must not get the starting command's own standard
@@ -99,10 +111,12 @@ var errTold = errors.New("told to the starting command")
 
 // daemon serves a mount in the background, and tells the starting command when it does.
 func (m *mountCommand) daemon(o mountOptions, dir string, ready *os.File) error {
+	out := json.NewEncoder(ready)
 	tell := func(r report) error {
 		defer ready.Close()
-		return json.NewEncoder(ready).Encode(r)
+		return out.Encode(r)
 	}
+	o.write.Notice = func(text string) { _ = out.Encode(report{Notice: text}) }
 	said := keepStderr()
 	err := m.serve(o, dir, daemonLog(), func(d *mounted) error {
 		if err := os.Chdir("/"); err != nil { // keep no other mount busy

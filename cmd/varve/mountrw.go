@@ -21,6 +21,9 @@ func (m *mountCommand) serveLive(o mountOptions, dir string, logger *log.Logger,
 	if o.write.Memory == 0 {
 		o.write.Memory = volume.DefaultMemory
 	}
+	if o.write.Notice == nil {
+		o.write.Notice = func(text string) { logger.Print(text) }
+	}
 	seen, finish, err := m.observe(&o)
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ image.`,
 					bar = newBar(cmd.ErrOrStderr(), all, "commit")
 				}
 				_ = bar.Set64(done)
-			})
+			}, func(notice string) { fmt.Fprintf(cmd.ErrOrStderr(), "varve: %s\n", notice) })
 			if bar != nil {
 				_ = bar.Clear()
 			}

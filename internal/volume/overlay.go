@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"lukechampine.com/blake3"
 
@@ -37,26 +38,19 @@ func identify(path string, d blockcache.Device) (id [64]byte, err error) {
 }
 
 // openOverlay opens an image and the overlay over it.
-func openOverlay(s Spec, path string) (v *Volume, o *blockcache.Overlay, fresh bool, err error) {
-	v = &Volume{}
-	if err = v.openDevice(s); err != nil {
-		v.Close()
-		return nil, nil, false, err
+func openOverlay(s Spec, path string) (v *Volume, super *disk.Superblock, o *blockcache.Overlay, fresh bool, err error) {
+	if v, super, err = openPlain(s); err != nil {
+		return nil, nil, nil, false, err
 	}
 	id, err := identify(s.Image, v.Device)
-	if err == nil {
-		if _, serr := ext4.ReadSuperblock(v.Device, 0); serr != nil {
-			err = fmt.Errorf("%s: %w", s.Image, explain(serr, v.Device))
-		}
-	}
 	if err == nil {
 		o, fresh, err = blockcache.OpenOverlay(path, v.Device, id, overlayJournal)
 	}
 	if err != nil {
 		v.Close()
-		return nil, nil, false, err
+		return nil, nil, nil, false, err
 	}
-	return v, o, fresh, nil
+	return v, super, o, fresh, nil
 }
 
 // ErrCommitting says that an overlay is half way into its image.
@@ -64,10 +58,7 @@ var ErrCommitting = errors.New("its changes are being committed to the image: go
 
 // OpenOverlay opens an image with the changes in an overlay, for writing: the image itself is only read. The overlay file is made where there is none.
 func OpenOverlay(s Spec, path string, o WriteOptions) (*Writable, error) {
-	if s.Superblock != 0 || s.NoRecovery || s.Journal != "" {
-		return nil, fmt.Errorf("%s: a backup superblock, norecovery and an external journal are for read-only mounts", s.Image)
-	}
-	v, overlay, _, err := openOverlay(s, path)
+	v, _, overlay, _, err := openOverlay(s, path)
 	if err != nil {
 		return nil, err
 	}
@@ -138,14 +129,7 @@ func openOver(overlay *blockcache.Overlay, o WriteOptions) (*Writable, error) {
 		return nil, err
 	}
 	o.JournalData = true // W6 holds for every byte
-	if err := w.open(base, o); err != nil {
-		return nil, err
-	}
-	if w.Orphans, err = w.FinishOrphans(); err != nil {
-		w.Store.Abandon()
-		return nil, err
-	}
-	return w, nil
+	return w, w.open(base, o)
 }
 
 // privatePlaces are the blocks of the overlay's own journal.
@@ -183,9 +167,9 @@ func (w *Writable) emptyImageJournal(base *ext4.FS) error {
 
 // CommitOverlay copies the changes in an overlay to its image, and tells how many bytes that were. It may be cut off at any instant and called again: the overlay
 // notes durably that it has begun, keeps every block until all are in the image, and flushed, and from then on nothing else may be done with it. progress is
-// called now and then.
-func CommitOverlay(s Spec, path string, progress func(done, all int64)) (copied int64, err error) {
-	v, overlay, fresh, err := openOverlay(s, path)
+// called now and then. notice is told where it has to wait.
+func CommitOverlay(s Spec, path string, progress func(done, all int64), notice func(string)) (copied int64, err error) {
+	v, super, overlay, fresh, err := openOverlay(s, path)
 	if err != nil {
 		return 0, err
 	}
@@ -194,32 +178,39 @@ func CommitOverlay(s Spec, path string, progress func(done, all int64)) (copied 
 	if fresh {
 		return 0, errors.Join(fmt.Errorf("%s: %w", path, os.ErrNotExist), os.Remove(path))
 	}
-	if overlay.State() == blockcache.OverlayOpen {
-		w, err := openOver(overlay, WriteOptions{})
-		if err != nil {
-			return 0, fmt.Errorf("%s: %w", path, err)
-		}
-		if err := w.Close(); err != nil { // everything home, in the overlay
-			return 0, fmt.Errorf("%s: %w", path, err)
-		}
-		if err := overlay.SetState(blockcache.OverlayCommitting); err != nil {
-			return 0, err
-		}
-	}
-	image, err := blockcache.OpenDisk(s.Image)
+	disk, to, err := openDisk(s.Image, v)
 	if err != nil {
 		return 0, err
 	}
-	defer image.Close()
-	var to blockcache.Writable = image
-	if window, ok := v.Device.(*blockcache.Window); ok {
-		to = blockcache.NewWritableWindow(image, window)
+	defer disk.Close()
+	at, shared, err := openBeacon(s.Image, v.Device)
+	if err != nil {
+		return 0, err
 	}
-	all := overlay.Blocks() * 4096
+	defer shared.Close()
+	if overlay.State() == blockcache.OverlayOpen {
+		if _, _, err := inspect(at, super, s.Image, notice); err != nil { // to take it would change it, before the overlay notes that it may be changed
+			return 0, fmt.Errorf("%s: %w", s.Image, err)
+		}
+		if err := settleOverlay(overlay); err != nil {
+			return 0, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	protected, err := protect(at, super, s.Image, notice)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", s.Image, err)
+	}
+	var lost atomic.Pointer[error]
+	protected.keep(func(err error) { lost.Store(&err) })
+	defer func() { err = errors.Join(err, protected.release()) }()
+	all := overlay.Bytes()
 	err = overlay.EachBlock(func(offset int64, p []byte) error {
 		copied += int64(len(p))
 		if progress != nil {
 			progress(copied, all)
+		}
+		if p := lost.Load(); p != nil {
+			return *p
 		}
 		_, err := to.WriteAt(p, offset)
 		return err
@@ -234,6 +225,18 @@ func CommitOverlay(s Spec, path string, progress func(done, all int64)) (copied 
 		return copied, fmt.Errorf("%s: %w (the overlay still has everything: run varve commit again)", s.Image, err)
 	}
 	return copied, os.Remove(path)
+}
+
+// settleOverlay brings everything home, within the overlay, and notes that from now on it goes into the image.
+func settleOverlay(overlay *blockcache.Overlay) error {
+	w, err := openOver(overlay, WriteOptions{})
+	if err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return overlay.SetState(blockcache.OverlayCommitting)
 }
 
 // DiscardOverlay removes an overlay that nobody uses, and that is not half way into its image.

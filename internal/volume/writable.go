@@ -30,7 +30,8 @@ type WriteOptions struct {
 	Isolation   mvcc.Isolation
 	Events      func(mvcc.Event)
 	OnEpoch     func(e block.Epoch, last block.Seq, took time.Duration)
-	Between     func() // called between each operation and its commit, for tests of what operations depend on
+	Between     func()       // called between each operation and its commit, for tests of what operations depend on
+	Notice      func(string) // told where opening takes long, and why; may be nil
 }
 
 // Writable is a file system that is open for writing, and what lies below it.
@@ -41,10 +42,11 @@ type Writable struct {
 	Orphans   int // inodes that recovery finished
 	Partition *blockcache.Partition
 
-	device  blockcache.Writable
-	journal *wal.Journal
-	private bool // the journal is an overlay's
-	files   []io.Closer
+	device    blockcache.Writable
+	journal   *wal.Journal
+	private   bool // the journal is an overlay's
+	protected *protection
+	files     []io.Closer
 }
 
 // ErrNoJournal says that an image without a journal cannot be written in place.
@@ -52,38 +54,54 @@ var ErrNoJournal = errors.New("the file system has no journal: give it one with 
 
 // OpenWritable opens the file system that a Spec names for writing, recovers it first, and locks the image. Close it after use.
 func OpenWritable(s Spec, o WriteOptions) (*Writable, error) {
+	v, _, err := openPlain(s)
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close() // what is there, and where, was found out by the reader
+	d, device, err := openDisk(s.Image, v)
+	if err != nil {
+		return nil, err
+	}
+	at, shared, err := openBeacon(s.Image, v.Device)
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	w, err := openOn(device, at, s.Image, o)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", s.Image, err), shared.Close(), d.Close())
+	}
+	w.files = append(w.files, shared, d)
+	w.Partition = v.Partition
+	return w, nil
+}
+
+// openPlain opens the device of a Spec that asks for nothing special, and looks at its superblock.
+func openPlain(s Spec) (*Volume, *disk.Superblock, error) {
 	if s.Superblock != 0 || s.NoRecovery || s.Journal != "" {
-		return nil, fmt.Errorf("%s: a backup superblock, norecovery and an external journal are for read-only mounts", s.Image)
+		return nil, nil, fmt.Errorf("%s: a backup superblock, norecovery and an external journal are for read-only mounts", s.Image)
 	}
-	// What is there, and where, is found out by the reader.
-	v := &Volume{}
-	defer v.Close()
-	if err := v.openDevice(s); err != nil {
-		return nil, err
-	}
-	if _, err := ext4.ReadSuperblock(v.Device, 0); err != nil {
-		return nil, fmt.Errorf("%s: %w", s.Image, explain(err, v.Device))
-	}
-	d, err := blockcache.OpenDisk(s.Image)
+	return OpenSuperblock(s)
+}
+
+// openDisk opens and locks an image for writing, and gives the same window of it that a Volume has.
+func openDisk(path string, like *Volume) (*blockcache.Disk, blockcache.Writable, error) {
+	d, err := blockcache.OpenDisk(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var device blockcache.Writable = d
-	if w, ok := v.Device.(*blockcache.Window); ok {
-		device = blockcache.NewWritableWindow(d, w)
+	if w, ok := like.Device.(*blockcache.Window); ok {
+		return d, blockcache.NewWritableWindow(d, w), nil
 	}
-	out, err := OpenOn(device, o)
-	if err != nil {
-		d.Close()
-		return nil, fmt.Errorf("%s: %w", s.Image, err)
-	}
-	out.files = append(out.files, d)
-	out.Partition = v.Partition
-	return out, nil
+	return d, d, nil
 }
 
 // OpenOn opens the file system on a device for writing.
 func OpenOn(device blockcache.Writable, o WriteOptions) (*Writable, error) {
+	return openOn(device, device, "a device", o)
+}
+
+func openOn(device blockcache.Writable, at beacon, name string, o WriteOptions) (*Writable, error) {
 	base, err := openBase(device)
 	if err != nil {
 		return nil, err
@@ -99,20 +117,31 @@ func OpenOn(device blockcache.Writable, o WriteOptions) (*Writable, error) {
 		return nil, fmt.Errorf("the image is cut short: %d bytes of %d", device.Size(), super.BlockSize.Offset(super.Blocks))
 	}
 	w := &Writable{device: device}
-	if w.journal, err = w.recover(base); err != nil {
+	if w.protected, err = protect(at, super, name, o.Notice); err != nil {
 		return nil, err
 	}
-	if base, err = openBase(device); err != nil {
-		return nil, err
+	if w.protected != nil { // whoever had it before may have written to it until a moment ago
+		base, err = openBase(device)
 	}
-	if err := w.open(base, o); err != nil {
-		return nil, err
+	if err == nil {
+		err = w.openInPlace(base, o)
 	}
-	if w.Orphans, err = w.FinishOrphans(); err != nil {
-		w.Store.Abandon()
-		return nil, err
+	if err != nil {
+		return nil, errors.Join(err, w.protected.release())
 	}
+	w.protected.keep(w.Store.Fail)
 	return w, nil
+}
+
+// openInPlace recovers a file system and opens it over its own journal.
+func (w *Writable) openInPlace(base *ext4.FS, o WriteOptions) (err error) {
+	if w.journal, err = w.recover(base); err != nil {
+		return err
+	}
+	if base, err = openBase(w.device); err != nil {
+		return err
+	}
+	return w.open(base, o)
 }
 
 func openBase(device blockcache.Writable) (*ext4.FS, error) {
@@ -162,7 +191,7 @@ func (w *Writable) writeHome(size block.Size) func(n block.Number, p []byte) err
 	}
 }
 
-// open marks the file system as mounted and opens store and file system.
+// open marks the file system as mounted, opens store and file system, and finishes what a crash has left.
 func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 	if o.Memory == 0 {
 		o.Memory = DefaultMemory
@@ -182,6 +211,9 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 		if !mutant.Off(mutant.J3) {
 			err = w.editSuper(func(p []byte) { live.MarkMounted(p, time.Now()) })
 		}
+	}
+	if err == nil {
+		w.Orphans, err = live.FinishOrphans()
 	}
 	if err != nil {
 		s.Abandon()
@@ -222,7 +254,7 @@ func (w *Writable) Close() error {
 	if err == nil {
 		err = w.clean()
 	}
-	return errors.Join(err, w.closeFiles())
+	return errors.Join(err, w.protected.release(), w.closeFiles())
 }
 
 // clean says on the device that there is nothing to recover.
@@ -236,6 +268,7 @@ func (w *Writable) clean() error {
 // Abandon ends as a crash would: nothing more is written.
 func (w *Writable) Abandon() error {
 	w.Store.Abandon()
+	w.protected.abandon()
 	return w.closeFiles()
 }
 
@@ -247,6 +280,3 @@ func (w *Writable) closeFiles() error {
 	w.files = nil
 	return errors.Join(errs...)
 }
-
-// ReadAt reads the image, for file data that is home.
-func (w *Writable) ReadAt(p []byte, off int64) (int, error) { return w.device.ReadAt(p, off) }

@@ -35,6 +35,7 @@ var forms = map[string][]string{
 	"no flex_bg":    {"-t", "ext4", "-O", "^flex_bg"},
 	"large_dir":     {"-t", "ext4", "-O", "large_dir"},
 	"project":       {"-t", "ext4", "-O", "project"},
+	"mmp":           {"-t", "ext4", "-O", "mmp"},
 }
 
 // mkfs makes an image.

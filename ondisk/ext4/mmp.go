@@ -9,10 +9,11 @@ import (
 
 const mmpMagic = 0x004d4d50
 
-// MMP sequence values that are no counter (ext4 doc, "Multiple Mount Protection").
+// MMP sequence values: two that are no counter, and the greatest that is one (ext4 doc, "Multiple Mount Protection").
 const (
 	MMPClean = 0xff4d4d50
 	MMPFsck  = 0xe24d4d50
+	MMPMax   = 0xe24d4d4f
 )
 
 // MMP is the block by which hosts tell each other that the file system is in use (ext4 doc, "Multiple Mount
@@ -20,8 +21,9 @@ const (
 type MMP struct {
 	Sequence uint32
 	Time     time.Time
-	Node     string
-	Device   string
+	Node     string // at most 64 bytes
+	Device   string // at most 32 bytes
+	Check    uint16 // s: the counter of one who has the file system open changes at least so often
 }
 
 // InUse reports whether the sequence says that a host has the file system mounted, or checks it.
@@ -48,5 +50,21 @@ func (s *Superblock) DecodeMMP(p []byte) (*MMP, error) {
 		Time:     time.Unix(int64(le.Uint64(p[8:])), 0).UTC(),
 		Node:     cString(p[0x10:0x50]),
 		Device:   cString(p[0x50:0x70]),
+		Check:    le.Uint16(p[0x70:]),
 	}, nil
+}
+
+// PutMMP writes the fields of m into an MMP block, and seals it.
+func (s *Superblock) PutMMP(p []byte, m *MMP) {
+	le := binary.LittleEndian
+	le.PutUint32(p, mmpMagic)
+	le.PutUint32(p[4:], m.Sequence)
+	le.PutUint64(p[8:], uint64(m.Time.Unix()))
+	clear(p[0x10:0x70])
+	copy(p[0x10:0x50], m.Node)
+	copy(p[0x50:0x70], m.Device)
+	le.PutUint16(p[0x70:], m.Check)
+	if s.HasMetadataCsum() {
+		le.PutUint32(p[0x3fc:], CRC32C(uint32(s.seed), p[:0x3fc]))
+	}
 }
