@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -72,7 +73,7 @@ func CreateDisk(path string, size int64) (*Disk, error) {
 }
 
 func newDisk(f *os.File, path string) (*Disk, error) {
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lock(f); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s is in use by another process, or by another store of this one: %w", path, err)
 	}
@@ -89,6 +90,17 @@ func newDisk(f *os.File, path string) (*Disk, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// lock takes a file's lock. Who had it a moment ago may still be about to end, or a process that it started may not have closed it yet.
+func lock(f *os.File) (err error) {
+	for range 20 {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != unix.EWOULDBLOCK {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return err
 }
 
 func syncDirectory(path string) error {

@@ -44,13 +44,17 @@ func (l *Live) Create(owner Owner, parent Node, name string, c Creation) (Inode,
 		if err != nil {
 			return err
 		}
+		o.what = creating(n)
+		o.reach("inode")
 		if err := o.dir(dir).insert(name, n.Ino, fileType(c.Mode)); err != nil {
 			return err
 		}
+		o.reach("entry")
 		if n.IsDir() {
 			if err := o.linkParent(dir, 1); err != nil {
 				return err
 			}
+			o.reach("parent")
 		}
 		if err := o.stamp(dir, disk.OffMtime, disk.OffCtime); err != nil {
 			return err
@@ -59,6 +63,19 @@ func (l *Live) Create(owner Owner, parent Node, name string, c Creation) (Inode,
 		return err
 	})
 	return out, err
+}
+
+// creating is what the creation of an inode is called.
+func creating(n *Inode) string {
+	switch {
+	case n.IsDir():
+		return "mkdir"
+	case n.IsSymlink():
+		return "symlink"
+	case n.IsRegular():
+		return "create"
+	}
+	return "mknod"
 }
 
 // Tmpfile makes a regular file without a name (O_TMPFILE). It lives until Evict, or gets a name by Link.
@@ -73,6 +90,8 @@ func (l *Live) Tmpfile(owner Owner, parent Node, c Creation) (Inode, error) {
 		if err != nil {
 			return err
 		}
+		o.what = "tmpfile"
+		o.reach("inode")
 		o.orphans = append(o.orphans, orphanChange{ino: n.Ino, add: true, linkable: true})
 		out, err = o.result(n.Ino)
 		return err
@@ -243,9 +262,11 @@ func (l *Live) Link(owner Owner, node, parent Node, name string) (Inode, error) 
 		if err := o.addLinks(n, 1, low, maxLinks64k); err != nil {
 			return err
 		}
+		o.reach("inode")
 		if err := o.dir(dir).insert(name, n.Ino, fileType(n.Mode)); err != nil {
 			return err
 		}
+		o.reach("entry")
 		if err := o.stamp(n, disk.OffCtime); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/failpoint"
 	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/ondisk"
@@ -22,6 +23,7 @@ type op struct {
 	fs    *FS
 	owner Owner
 	now   time.Time
+	what  string // the operation, for failpoints
 
 	took    []run // blocks reserved
 	gave    []run // blocks freed
@@ -108,7 +110,7 @@ var errStuck = fmt.Errorf("%w: until the open epoch is durable", ErrNoSpace)
 // may let freed blocks be used (W4).
 func (l *Live) do(kind opKind, owner Owner, fn func(*op) error) error {
 	for forced, tries := false, 0; ; tries++ {
-		o := &op{l: l, owner: owner}
+		o := &op{l: l, owner: owner, what: opNames[kind]}
 		out, err := l.store.Update(context.Background(), func(tx Tx) error {
 			o.begin(tx)
 			defer o.l.putView(o.fs)
@@ -121,6 +123,7 @@ func (l *Live) do(kind opKind, owner Owner, fn func(*op) error) error {
 		})
 		l.counts.note(kind, out, err)
 		if err == nil {
+			o.reach("commit")
 			o.settle(out.Seq)
 			return nil
 		}
@@ -150,6 +153,9 @@ var errOld = ondisk.Corruptf("bitmap", "is not what the file system has in memor
 
 // maxOld is after how many such attempts the bitmap must be wrong.
 const maxOld = 100
+
+// reach tells that the operation has come behind a stage.
+func (o *op) reach(stage string) { failpoint.At(o.what, stage) }
 
 // begin begins an attempt. What the one before has reserved goes back.
 func (o *op) begin(tx Tx) {

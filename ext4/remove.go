@@ -57,12 +57,17 @@ func (l *Live) removeName(owner Owner, parent Node, name string, isDir bool) (Re
 		case !isDir && n.IsDir():
 			return ErrIsDir
 		}
+		if isDir {
+			o.what = "rmdir"
+		}
 		if err := d.remove(name, ino, at); err != nil {
 			return err
 		}
+		o.reach("entry")
 		if out, err = o.unname(dir, n); err != nil {
 			return err
 		}
+		o.reach("inode")
 		return o.stamp(dir, disk.OffMtime, disk.OffCtime)
 	})
 	return out, err
@@ -254,6 +259,7 @@ func (r *rename) run() (out Removed, err error) {
 		if out, err = r.unname(r.new, r.target); err != nil {
 			return out, err
 		}
+		r.reach("target")
 		err = r.dir(r.new).replace(r.newName, r.target.Ino, r.n.Ino, r.at.typ, r.targetAt.block)
 	} else {
 		err = r.dir(r.new).insert(r.newName, r.n.Ino, r.at.typ)
@@ -261,13 +267,16 @@ func (r *rename) run() (out Removed, err error) {
 	if err != nil {
 		return out, err
 	}
+	r.reach("entry")
 	if err := r.leave(); err != nil {
 		return out, err
 	}
+	r.reach("source")
 	if r.n.IsDir() && r.old != r.new {
 		if err := r.reparent(r.n, r.old, r.new); err != nil {
 			return out, err
 		}
+		r.reach("parent")
 	}
 	return out, r.times(r.n)
 }
@@ -304,9 +313,11 @@ func (r *rename) reparent(n, from, to *Inode) error {
 }
 
 func (r *rename) exchange() error {
+	r.what = "exchange"
 	if err := r.dir(r.old).replace(r.name, r.n.Ino, r.target.Ino, r.targetAt.typ, r.at.block); err != nil {
 		return err
 	}
+	r.reach("entry")
 	if err := r.dir(r.new).replace(r.newName, r.target.Ino, r.n.Ino, r.at.typ, r.targetAt.block); err != nil {
 		return err
 	}

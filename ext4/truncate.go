@@ -34,7 +34,7 @@ func (o *op) truncate(n *Inode, size uint64) (done bool, err error) {
 	if err := o.dependInode(n.Ino, disk.OffSizeLow, 4); err != nil {
 		return false, err
 	}
-	done = true
+	done, o.what = true, "truncate"
 	if size < n.Size {
 		if err := o.dependMap(n); err != nil {
 			return false, err
@@ -50,13 +50,16 @@ func (o *op) truncate(n *Inode, size uint64) (done bool, err error) {
 			return false, err
 		}
 	}
+	o.reach("blocks")
 	if size == n.Size && done {
 		return true, nil
 	}
 	if !done {
 		o.addOrphan(n.Ino)
 	}
-	return done, o.setSize(n, size, false)
+	err = o.setSize(n, size, false)
+	o.reach("inode")
+	return done, err
 }
 
 // finishTruncate frees what is behind the end of a file, transaction by transaction, and takes it off the list of orphans.
@@ -69,9 +72,11 @@ func (l *Live) finishTruncate(ino Ino) error {
 			}
 			bs := uint64(l.super.BlockSize)
 			var err error
+			o.what = "finish truncate"
 			if done, err = o.cut(n, (n.Size+bs-1)/bs, maxFileBlocks); err != nil || !done {
 				return err
 			}
+			o.reach("blocks")
 			if n.Links > 0 {
 				o.removeOrphan(ino)
 			}
@@ -108,11 +113,14 @@ func (l *Live) Evict(node Node) error {
 					return err
 				}
 			}
+			o.reach("blocks")
 			if err := o.dropXattrBlock(n); err != nil {
 				return err
 			}
 			o.removeOrphan(n.Ino)
-			return o.freeInode(n)
+			err := o.freeInode(n)
+			o.reach("inode")
+			return err
 		})
 		if err != nil {
 			return err

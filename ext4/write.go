@@ -107,8 +107,10 @@ func (o *op) write(n *Inode, offset uint64, data []byte, kill Kill) error {
 		switch r.Kind {
 		case Data:
 			err = o.overwrite(r.Start, at, length, offset, data)
+			o.reach("data")
 		case Unwritten:
 			err = o.writeFresh(r.Start, at, length, offset, data)
+			o.reach("data")
 			if err == nil {
 				err = o.remap(n, disk.Extent{File: FileBlock(at), Len: uint32(length), Start: r.Start})
 			}
@@ -118,6 +120,7 @@ func (o *op) write(n *Inode, offset uint64, data []byte, kill Kill) error {
 				length = uint64(got.n)
 				err = o.writeFresh(got.start, at, length, offset, data)
 			}
+			o.reach("data")
 			if err == nil {
 				err = o.mapBlocks(n, disk.Extent{File: FileBlock(at), Len: got.n, Start: got.start})
 			}
@@ -132,7 +135,9 @@ func (o *op) write(n *Inode, offset uint64, data []byte, kill Kill) error {
 			return err
 		}
 	}
-	return o.stamp(n, disk.OffMtime, disk.OffCtime)
+	err := o.stamp(n, disk.OffMtime, disk.OffCtime)
+	o.reach("inode")
+	return err
 }
 
 // goal is where the blocks of a file should lie: behind the one before, else at a place of the inode's group that differs from file to file.

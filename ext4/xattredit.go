@@ -147,7 +147,10 @@ func (o *op) setXattr(n *Inode, index uint8, name string, value []byte, flags ui
 	if err := o.putInside(n, a.inside, inside); err != nil {
 		return err
 	}
-	return o.putOutside(n, a, outside)
+	o.reach("inside")
+	err = o.putOutside(n, a, outside)
+	o.reach("outside")
+	return err
 }
 
 func sameXattrs(a, b []disk.Xattr) bool {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/failpoint"
 	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/wal"
 )
@@ -148,6 +149,7 @@ func (s *Store) closeEpoch() error {
 		return e.fail(fmt.Errorf("close an epoch: %w", err))
 	}
 	tx.end()
+	failpoint.At("epoch", "sealed")
 	if err := s.commitEpoch(sealing); err != nil {
 		return e.fail(err)
 	}

@@ -2,6 +2,8 @@ package mvcc
 
 import (
 	"time"
+
+	"github.com/varvefs/varve/internal/failpoint"
 )
 
 // PackPolicy says which history is compressed in the background: deltas of at least MinBytes, by s2 when they are older than S2After, and
@@ -92,7 +94,11 @@ func (s *Store) collectOnce() {
 			}
 		}
 	}
-	if n := s.stats.collected.Load() - before; n > 0 && s.telling() {
+	n := s.stats.collected.Load() - before
+	if n > 0 {
+		failpoint.At("collection", "chain")
+	}
+	if n > 0 && s.telling() {
 		s.tell(Event{Kind: EventGC, Count: n, Seq: s.Published()})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/failpoint"
 	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/wal"
 )
@@ -65,10 +66,13 @@ func (s *Store) writePending() ([]wal.Image, error) {
 		if err := s.writeImage(i); err != nil {
 			return nil, e.fail(err)
 		}
+		failpoint.At("checkpoint", "home")
 	}
+	failpoint.At("checkpoint", "homes")
 	if err := s.home.Sync(); err != nil {
 		return nil, e.fail(fmt.Errorf("flush the image: %w", err))
 	}
+	failpoint.At("checkpoint", "flush")
 	return list, nil
 }
 
@@ -128,6 +132,7 @@ func (s *Store) checkpointSealed() error {
 		s.relist(dirty)
 		return e.fail(err)
 	}
+	failpoint.At("checkpoint", "tail")
 	e.came(list)
 	// A later epoch may have sealed a block anew that no commit had changed since: then neither image of it is home yet, and its chain stays.
 	waits := map[block.Number]bool{}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/failpoint"
 	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/ondisk/jbd2"
 )
@@ -167,17 +168,21 @@ func (j *Journal) Commit(images []Image, freed []block.Number) error {
 	if err := w.write(); err != nil {
 		return err
 	}
+	failpoint.At("journal", "append")
 	if err := j.sync(); err != nil {
 		return err
 	}
+	failpoint.At("journal", "flush")
 	w.back()
 	j.super.EncodeCommit(w.block(), j.next, time.Now())
 	if err := w.write(); err != nil {
 		return err
 	}
+	failpoint.At("journal", "commit block")
 	if err := j.sync(); err != nil {
 		return err
 	}
+	failpoint.At("journal", "commit")
 	for _, n := range revoked {
 		delete(j.logged, n)
 	}

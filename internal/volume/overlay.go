@@ -12,6 +12,7 @@ import (
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/failpoint"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 	"github.com/varvefs/varve/ondisk/jbd2"
 	"github.com/varvefs/varve/wal"
@@ -213,14 +214,18 @@ func CommitOverlay(s Spec, path string, progress func(done, all int64), notice f
 			return *p
 		}
 		_, err := to.WriteAt(p, offset)
+		failpoint.At("commit", "block")
 		return err
 	})
+	failpoint.At("commit", "blocks")
 	if err == nil {
 		err = to.Sync()
 	}
+	failpoint.At("commit", "flush")
 	if err == nil {
 		err = overlay.SetState(blockcache.OverlayCommitted)
 	}
+	failpoint.At("commit", "done")
 	if err != nil {
 		return copied, fmt.Errorf("%s: %w (the overlay still has everything: run varve commit again)", s.Image, err)
 	}
@@ -236,7 +241,10 @@ func settleOverlay(overlay *blockcache.Overlay) error {
 	if err := w.Close(); err != nil {
 		return err
 	}
-	return overlay.SetState(blockcache.OverlayCommitting)
+	failpoint.At("commit", "settled")
+	err = overlay.SetState(blockcache.OverlayCommitting)
+	failpoint.At("commit", "noted")
+	return err
 }
 
 // DiscardOverlay removes an overlay that nobody uses, and that is not half way into its image.

@@ -10,6 +10,7 @@ import (
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/failpoint"
 	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/mvcc"
 	disk "github.com/varvefs/varve/ondisk/ext4"
@@ -166,6 +167,7 @@ func (w *Writable) recover(base *ext4.FS) (*wal.Journal, error) {
 			return nil, fmt.Errorf("flush what recovery wrote: %w", err)
 		}
 	}
+	failpoint.At("recovery", "flush")
 	journal, err := wal.OpenJournal(w.device, super.BlockSize, places, next)
 	if err != nil {
 		return nil, err
@@ -177,7 +179,9 @@ func (w *Writable) recover(base *ext4.FS) (*wal.Journal, error) {
 	if super.Blocks>>32 != 0 {
 		features |= jbd2.Incompat64Bit
 	}
-	return journal, journal.Reset(features)
+	err = journal.Reset(features)
+	failpoint.At("recovery", "reset")
+	return journal, err
 }
 
 // writeHome writes recovered blocks home.
@@ -187,6 +191,7 @@ func (w *Writable) writeHome(size block.Size) func(n block.Number, p []byte) err
 		if _, err := w.device.WriteAt(p, size.Offset(n)); err != nil {
 			return fmt.Errorf("recover %v: %w", n, err)
 		}
+		failpoint.At("recovery", "home")
 		return nil
 	}
 }
@@ -212,9 +217,11 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 			err = w.editSuper(func(p []byte) { live.MarkMounted(p, time.Now()) })
 		}
 	}
+	failpoint.At("recovery", "mounted")
 	if err == nil {
 		w.Orphans, err = live.FinishOrphans()
 	}
+	failpoint.At("recovery", "orphans")
 	if err != nil {
 		s.Abandon()
 	}
@@ -248,9 +255,11 @@ func (w *Writable) Close() error {
 		_ = w.Store.Sync(context.Background())
 		_ = w.clean()
 	}
+	failpoint.At("close", "evicted")
 	if cerr := w.Store.Close(); err == nil {
 		err = cerr
 	}
+	failpoint.At("close", "homes")
 	if err == nil {
 		err = w.clean()
 	}
@@ -262,6 +271,7 @@ func (w *Writable) clean() error {
 	if err := w.journal.End(); err != nil {
 		return err
 	}
+	failpoint.At("close", "journal")
 	return w.editSuper(w.ClearRecovery)
 }
 
