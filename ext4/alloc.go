@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/merge"
@@ -335,6 +336,8 @@ func (o *op) free(start block.Number, n uint32, metadata bool) error {
 
 // waiting are blocks that were freed by commits which are not durable yet.
 type waiting struct {
+	blocks atomic.Int64 // in list
+
 	mu   sync.Mutex // guards list
 	list []freedRuns
 }
@@ -348,6 +351,7 @@ func (w *waiting) add(seq block.Seq, runs []run) {
 	w.mu.Lock()
 	w.list = append(w.list, freedRuns{seq, append([]run(nil), runs...)})
 	w.mu.Unlock()
+	w.blocks.Add(count(runs))
 }
 
 // mature makes usable what was freed by durable commits.
@@ -365,5 +369,13 @@ func (l *Live) mature() {
 		for _, r := range runs {
 			l.release(r)
 		}
+		w.blocks.Add(-count(runs))
 	}
+}
+
+func count(runs []run) (n int64) {
+	for _, r := range runs {
+		n += int64(r.n)
+	}
+	return n
 }

@@ -192,7 +192,7 @@ func (l *Live) Stat() (Stat, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Free = uint64(max(l.freeBlocks.Load(), 0))
+	s.Free = uint64(max(l.freeBlocks.Load()+l.waiting.blocks.Load(), 0)) // what was freed is free as soon as somebody needs it
 	s.FreeInodes = uint64(max(l.freeInodes.Load(), 0))
 	s.Available = s.Free - min(l.super.ReservedBlocks, s.Free)
 	if l.super.Incompat&disk.IncompatExtents != 0 {

@@ -76,12 +76,18 @@ type OpStats struct {
 // counters count what was done, by kind.
 type counters [opKinds]struct{ done, failed, merged, aborts, waited atomic.Int64 }
 
+// note counts an operation that ended: done, or failed with an error.
 func (c *counters) note(k opKind, out Outcome, err error) {
 	if err != nil {
 		c[k].failed.Add(1)
 	} else {
 		c[k].done.Add(1)
 	}
+	c.lost(k, out)
+}
+
+// lost counts what attempts have cost.
+func (c *counters) lost(k opKind, out Outcome) {
 	if out.Merged {
 		c[k].merged.Add(1)
 	}
@@ -106,46 +112,73 @@ func (l *Live) Operations() []OpStats {
 // errStuck ends an attempt that ran out of blocks while others may become usable when the open epoch is durable.
 var errStuck = fmt.Errorf("%w: until the open epoch is durable", ErrNoSpace)
 
-// do runs fn as one transaction, again where another one came first. Where blocks run out it makes the open epoch durable once and tries again: that
-// may let freed blocks be used (W4).
+// do runs fn as one transaction, again where another one came first. Where blocks run out it makes room once and tries again.
 func (l *Live) do(kind opKind, owner Owner, fn func(*op) error) error {
 	for forced, tries := false, 0; ; tries++ {
 		o := &op{l: l, owner: owner, what: opNames[kind]}
-		out, err := l.store.Update(context.Background(), func(tx Tx) error {
-			o.begin(tx)
-			defer o.l.putView(o.fs)
-			err := fn(o)
-			if err == nil && len(o.orphans) > 0 {
-				changes := o.orphans
-				tx.Sequenced(func(seq block.Seq) { l.orphans.note(seq, changes) })
-			}
-			return err
-		})
-		l.counts.note(kind, out, err)
+		out, err := l.attempt(o, fn)
 		if err == nil {
+			l.counts.note(kind, out, nil)
 			o.reach("commit")
 			o.settle(out.Seq)
 			return nil
 		}
 		o.undo()
-		if errors.Is(err, errOld) && tries < maxOld {
+		switch {
+		case errors.Is(err, errOld) && tries < maxOld:
+			out.Aborts++
+			l.counts.lost(kind, out)
 			continue
-		}
-		if !errors.Is(err, errStuck) {
-			if failed := l.store.Err(); failed != nil {
-				return fmt.Errorf("%w: %w", ErrFailed, failed)
+		case errors.Is(err, errStuck) && !forced:
+			forced = true
+			if err = l.makeRoom(); err == nil {
+				continue
 			}
-			return err
+		case errors.Is(err, errStuck):
+			err = l.noSpace()
 		}
-		if forced {
-			return ErrNoSpace
+		l.counts.note(kind, out, err)
+		if failed := l.store.Err(); failed != nil {
+			return fmt.Errorf("%w: %w", ErrFailed, failed)
 		}
-		forced = true
-		if err := l.store.Sync(context.Background()); err != nil {
-			return err
-		}
-		l.mature()
+		return err
 	}
+}
+
+// attempt runs fn as one transaction.
+func (l *Live) attempt(o *op, fn func(*op) error) (Outcome, error) {
+	return l.store.Update(context.Background(), func(tx Tx) error {
+		o.begin(tx)
+		defer o.l.putView(o.fs)
+		err := fn(o)
+		if err == nil && len(o.orphans) > 0 {
+			changes := o.orphans
+			tx.Sequenced(func(seq block.Seq) { l.orphans.note(seq, changes) })
+		}
+		return err
+	})
+}
+
+// makeRoom makes the open epoch durable, which may let freed blocks be used (W4), and waits a moment for readers whose snapshots may keep them.
+func (l *Live) makeRoom() error {
+	if err := l.store.Sync(context.Background()); err != nil {
+		return err
+	}
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+		l.mature()
+		if l.waiting.blocks.Load() == 0 || time.Since(began) > 100*time.Millisecond {
+			return nil
+		}
+	}
+}
+
+// noSpace is ErrNoSpace, and what keeps blocks that were freed, if anything does.
+func (l *Live) noSpace() error {
+	kept := l.waiting.blocks.Load()
+	if name, ok := l.store.Oldest(); ok && kept > 0 {
+		return fmt.Errorf("%w: %d freed blocks are kept for the snapshot of %s", ErrNoSpace, kept, name)
+	}
+	return ErrNoSpace
 }
 
 // errOld ends an attempt whose snapshot is older than the freeing of what it has reserved: a newer one sees that it is free.

@@ -16,6 +16,8 @@ type Store interface {
 	Update(ctx context.Context, fn func(Tx) error) (Outcome, error)
 	// Matured reports whether blocks that a commit freed may be used again (W4).
 	Matured(block.Seq) bool
+	// Oldest is the name of the oldest live snapshot, if there is one: it may be what keeps freed blocks.
+	Oldest() (name string, ok bool)
 	// Sync makes all commits durable.
 	Sync(ctx context.Context) error
 	// Err is why no more changes are taken, if so.

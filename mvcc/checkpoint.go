@@ -3,11 +3,8 @@ package mvcc
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
-	"time"
 
-	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/mutant"
 )
 
@@ -179,121 +176,9 @@ func (s *Store) forget(c *chain) error {
 	return nil
 }
 
-// Watermarks of the log's space, and of the memory for versions: at high a checkpoint begins, at critical commits wait for it.
-const (
-	high     = 0.5
-	critical = 0.9
-)
-
-// pressure is what share of the log's space or of the memory is in use.
-func (s *Store) pressure() float64 {
-	p := float64(s.chains.Load()*2*int64(s.size)+s.historyBytes.Load()) / float64(s.opts.Memory-s.opts.Memory/4)
-	if s.log != nil {
-		p = max(p, s.log.Pressure())
-	}
-	if s.epochs != nil {
-		p = max(p, float64(s.epochs.used.Load())/float64(s.epochs.opts.Journal.Blocks()))
-	}
-	return p
-}
-
-// PushBackError tells writers that versions cannot be dropped because a snapshot still reads them.
-type PushBackError struct {
-	Snapshot string
-	Seq      block.Seq
-	History  int64 // bytes
-}
-
-func (e *PushBackError) Error() string {
-	return fmt.Sprintf("too many old versions (%d bytes) are kept for the snapshot of %s, taken at commit %d; end it, or give the store more memory", e.History, e.Snapshot, e.Seq)
-}
-
-// admit holds a transaction back while log or memory are nearly full: before it takes its snapshot, because that may be what keeps memory
-// from being given up.
-func (s *Store) admit(ctx context.Context) error {
-	if s.Published()&15 == 0 || s.stats.strained.Load() {
-		if err := s.relieve(ctx); err != nil {
-			return err
-		}
-	}
-	if s.epochs != nil {
-		return s.holdCredits(ctx)
-	}
-	return nil
-}
-
-// relieve asks for a checkpoint where log or memory fill up, and waits where they are nearly full.
-func (s *Store) relieve(ctx context.Context) error {
-	p := s.pressure()
-	s.stats.strained.Store(p >= high)
-	if p >= high {
-		s.askCheckpoint()
-	}
-	if p < critical {
-		return nil
-	}
-	return s.holdBack(ctx, false, func() bool { return s.pressure() < critical })
-}
-
-// errLong asks for a wait until a chain over its cap has become shorter.
-var errLong = fmt.Errorf("%w: too many old versions of a block are kept", ErrConflict)
-
-// tooLong tells whether a block that is written has more history than the cap.
-func (tx *Tx) tooLong() bool {
-	for _, t := range tx.writes {
-		if c := t.chain; c != nil && c.long.Load() {
-			tx.long = c
-			return true
-		}
-	}
-	return false
-}
-
-// shorter waits, without a snapshot, until a chain is below its cap.
-func (s *Store) shorter(ctx context.Context, c *chain) error {
-	return s.holdBack(ctx, true, func() bool { return !c.long.Load() })
-}
-
 func (s *Store) askCheckpoint() {
 	select {
 	case s.kick <- struct{}{}:
 	default:
 	}
-}
-
-// cramped reports whether it is history that takes the room, or keeps blocks from being dropped: only the end of a snapshot helps then.
-func (s *Store) cramped() bool {
-	return s.historyBytes.Load() > s.opts.Memory/4 || s.historyCount.Load() > 0 && (s.log == nil || s.log.Pressure() < critical)
-}
-
-// holdBack waits until there is room. Where history takes it, as the caller knows or the store finds, only the end of a snapshot makes
-// some; so after a while it gives up.
-func (s *Store) holdBack(ctx context.Context, history bool, room func() bool) error {
-	s.stats.held.Add(1)
-	began := time.Now()
-	told := false
-	for !room() {
-		if err := s.Err(); err != nil {
-			return err
-		}
-		if ctx != nil && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		s.askCheckpoint()
-		took := time.Since(began)
-		seq, name, ok := s.snapshots.oldest()
-		if !told && s.telling() {
-			told = true
-			s.tell(Event{Kind: EventPressure, Seq: seq, Reason: "oldest snapshot: " + name, Count: s.historyBytes.Load()})
-		}
-		if took > s.opts.PushBack && ok && (history || s.cramped()) {
-			return &PushBackError{name, seq, s.historyBytes.Load()}
-		}
-		if took < time.Millisecond {
-			runtime.Gosched()
-		} else {
-			time.Sleep(time.Millisecond)
-		}
-	}
-	return nil
 }

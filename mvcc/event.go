@@ -22,6 +22,7 @@ const (
 	EventGC            EventKind = "version_gc"
 	EventSnapshot      EventKind = "snapshot_advanced"
 	EventPressure      EventKind = "back_pressure"
+	EventStep          EventKind = "back_pressure_step" // Reason: from and to; Count: how full it is, in percent
 	EventFlush         EventKind = "flush"
 	EventRecovery      EventKind = "wal_recovery"
 )

@@ -72,6 +72,12 @@ func (s *Store) Matured(seq block.Seq) bool {
 	return !ok || oldest >= seq
 }
 
+// Oldest is the name of the oldest live snapshot, if there is one.
+func (s *Store) Oldest() (name string, ok bool) {
+	_, name, ok = s.snapshots.oldest()
+	return name, ok
+}
+
 // Pinned tells which freed blocks cannot be used again yet because a snapshot may read them, and the name of the oldest one.
 func (s *Store) Pinned() (blocks []block.Number, by string) {
 	oldest, name, ok := s.snapshots.oldest()

@@ -24,7 +24,7 @@ type stats struct {
 	all       contention   // of the whole store
 	hot       topK
 	kinds     [maxKinds]kindStats
-	strained  atomic.Bool // the log or the memory is past its high watermark
+	step      atomic.Int32 // of back-pressure
 }
 
 // maxKinds bounds the kinds of blocks that are told apart in statistics.
@@ -78,6 +78,7 @@ type Stats struct {
 	Losses       Losses  `json:"losses"`
 	Hot          []Hot   `json:"hot_blocks"`
 	Pressure     float64 `json:"wal_pressure"`
+	BackPressure string  `json:"back_pressure"` // its step: none, flushing, slowing or waiting
 }
 
 // Stats reads the counters. They are not of one instant.
@@ -86,7 +87,7 @@ func (s *Store) Stats() Stats {
 	out := Stats{Commits: st.commits.Value(), Conflicts: st.conflicts.Value(), Merges: st.merges.Value(), Aborts: st.aborts.Value(), Waits: st.waits.Value(),
 		Switches: st.switches.Load(), Collected: st.collected.Load(), HeldBack: st.held.Load(), Chains: s.chains.Load(),
 		History: s.historyCount.Load(), HistoryBytes: s.historyBytes.Load(), CleanBlocks: s.clean.Stats().Blocks,
-		Published: uint64(s.Published()), Hot: st.hot.list()}
+		Published: uint64(s.Published()), Hot: st.hot.list(), BackPressure: step(st.step.Load()).String()}
 	if s.log != nil {
 		out.FlushSeconds = s.log.FlushTime().Seconds()
 		out.Durable, out.WALBytes, out.Flushes, out.Pressure = uint64(s.log.Durable()), s.log.Bytes(), s.log.Flushes(), s.log.Pressure()

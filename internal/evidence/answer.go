@@ -135,6 +135,8 @@ func (a *asker) pressure(r Record) {
 	case mvcc.EventPressure:
 		a.Reasons[r.Reason]++
 		a.Findings = append(a.Findings, fmt.Sprintf("%s: writers were held back at %d bytes of history; %s, at commit %d", r.Time.Format("15:04:05.000"), r.Count, r.Reason, r.Seq))
+	case mvcc.EventStep:
+		a.Reasons["back-pressure from "+r.Reason]++
 	case mvcc.EventGC:
 		a.Reasons["versions collected"] += int(r.Count)
 	}

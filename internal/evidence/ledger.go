@@ -71,7 +71,7 @@ func (l *Ledger) Tell(e mvcc.Event) {
 // rare events are worth more than the rate's bound: there are few of them.
 func rare(k mvcc.EventKind) bool {
 	switch k {
-	case mvcc.EventPolicy, mvcc.EventContention, mvcc.EventPressure, mvcc.EventRecovery, mvcc.EventFlush, mvcc.EventGC:
+	case mvcc.EventPolicy, mvcc.EventContention, mvcc.EventPressure, mvcc.EventStep, mvcc.EventRecovery, mvcc.EventFlush, mvcc.EventGC:
 		return true
 	}
 	return false

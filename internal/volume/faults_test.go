@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/varvefs/varve/blockcache"
@@ -62,6 +63,47 @@ func TestFull(t *testing.T) {
 			oracle.Clean(t, path)
 		})
 	}
+}
+
+// TestFull_Pinned: blocks that a reader's snapshot keeps are told where there is no space; when it has gone they are used, without anybody asking.
+func TestFull_Pinned(t *testing.T) {
+	path := mkfs(t, "8M", "-t", "ext4", "-b", "1024", "-J", "size=1", "-m", "0")
+	w := open(t, path, volume.WriteOptions{})
+	big := mkfile(t, w, ext4.Root, "big", nil)
+	if _, err := w.Write(root, big, 0, make([]byte, 16<<20), false); !errors.Is(err, ext4.ErrNoSpace) {
+		t.Fatalf("a file larger than the image: %v", err)
+	}
+	before := must[ext4.Stat](t)(w.Stat())
+	held, let, left := make(chan bool), make(chan bool), make(chan error, 1)
+	go func() {
+		left <- w.View(func(fs *ext4.FS) error {
+			close(held)
+			<-let
+			return nil
+		})
+	}()
+	<-held
+	none := uint64(0)
+	must[ext4.Inode](t)(w.SetAttr(root, big, ext4.Attr{Size: &none}))
+	if st := must[ext4.Stat](t)(w.Stat()); st.Free < before.Free+4096 {
+		t.Errorf("%d blocks free, and %d before most were freed", st.Free, before.Free)
+	}
+	other := mkfile(t, w, ext4.Root, "other", nil)
+	_, err := w.Write(root, other, 0, make([]byte, 2<<20), false)
+	if !errors.Is(err, ext4.ErrNoSpace) || !strings.Contains(err.Error(), "freed blocks are kept for the snapshot of") {
+		t.Errorf("with a snapshot that keeps what was freed: %v", err)
+	}
+	close(let)
+	if err := <-left; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(root, other, 0, make([]byte, 2<<20), false); err != nil {
+		t.Errorf("when it has gone: %v", err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	oracle.Clean(t, path)
 }
 
 func contents(t *testing.T, w *volume.Writable, name string) (p []byte) {

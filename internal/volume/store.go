@@ -24,7 +24,7 @@ func (t tx) Tag(n block.Number, kind uint8, owner uint64) error {
 
 // View follows ext4.Store.
 func (s store) View(ctx context.Context, fn func(ext4.Tx) error) error {
-	return s.Store.View(ctx, func(t *mvcc.Tx) error { return fn(tx{t}) })
+	return s.Store.ViewNamed(ctx, "a reader", func(t *mvcc.Tx) error { return fn(tx{t}) })
 }
 
 // Update follows ext4.Store.

@@ -1,0 +1,162 @@
+package mvcc
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/varvefs/varve/internal/block"
+)
+
+// Back-pressure goes up in steps as the log or the memory fills: an early checkpoint, slower writers, writers that wait. Each step is taken at
+// its mark, and left only at a lower one, so that it does not flicker. Readers always go on.
+type step int32
+
+const (
+	easy step = iota
+	flushing
+	slowing
+	waiting
+)
+
+// marks are how full it is when a step is taken, and how full when it is left.
+var marks = [...]struct{ take, leave float64 }{flushing: {0.5, 0.4}, slowing: {0.8, 0.65}, waiting: {0.95, 0.8}}
+
+func (s step) String() string { return [...]string{"none", "flushing", "slowing", "waiting"}[s] }
+
+// next is the step that follows from how full it is.
+func (s step) next(p float64) step {
+	for s < waiting && p >= marks[s+1].take {
+		s++
+	}
+	for s > easy && p < marks[s].leave {
+		s--
+	}
+	return s
+}
+
+// weigh brings the step up to date.
+func (s *Store) weigh() (p float64, now step) {
+	p = s.pressure()
+	before := step(s.stats.step.Load())
+	if now = before.next(p); now != before && s.stats.step.CompareAndSwap(int32(before), int32(now)) && s.telling() {
+		s.tell(Event{Kind: EventStep, Seq: s.Published(), Reason: before.String() + " to " + now.String(), Count: int64(100 * p)})
+	}
+	return p, now
+}
+
+// pressure is what share of the log's space or of the memory is in use.
+func (s *Store) pressure() float64 {
+	p := float64(s.chains.Load()*2*int64(s.size)+s.historyBytes.Load()) / float64(s.opts.Memory-s.opts.Memory/4)
+	if s.log != nil {
+		p = max(p, s.log.Pressure())
+	}
+	if s.epochs != nil {
+		p = max(p, float64(s.epochs.used.Load())/float64(s.epochs.opts.Journal.Blocks()))
+	}
+	return p
+}
+
+// PushBackError tells writers that versions cannot be dropped because a snapshot still reads them.
+type PushBackError struct {
+	Snapshot string
+	Seq      block.Seq
+	History  int64 // bytes
+}
+
+func (e *PushBackError) Error() string {
+	return fmt.Sprintf("too many old versions (%d bytes) are kept for the snapshot of %s, taken at commit %d; end it, or give the store more memory", e.History, e.Snapshot, e.Seq)
+}
+
+// admit holds a transaction back while log or memory are nearly full: before it takes its snapshot, because that may be what keeps memory
+// from being given up.
+func (s *Store) admit(ctx context.Context) error {
+	if s.Published()&15 == 0 || step(s.stats.step.Load()) > easy {
+		if err := s.relieve(ctx); err != nil {
+			return err
+		}
+	}
+	if s.epochs != nil {
+		return s.holdCredits(ctx)
+	}
+	return nil
+}
+
+// relieve does what the step asks for.
+func (s *Store) relieve(ctx context.Context) error {
+	p, now := s.weigh()
+	if now >= flushing {
+		s.askCheckpoint()
+	}
+	switch now {
+	case slowing: // the fuller, the slower
+		time.Sleep(time.Duration(float64(slowest) * (p - marks[slowing].leave) / (marks[waiting].take - marks[slowing].leave)))
+	case waiting:
+		began := time.Now()
+		return s.holdBack(ctx, false, func() bool {
+			p, now := s.weigh()
+			return now < waiting || p < marks[waiting].take && time.Since(began) > s.opts.PushBack/2 // history may keep it between the two
+		})
+	}
+	return nil
+}
+
+// slowest is how long a writer is held up just before it would have to wait.
+const slowest = 200 * time.Microsecond
+
+// errLong asks for a wait until a chain over its cap has become shorter.
+var errLong = fmt.Errorf("%w: too many old versions of a block are kept", ErrConflict)
+
+// tooLong tells whether a block that is written has more history than the cap.
+func (tx *Tx) tooLong() bool {
+	for _, t := range tx.writes {
+		if c := t.chain; c != nil && c.long.Load() {
+			tx.long = c
+			return true
+		}
+	}
+	return false
+}
+
+// shorter waits, without a snapshot, until a chain is below its cap.
+func (s *Store) shorter(ctx context.Context, c *chain) error {
+	return s.holdBack(ctx, true, func() bool { return !c.long.Load() })
+}
+
+// cramped reports whether it is history that takes the room, or keeps blocks from being dropped: only the end of a snapshot helps then.
+func (s *Store) cramped() bool {
+	return s.historyBytes.Load() > s.opts.Memory/4 || s.historyCount.Load() > 0 && (s.log == nil || s.log.Pressure() < marks[waiting].take)
+}
+
+// holdBack waits until there is room. Where history takes it, as the caller knows or the store finds, only the end of a snapshot makes
+// some; so after a while it gives up.
+func (s *Store) holdBack(ctx context.Context, history bool, room func() bool) error {
+	s.stats.held.Add(1)
+	began := time.Now()
+	told := false
+	for !room() {
+		if err := s.Err(); err != nil {
+			return err
+		}
+		if ctx != nil && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.askCheckpoint()
+		took := time.Since(began)
+		seq, name, ok := s.snapshots.oldest()
+		if !told && s.telling() {
+			told = true
+			s.tell(Event{Kind: EventPressure, Seq: seq, Reason: "oldest snapshot: " + name, Count: s.historyBytes.Load()})
+		}
+		if took > s.opts.PushBack && ok && (history || s.cramped()) {
+			return &PushBackError{name, seq, s.historyBytes.Load()}
+		}
+		if took < time.Millisecond {
+			runtime.Gosched()
+		} else {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return nil
+}
