@@ -157,17 +157,19 @@ func (o *op) setTimes(n *Inode, a Attr) error {
 	return nil
 }
 
-// Touch sets the time of access by the rule of relatime: where it is not after the last change, or older than a day.
+// NeedsTouch is the rule of relatime: the time of access is not after the last change, or older than a day.
+func (l *Live) NeedsTouch(n *Inode) bool {
+	return !l.opts.NoAtime && !n.Has(disk.InodeNoAtime|disk.InodeImmutable) &&
+		(!n.Atime.After(n.Mtime) || !n.Atime.After(n.Ctime) || l.opts.Now().Sub(n.Atime) >= 24*time.Hour)
+}
+
+// Touch sets the time of access, where NeedsTouch asks for it.
 func (l *Live) Touch(node Node) error {
-	if l.opts.NoAtime {
-		return nil
-	}
-	now, stale := l.opts.Now(), false
+	stale := false
 	err := l.View(func(fs *FS) error {
 		var n Inode
 		err := fs.ReadNode(&n, node)
-		stale = err == nil && !n.Has(disk.InodeNoAtime|disk.InodeImmutable) &&
-			(!n.Atime.After(n.Mtime) || !n.Atime.After(n.Ctime) || now.Sub(n.Atime) >= 24*time.Hour)
+		stale = err == nil && l.NeedsTouch(&n)
 		return err
 	})
 	if err != nil || !stale {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/varvefs/varve/bench/fronts"
 )
 
 func main() {
@@ -18,14 +20,18 @@ func main() {
 	image := flag.String("image", "", "keep the image in this `file`, and use it if it is there")
 	skip := flag.Bool("no-fuse2fs", false, "leave fuse2fs out")
 	only := flag.String("only", "", "run the rows whose names contain this")
+	rw := flag.Bool("rw", false, "compare a read-write mount that nobody writes to with the read-only one and go-fuse's loopback, instead")
+	if fronts.Main() {
+		return
+	}
 	flag.Parse()
-	if err := run(*varve, *image, *rounds, !*skip, *only); err != nil {
+	if err := run(*varve, *image, *rounds, !*skip, *only, *rw); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/mount:", err)
 		os.Exit(1)
 	}
 }
 
-func run(varve, image string, rounds int, fuse2fs bool, only string) error {
+func run(varve, image string, rounds int, fuse2fs bool, only string, rw bool) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("needs root, to mount with the kernel's ext4 and to drop caches")
 	}
@@ -49,7 +55,14 @@ func run(varve, image string, rounds int, fuse2fs bool, only string) error {
 		return err
 	}
 	b.targets = []target{kernel{}, daemon{name: "varve", program: varve}}
-	if fuse2fs {
+	switch {
+	case rw:
+		below := filepath.Join(dir, "below")
+		if err := os.Mkdir(below, 0o755); err != nil {
+			return err
+		}
+		b.targets = []target{daemon{name: "varve", program: varve}, daemon{name: "varve rw", program: varve}, loopback{below, new(func() error)}}
+	case fuse2fs:
 		b.targets = append(b.targets, daemon{name: "fuse2fs", program: "fuse2fs"})
 	}
 	for _, w := range works {
@@ -156,34 +169,58 @@ func (b *bench) mountTime(t target) (float64, error) {
 	return float64(took.Microseconds()) / 1000, t.unmount(b.dir)
 }
 
-// printRow prints the row with its ratios: how many times as fast as the others varve is.
+// printRow prints the row with ratios: how many times as fast as the others the second target is. Those are the read-write mount, where that is measured, and else
+// varve's only one.
 func (b *bench) printRow(w work) {
+	ours := b.targets[1].String()
 	if !b.header {
 		b.header = true
-		fmt.Println("| work | unit | kernel | varve | fuse2fs | varve is, of the kernel | of fuse2fs | goal |")
-		fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- |")
-	}
-	cell := func(name string) string {
-		r := b.results[w.name][name]
-		switch {
-		case r == nil:
-			return "-"
-		case r.late:
-			return fmt.Sprintf("over %.4g", r.median())
+		fmt.Print("| work | unit |")
+		for _, t := range b.targets {
+			fmt.Printf(" %v |", t)
 		}
-		return fmt.Sprintf("%.4g", r.median())
-	}
-	ratio := func(name string) string {
-		r, v := b.results[w.name][name], b.results[w.name]["varve"]
-		if r == nil || v == nil {
-			return "-"
+		for _, t := range b.targets {
+			if t.String() != ours {
+				fmt.Printf(" %s is, of %v |", ours, t)
+			}
 		}
-		x := v.median() / r.median()
-		if w.lowerIsBetter {
-			x = 1 / x
-		}
-		return fmt.Sprintf("%.2f times the speed", x)
+		fmt.Printf(" goal |\n|%s\n", strings.Repeat(" --- |", 2+2*len(b.targets)))
 	}
-	fmt.Printf("| %s | %s | %s | %s | %s | %s | %s | %s |\n", w.name, w.unit, cell("kernel"), cell("varve"), cell("fuse2fs"),
-		ratio("kernel"), ratio("fuse2fs"), w.goal)
+	fmt.Printf("| %s | %s |", w.name, w.unit)
+	for _, t := range b.targets {
+		fmt.Printf(" %s |", b.results[w.name][t.String()])
+	}
+	for _, t := range b.targets {
+		if t.String() != ours {
+			fmt.Printf(" %s |", b.ratio(w, ours, t.String()))
+		}
+	}
+	goal := w.goal
+	if ours == "varve rw" {
+		goal = "0.8 of read-only"
+	}
+	fmt.Printf(" %s |\n", goal)
+}
+
+func (r *result) String() string {
+	switch {
+	case r == nil:
+		return "-"
+	case r.late:
+		return fmt.Sprintf("over %.4g", r.median())
+	}
+	return fmt.Sprintf("%.4g", r.median())
+}
+
+// ratio is how many times as fast as another target one is.
+func (b *bench) ratio(w work, ours, other string) string {
+	r, v := b.results[w.name][other], b.results[w.name][ours]
+	if r == nil || v == nil || r.median() == 0 || v.median() == 0 {
+		return "-"
+	}
+	x := v.median() / r.median()
+	if w.lowerIsBetter {
+		x = 1 / x
+	}
+	return fmt.Sprintf("%.2f times the speed", x)
 }

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/varvefs/varve/bench/fronts"
 )
 
 // target is a way to mount the image.
@@ -26,6 +29,26 @@ func (kernel) mount(image, dir string) error {
 func (kernel) unmount(dir string) error { return command("umount", dir) }
 func (kernel) warm() error              { return command("mount", "--version") }
 
+// loopback is go-fuse's loopback, without passthrough, over the kernel's mount.
+type loopback struct {
+	below string
+	stop  *func() error
+}
+
+func (loopback) String() string { return "loopback" }
+
+func (l loopback) mount(image, dir string) error {
+	if err := (kernel{}).mount(image, l.below); err != nil {
+		return err
+	}
+	stop, err := fronts.Start("loopback", l.below, dir)
+	*l.stop = stop
+	return err
+}
+
+func (l loopback) unmount(string) error { return errors.Join((*l.stop)(), (kernel{}).unmount(l.below)) }
+func (loopback) warm() error            { return nil }
+
 // daemon is a FUSE program.
 type daemon struct{ name, program string }
 
@@ -35,11 +58,14 @@ func (d daemon) mount(image, dir string) error {
 	if d.name == "fuse2fs" {
 		return command(d.program, image, dir, "-o", "ro")
 	}
+	if d.name == "varve rw" {
+		return command(d.program, "mount", "--quiet", "--rw", image, dir)
+	}
 	return command(d.program, "mount", "--quiet", image, dir)
 }
 
 func (d daemon) unmount(dir string) error {
-	if d.name == "varve" {
+	if strings.HasPrefix(d.name, "varve") {
 		return command(d.program, "umount", dir)
 	}
 	if err := command("umount", dir); err != nil {

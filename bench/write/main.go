@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,14 +12,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/varvefs/varve/bench/fronts"
 )
 
 func main() {
-	if len(os.Args) > 3 && os.Args[1] == "serve" {
-		if err := serve(os.Args[2], os.Args[3], os.Args[4]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+	if fronts.Main() {
 		return
 	}
 	varve := flag.String("varve", "bin/varve", "the varve `program`")
@@ -51,14 +48,14 @@ var targets = []target{
 	{"varve", func(b *bench, image string) (func() error, error) {
 		return func() error { return command(b.varve, "umount", b.dir) }, command(b.varve, "mount", "-q", "--rw", image, b.dir)
 	}},
-	{"null", func(b *bench, _ string) (func() error, error) { return b.serve("null", "/") }},
+	{"null", func(b *bench, _ string) (func() error, error) { return fronts.Start("null", "/", b.dir) }},
 	{"loopback", func(b *bench, _ string) (func() error, error) {
 		below := filepath.Join(b.folder, "below")
 		_ = os.RemoveAll(below)
 		if err := os.Mkdir(below, 0o755); err != nil {
 			return nil, err
 		}
-		return b.serve("loopback", below)
+		return fronts.Start("loopback", below, b.dir)
 	}},
 	{"fuse2fs", func(b *bench, image string) (func() error, error) {
 		return func() error {
@@ -72,26 +69,6 @@ var targets = []target{
 			return err
 		}, command("fuse2fs", image, b.dir, "-o", "rw,fakeroot")
 	}},
-}
-
-// serve starts this program as a daemon.
-func (b *bench) serve(kind, below string) (func() error, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(self, "serve", kind, below, b.dir)
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		return nil, err
-	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		return nil, fmt.Errorf("%s: %q %w", kind, line, err)
-	}
-	return func() error { return errors.Join(command("umount", b.dir), cmd.Wait()) }, nil
 }
 
 func command(name string, args ...string) error {
