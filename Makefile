@@ -9,7 +9,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 
 # What the tests need beside Go: a program and the Debian package that has it.
 PROGRAMS := mkfs.ext4:e2fsprogs fusermount3:fuse3 setfacl:acl setfattr:attr losetup:mount sfdisk:fdisk gcc:gcc
-BENCH    := fuse2fs:fuse2fs fio:fio stress-ng:stress-ng
+BENCH    := fuse2fs:fuse2fs fio:fio stress-ng:stress-ng dbench:dbench
 MISSING   = $(sort $(foreach p,$(1),$(if $(shell PATH=$$PATH:/sbin:/usr/sbin command -v $(firstword $(subst :, ,$(p)))),,$(lastword $(subst :, ,$(p))))))
 
 export PATH := $(PATH):/sbin:/usr/sbin
@@ -32,7 +32,7 @@ test: deps check unit race invariants announce ## everything: format, vet, stati
 announce:
 	@[ -e /dev/fuse ] || echo "SKIP: there is no /dev/fuse, so nothing was mounted with varve"
 	@[ "$$(id -u)" = 0 ] || echo "SKIP: not root, so nothing was compared with the kernel's ext4"
-	@echo "SKIP: stress-ng and fio with verification, which make soak-fs runs"
+	@echo "SKIP: dbench, stress-ng and fio with verification, which make soak-fs runs"
 	@[ -n "$(CORPUS)" ] || echo "SKIP: CORPUS names no folder of odd and damaged images"
 
 deps: ## install the Debian packages that the tests need (as root)
@@ -69,8 +69,9 @@ soak: ## the engine's long runs: every workload under each policy and both level
 	$(GO) run ./cmd/varve stress --duration 10s --durable --writers 1024
 	VARVE_KILL_ROUNDS=100 $(GO) test -count=1 -timeout 30m -run TestKill -v ./stress
 
-soak-fs: bench-deps ## the file system's long runs: 50 kills of a mount in each mode, 100,000 steps of the exerciser, power cuts, every errno
+soak-fs: bench-deps ## the file system's long runs: 50 kills of a mount in each mode, 100,000 steps of the exerciser, power cuts, every errno, 96 modes
 	VARVE_KILL_ROUNDS=50 VARVE_FSX_STEPS=100000 VARVE_ERRNO_ALL=1 VARVE_STRESS_SECONDS=3 $(GO) test -count=1 -timeout 60m -run 'TestRW|TestOverlay' -v ./cmd/varve
+	VARVE_RW_ALL=1 VARVE_FSX_STEPS=1000 $(GO) test -count=1 -timeout 60m -run 'TestRW_(Posix|Tools|Exerciser)' ./cmd/varve
 	VARVE_CRASH_ROUNDS=2000 $(GO) test -count=1 -timeout 30m -run TestCrash_Concurrent -v ./internal/volume
 
 crash: ## explore 100,000 crash states of the engine, and switch off each promise on purpose

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 	"slices"
 	"sync"
 )
@@ -22,7 +21,7 @@ import (
 // As any device it may lose what was written since the last Sync, by sectors. A block's bit is written after its contents are durable: a crash in between leaves
 // the base's contents, which is what was there before.
 type Overlay struct {
-	file *os.File
+	file Writable
 	base Device
 	head overlayHeader
 
@@ -98,19 +97,22 @@ func OpenOverlay(path string, base Device, identity [64]byte, extra int64) (o *O
 	if err != nil {
 		return nil, false, err
 	}
-	o = &Overlay{file: d.file, base: base, dirty: map[int64]bool{}}
-	if fresh = d.Size() == 0; fresh {
-		size := (base.Size()+overlayBlock-1)/overlayBlock*overlayBlock + extra
-		o.head = overlayHeader{baseSize: base.Size(), size: size, identity: identity}
-		err = o.create()
-	} else {
-		err = o.load(identity)
-	}
-	if err != nil {
+	if o, fresh, err = OpenOverlayOn(d, base, identity, extra); err != nil {
 		d.Close()
 		return nil, false, fmt.Errorf("%s: %w", path, err)
 	}
 	return o, fresh, nil
+}
+
+// OpenOverlayOn is OpenOverlay for a file that is open, and is made an overlay where it is empty.
+func OpenOverlayOn(file Writable, base Device, identity [64]byte, extra int64) (o *Overlay, fresh bool, err error) {
+	o = &Overlay{file: file, base: base, dirty: map[int64]bool{}}
+	if fresh, err = isBlank(file); err != nil || !fresh {
+		return o, false, errors.Join(err, o.load(identity))
+	}
+	size := (base.Size()+overlayBlock-1)/overlayBlock*overlayBlock + extra
+	o.head = overlayHeader{baseSize: base.Size(), size: size, identity: identity}
+	return o, true, o.create()
 }
 
 func (o *Overlay) mapLength() int64 {
@@ -121,14 +123,21 @@ func (o *Overlay) place(block int64) int64 {
 	return overlayBlock + o.mapLength() + block*overlayBlock
 }
 
+// isBlank reports whether a file is empty, or what a crash leaves of one that was about to become an overlay: a header's length of zeros.
+func isBlank(file Writable) (bool, error) {
+	if file.Size() > overlayHead {
+		return false, nil
+	}
+	p := make([]byte, file.Size())
+	if _, err := file.ReadAt(p, 0); err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	return len(bytes.Trim(p, "\x00")) == 0, nil
+}
+
+// create writes the header. The map is a hole, or lies behind the file's end.
 func (o *Overlay) create() error {
 	o.bits = make([]byte, o.mapLength())
-	if err := o.file.Truncate(o.place(o.head.size / overlayBlock)); err != nil {
-		return err
-	}
-	if err := o.file.Sync(); err != nil {
-		return err
-	}
 	return o.writeHead()
 }
 
@@ -152,7 +161,9 @@ func (o *Overlay) load(identity [64]byte) error {
 		return ErrForeign
 	}
 	o.bits = make([]byte, o.mapLength())
-	_, err = o.file.ReadAt(o.bits, overlayBlock)
+	if _, err = o.file.ReadAt(o.bits, overlayBlock); errors.Is(err, io.EOF) {
+		err = nil // nothing was written behind yet: zeros
+	}
 	return err
 }
 
@@ -315,7 +326,12 @@ func (o *Overlay) Bytes() (n int64) {
 }
 
 // Close closes the file, which also unlocks it. It makes nothing durable.
-func (o *Overlay) Close() error { return o.file.Close() }
+func (o *Overlay) Close() error {
+	if c, ok := o.file.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
 
 // ReadOverlayState reads the header of an overlay file.
 func ReadOverlayState(r io.ReaderAt) (OverlayState, error) {

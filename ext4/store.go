@@ -40,8 +40,8 @@ type Tx interface {
 	Edit(n block.Number, e merge.Edit) error
 	// Depend declares what the edits follow from: the commit fails where somebody changed it first.
 	Depend(n block.Number, r merge.Range) error
-	// WriteHome writes file data to its place before the commit: new blocks (fresh), or an overwrite.
-	WriteHome(n block.Number, off uint32, data []byte, fresh bool) error
+	// WriteHome writes file data to its place before the commit: what the commit makes readable (ordered), or an overwrite of what can be read already.
+	WriteHome(n block.Number, off uint32, data []byte, ordered bool) error
 	// Free says that a block of metadata is free from this commit on.
 	Free(n block.Number)
 	// Tag says what a block is, for the sealer.

@@ -106,7 +106,7 @@ func (o *op) write(n *Inode, offset uint64, data []byte, kill Kill) error {
 		length := min(r.Len, end-at)
 		switch r.Kind {
 		case Data:
-			err = o.overwrite(r.Start, at, length, offset, data)
+			err = o.overwrite(r.Start, at, length, offset, data, offset+uint64(len(data)) > n.Size)
 			o.reach("data")
 		case Unwritten:
 			err = o.writeFresh(r.Start, at, length, offset, data)
@@ -184,14 +184,15 @@ func (o *op) remap(n *Inode, e disk.Extent) error {
 	return nil
 }
 
-// overwrite writes what of data (at an offset of the file) falls into length blocks of the file from at on, which lie at start.
-func (o *op) overwrite(start block.Number, at, length, offset uint64, data []byte) error {
+// overwrite writes what of data (at an offset of the file) falls into length blocks of the file from at on, which lie at start. ordered says that the commit lets
+// more be read of them than before: a size that grows, or zeros that a later size will show.
+func (o *op) overwrite(start block.Number, at, length, offset uint64, data []byte, ordered bool) error {
 	bs := uint64(o.l.super.BlockSize)
 	from, to := max(at*bs, offset), min((at+length)*bs, offset+uint64(len(data)))
 	piece := data[from-offset : to-offset]
 	skip := from - at*bs
 	if !o.l.opts.JournalData {
-		return o.tx.WriteHome(start+block.Number(skip/bs), uint32(skip%bs), piece, false)
+		return o.tx.WriteHome(start+block.Number(skip/bs), uint32(skip%bs), piece, ordered)
 	}
 	for len(piece) > 0 {
 		k := min(uint64(len(piece)), bs-skip%bs)
@@ -247,5 +248,5 @@ func (o *op) zero(n *Inode, at uint64, from, to uint64) error {
 		return err
 	}
 	bs := uint64(o.l.super.BlockSize)
-	return o.overwrite(r.Start, at, 1, at*bs+from, make([]byte, to-from))
+	return o.overwrite(r.Start, at, 1, at*bs+from, make([]byte, to-from), true)
 }

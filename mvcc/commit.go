@@ -99,9 +99,10 @@ func (tx *Tx) writeFresh() error {
 
 // writeHomes writes file data to its own place. The snapshot still lives: a block that somebody frees meanwhile is not used again before that ends.
 func (tx *Tx) writeHomes() error {
-	s := tx.s
+	s, ordered := tx.s, false
 	for _, h := range tx.homes {
-		if h.fresh {
+		if h.ordered {
+			ordered = true
 			for i := range (int(h.off) + len(h.data) + int(s.size) - 1) / int(s.size) {
 				if c, _ := s.index.Load(h.number + block.Number(i)); c != nil {
 					if err := s.forget(c); err != nil {
@@ -121,6 +122,9 @@ func (tx *Tx) writeHomes() error {
 		if _, err := s.home.WriteAt(h.data, s.size.Offset(h.number)+int64(h.off)); err != nil {
 			return fmt.Errorf("write %v: %w", h.number, err)
 		}
+	}
+	if ordered && s.epochs != nil && !mutant.Off(mutant.W3) {
+		s.epochs.ordered.Store(true) // after the writes, and before the commit can be seen: the epoch that has the commit, or an earlier one, flushes them
 	}
 	return nil
 }

@@ -47,6 +47,7 @@ type epochs struct {
 	closed  atomic.Uint64
 	spent   atomic.Int64 // nanoseconds
 	used    atomic.Int64 // blocks of the journal
+	ordered atomic.Bool  // ordered data was written since the last epoch closed
 }
 
 type freedBlock struct {
@@ -140,7 +141,8 @@ func (s *Store) closeEpoch() error {
 	if tx.snap == block.Seq(e.durable.Load()) {
 		return nil
 	}
-	sealing := &Sealing{Last: tx.snap, tx: tx, images: map[block.Number][]byte{}, tags: map[block.Number]Tag{}, freed: map[block.Number]bool{}}
+	ordered := e.ordered.Swap(false) // after the snapshot was taken
+	sealing := &Sealing{Last: tx.snap, ordered: ordered, tx: tx, images: map[block.Number][]byte{}, tags: map[block.Number]Tag{}, freed: map[block.Number]bool{}}
 	err := s.gather(sealing)
 	if err == nil {
 		err = e.opts.Seal(sealing)
@@ -200,7 +202,7 @@ func (s *Store) commitEpoch(sealing *Sealing) error {
 			_, _ = s.home.WriteAt(i.Data, s.size.Offset(i.Number))
 		}
 	}
-	if err := e.opts.Journal.Commit(images, freed); err != nil {
+	if err := e.opts.Journal.Commit(images, freed, sealing.ordered); err != nil {
 		return err
 	}
 	e.used.Store(int64(e.opts.Journal.Used()))

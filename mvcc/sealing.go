@@ -15,11 +15,12 @@ type Tag struct {
 
 // Sealing is an epoch that closes.
 type Sealing struct {
-	Last   block.Seq // the last commit of the epoch
-	tx     *Tx
-	images map[block.Number][]byte
-	tags   map[block.Number]Tag
-	freed  map[block.Number]bool
+	Last    block.Seq // the last commit of the epoch
+	ordered bool      // it has commits whose data must be durable first (W3)
+	tx      *Tx
+	images  map[block.Number][]byte
+	tags    map[block.Number]Tag
+	freed   map[block.Number]bool
 }
 
 // Blocks calls do for each block that the epoch's commits changed, in ascending order.

@@ -78,10 +78,10 @@ type fresh struct {
 
 // homeWrite is file data that goes to its own place before the commit.
 type homeWrite struct {
-	number block.Number
-	off    uint32
-	data   []byte
-	fresh  bool
+	number  block.Number
+	off     uint32
+	data    []byte
+	ordered bool
 }
 
 // touched is a block that a transaction read or changed.
@@ -315,10 +315,10 @@ func (tx *Tx) WriteNew(n block.Number, data []byte) error {
 	return nil
 }
 
-// WriteHome writes file data to its own place, from byte off of block n on, before the transaction commits: newly allocated blocks (fresh), which
-// nobody else knows yet (W3), or an overwrite, of which a crash or a reader may see any part (W6). The data is kept until then. It never becomes a
-// version, and blocks that hold it must not be read through the store.
-func (tx *Tx) WriteHome(n block.Number, off uint32, data []byte, fresh bool) error {
+// WriteHome writes file data to its own place, from byte off of block n on, before the transaction commits: what the commit makes readable, above all newly
+// allocated blocks, which nobody else knows yet (ordered: W3), or an overwrite, of which a crash or a reader may see any part (W6). The data is kept until
+// then. It never becomes a version, and blocks that hold it must not be read through the store.
+func (tx *Tx) WriteHome(n block.Number, off uint32, data []byte, ordered bool) error {
 	end := uint64(off) + uint64(len(data))
 	switch {
 	case tx.done:
@@ -328,7 +328,7 @@ func (tx *Tx) WriteHome(n block.Number, off uint32, data []byte, fresh bool) err
 	case n >= tx.s.blocks || uint64(n)+(end+uint64(tx.s.size)-1)/uint64(tx.s.size) > uint64(tx.s.blocks):
 		return fmt.Errorf("%d bytes for %v: %w of %d blocks of %d bytes", len(data), n, ErrRange, tx.s.blocks, tx.s.size)
 	}
-	tx.homes = append(tx.homes, homeWrite{n, off, data, fresh})
+	tx.homes = append(tx.homes, homeWrite{n, off, data, ordered})
 	return nil
 }
 

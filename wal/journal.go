@@ -32,6 +32,7 @@ type Journal struct {
 	marks  []mark
 	begun  bool
 	bytes  uint64
+	clean  uint32 // the incompatible features of the journal while nothing is in it
 }
 
 // mark is where a transaction of the log ends.
@@ -45,9 +46,6 @@ type Image struct {
 	Number block.Number
 	Data   []byte
 }
-
-// Features that a journal is written with, beside those that it has.
-const Revocable = jbd2.IncompatRevoke
 
 // OpenJournal opens a journal whose transactions are all home: the blocks at places of a device, with so many bytes each. Its sequences
 // go on behind next (J5). Nothing is written yet.
@@ -64,6 +62,7 @@ func OpenJournal(dev blockcache.Writable, size block.Size, places []block.Number
 	if j.super.Version < 2 {
 		return nil, fmt.Errorf("%w: the journal has the format of version 1; make a new one with tune2fs -O ^has_journal and tune2fs -j", ErrForeign)
 	}
+	j.clean = j.super.Incompat &^ jbd2.IncompatAsyncCommit
 	if mutant.Off(mutant.J5) {
 		j.next = 1
 	}
@@ -71,10 +70,16 @@ func OpenJournal(dev blockcache.Writable, size block.Size, places []block.Number
 	return j, nil
 }
 
-// Reset says on the device that there is nothing to replay, and sets the features of what will be written.
+// Reset says on the device that there is nothing to replay. The journal has the features that are given, beside its own, while it is empty.
 func (j *Journal) Reset(features uint32) error {
+	j.clean |= features
+	return j.empty()
+}
+
+// empty makes the journal one with nothing to replay.
+func (j *Journal) empty() error {
+	j.super.PutFeatures(j.raw, j.super.Compat&^jbd2.CompatChecksum, j.clean)
 	j.super.PutStart(j.raw, 0, j.next)
-	j.super.PutFeatures(j.raw, j.super.Incompat|features)
 	return j.writeSuper()
 }
 
@@ -92,9 +97,11 @@ func (j *Journal) sync() error {
 	return nil
 }
 
-// Begin makes the beginning of the log durable, before the first commit (J3).
+// Begin makes the beginning of the log durable, before the first commit (J3). From here to its end the log has checksums of version 1, which cover a whole
+// transaction: its commit block may be written together with the rest then (the kernel's journal_async_commit), as one that is not whole is found out.
 func (j *Journal) Begin() error {
 	j.begun = true
+	j.super.PutFeatures(j.raw, j.super.Compat|jbd2.CompatChecksum, j.clean&^(jbd2.IncompatCsumV2|jbd2.IncompatCsumV3)|jbd2.IncompatAsyncCommit)
 	if mutant.Off(mutant.J3) {
 		return nil
 	}
@@ -135,8 +142,9 @@ func (j *Journal) need(images, revokes int) int {
 func (j *Journal) Fits(images, freed int) bool { return int(j.used)+j.need(images, freed) < j.Blocks() }
 
 // Commit writes an epoch and returns when it is durable. Freed blocks are revoked where the log has copies of them (J1); none of them is
-// among the images. Ordered data that was written to the same device before is durable before the commit block is (W3).
-func (j *Journal) Commit(images []Image, freed []block.Number) error {
+// among the images. With ordered set, what was written to the same device before is durable before the commit block is (W3). That takes two flushes; one is
+// enough without, unless there are revokes, which checksums of version 1 do not cover.
+func (j *Journal) Commit(images []Image, freed []block.Number, ordered bool) error {
 	if !j.Fits(len(images), len(freed)) {
 		return fmt.Errorf("%w: an epoch of %d blocks, and %d of %d are in use", ErrFull, len(images), j.used, j.Blocks())
 	}
@@ -151,7 +159,7 @@ func (j *Journal) Commit(images []Image, freed []block.Number) error {
 			revoked = append(revoked, n)
 		}
 	}
-	w := &journalWriter{j: j}
+	w := &journalWriter{j: j, sum: jbd2.SumV1Seed}
 	for rest := images; len(rest) > 0; {
 		n := min(len(rest), j.super.TagsPerBlock())
 		w.images(rest[:n])
@@ -162,19 +170,12 @@ func (j *Journal) Commit(images []Image, freed []block.Number) error {
 		j.super.EncodeRevoke(w.block(), j.next, rest[:n])
 		rest = rest[n:]
 	}
-	// The commit block's place is made zeros first: of the block itself one sector alone is new then, and no tear makes half of one, which the
-	// kernel would take for damage.
-	clear(w.block())
-	if err := w.write(); err != nil {
-		return err
+	if ordered || len(revoked) > 0 {
+		if err := w.flush(); err != nil {
+			return err
+		}
 	}
-	failpoint.At("journal", "append")
-	if err := j.sync(); err != nil {
-		return err
-	}
-	failpoint.At("journal", "flush")
-	w.back()
-	j.super.EncodeCommit(w.block(), j.next, time.Now())
+	j.super.EncodeCommit(w.block(), j.next, time.Now(), w.sum)
 	if err := w.write(); err != nil {
 		return err
 	}
@@ -199,6 +200,23 @@ type journalWriter struct {
 	j       *Journal
 	pending []byte
 	count   uint32
+	sum     uint32 // of what the checksum of version 1 covers
+}
+
+// flush makes all but the commit block durable. That one's place is made zeros first: of the block itself one sector alone is new then, and no tear makes half of
+// one, which the kernel would take for damage.
+func (w *journalWriter) flush() error {
+	clear(w.block())
+	if err := w.write(); err != nil {
+		return err
+	}
+	failpoint.At("journal", "append")
+	if err := w.j.sync(); err != nil {
+		return err
+	}
+	failpoint.At("journal", "flush")
+	w.back()
+	return nil
 }
 
 // block returns the next block of the log, to be filled in before the next call.
@@ -237,6 +255,7 @@ func (w *journalWriter) images(images []Image) {
 		}
 	}
 	j.super.EncodeDescriptor(w.pending[start:start+size], j.next, homes, escaped, data)
+	w.sum = jbd2.SumV1(w.sum, w.pending[start:])
 }
 
 // write writes the gathered blocks at the head, neighbours in one go.
@@ -292,10 +311,7 @@ func (j *Journal) Trim(before jbd2.Sequence) error {
 }
 
 // End says on the device that there is nothing to replay (J7). Every epoch is home, and flushed.
-func (j *Journal) End() error {
-	j.super.PutStart(j.raw, 0, j.next)
-	return j.writeSuper()
-}
+func (j *Journal) End() error { return j.empty() }
 
 // HasChecksums reports whether the journal's blocks carry checksums.
 func (j *Journal) HasChecksums() bool { return j.super.HasChecksums() }

@@ -28,6 +28,8 @@ var works = []work{
 	{"4 KiB random write with fsync, 1 job", "IOPS", "0.8 of the kernel", slow, fio("randwrite", 1, "--bs=4k", "--fsync=1", "--size=64m")},
 	{"4 KiB random write with fsync, 16 jobs", "IOPS", "1.3 of the kernel", storing, fio("randwrite", 16, "--bs=4k", "--fsync=1", "--size=8m")},
 	{"4 KiB random write with fsync, 64 jobs", "IOPS", "1.5 of the kernel", storing, fio("randwrite", 64, "--bs=4k", "--fsync=1", "--size=4m")},
+	{"4 KiB random overwrite with fsync, 1 job", "IOPS", "", storing, fio("randwrite", 1, "--bs=4k", "--fsync=1", "--size=64m", "--overwrite=1")},
+	{"4 KiB random overwrite with fsync, 16 jobs", "IOPS", "", storing, fio("randwrite", 16, "--bs=4k", "--fsync=1", "--size=4m", "--overwrite=1")},
 	{"4 KiB random direct writes, 16 threads, one file", "IOPS", "0.7 of null, 0.9 of the kernel", []string{"kernel", "varve", "null"},
 		fio("randwrite", 16, "--bs=4k", "--direct=1", "--size=64m", "--filename=one", "--thread")},
 	{"sequential write, 1 MiB, final fsync", "MB/s", "0.8 of the kernel, 8 times fuse2fs", slow, sequential},

@@ -34,6 +34,31 @@ var rwModes = []rwMode{
 	{"writeback cache", nil, "rw,writeback_cache"},
 	{"overlay without journal", []string{"-O", "^has_journal"}, "overlay=OVERLAY"},
 	{"no checksums, strict", []string{"-O", "^metadata_csum", "-b", "1024"}, "rw,policy=strict"},
+	{"overlay, 1k, wait, writeback cache", []string{"-b", "1024"}, "overlay=OVERLAY,policy=wait,writeback_cache"},
+	{"data=journal, no checksums, adaptive", []string{"-O", "^metadata_csum"}, "rw,data=journal,policy=adaptive"},
+}
+
+// modes are those of rwModes, or, with VARVE_RW_ALL=1, every combination of where changes go, cache, policy, block size and checksums: 96.
+func modes() []rwMode {
+	if os.Getenv("VARVE_RW_ALL") != "1" {
+		return rwModes
+	}
+	all := []rwMode{{"", nil, ""}}
+	cross := func(choices ...rwMode) {
+		var out []rwMode
+		for _, m := range all {
+			for _, c := range choices {
+				out = append(out, rwMode{strings.TrimPrefix(m.name+" "+c.name, " "), slices.Concat(m.mkfs, c.mkfs), strings.TrimPrefix(m.options+","+c.options, ",")})
+			}
+		}
+		all = out
+	}
+	cross(rwMode{"ordered", nil, "rw"}, rwMode{"journalled", nil, "rw,data=journal"}, rwMode{"overlay", nil, "overlay=OVERLAY"})
+	cross(rwMode{"write-through", nil, "async"}, rwMode{"writeback", nil, "writeback_cache"})
+	cross(rwMode{"merge", nil, "policy=merge"}, rwMode{"strict", nil, "policy=strict"}, rwMode{"wait", nil, "policy=wait"}, rwMode{"adaptive", nil, "policy=adaptive"})
+	cross(rwMode{"1k", []string{"-b", "1024"}, "async"}, rwMode{"4k", []string{"-b", "4096"}, "async"})
+	cross(rwMode{"checksums", nil, "async"}, rwMode{"no checksums", []string{"-O", "^metadata_csum"}, "async"})
+	return all
 }
 
 // rwImage makes an image to be written.
@@ -70,7 +95,7 @@ func inMode(t *testing.T, m rwMode, size string, run func(t *testing.T, dir stri
 
 // TestRW_Posix runs go-fuse's POSIX tests in each mode.
 func TestRW_Posix(t *testing.T) {
-	for _, m := range rwModes {
+	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			inMode(t, m, "128M", func(t *testing.T, dir string) {
 				for _, name := range slices.Sorted(maps.Keys(posixtest.All)) {
@@ -92,7 +117,7 @@ func TestRW_Posix(t *testing.T) {
 
 // TestRW_Tools does with a mount what people do: unpack, copy, link, remove, compare.
 func TestRW_Tools(t *testing.T) {
-	for _, m := range rwModes {
+	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			source := t.TempDir()
 			oracle.Fill(t, source, oracle.Filling{Wide: 300})
@@ -134,7 +159,7 @@ func TestRW_Exerciser(t *testing.T) {
 	if n, err := strconv.ParseUint(os.Getenv("VARVE_FSX_SEED"), 10, 64); err == nil {
 		seed = n
 	}
-	for _, m := range rwModes {
+	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			inMode(t, m, "128M", func(t *testing.T, dir string) {
 				x := &exerciser{rng: rand.New(rand.NewPCG(seed, 1)), path: filepath.Join(dir, "file")}
@@ -305,13 +330,13 @@ func (x *exerciser) copyRange(from, n int) error {
 	return nil
 }
 
-// TestRW_Stressors runs stress-ng's file-system stressors and fio with verification on a mount: make soak-fs.
+// TestRW_Stressors runs dbench, fio with verification and stress-ng's file-system stressors on a mount: make soak-fs.
 func TestRW_Stressors(t *testing.T) {
 	seconds := os.Getenv("VARVE_STRESS_SECONDS")
 	if seconds == "" {
 		t.Skip("SKIP: a long run, of make soak-fs (VARVE_STRESS_SECONDS a stressor)")
 	}
-	oracle.Need(t, "stress-ng", "fio")
+	oracle.Need(t, "stress-ng", "fio", "dbench")
 	for _, m := range rwModes {
 		t.Run(m.name, func(t *testing.T) {
 			inMode(t, m, "2G", func(t *testing.T, dir string) {
@@ -321,6 +346,7 @@ func TestRW_Stressors(t *testing.T) {
 				}
 				oracle.MustRun(t, "fio", "--name=v", "--directory="+work, "--rw=randrw", "--bsrange=512-64k", "--size=64m", "--numjobs=4", "--verify=crc32c",
 					"--do_verify=1", "--verify_fatal=1", "--fsync=50")
+				oracle.MustRun(t, "dbench", "-D", work, "-t", seconds, "-c", "/usr/share/dbench/client.txt", "8")
 				out := oracle.MustRun(t, "stress-ng", "--temp-path", work, "--timeout", seconds+"s", "--verify", "--seq", "1", "--class", "filesystem",
 					"-x", "quota,fanotify,sync-file,bind-mount,umount,binderfs,inode-flags") // the last leaves its directory immutable or not, as its threads race
 				if strings.Contains(out, "fail:") {

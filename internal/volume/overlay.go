@@ -81,6 +81,15 @@ func OpenOverlay(s Spec, path string, o WriteOptions) (*Writable, error) {
 	return w, nil
 }
 
+// OpenOverlayOn is OpenOverlay for a base and an overlay file that are open.
+func OpenOverlayOn(file blockcache.Writable, base blockcache.Device, o WriteOptions) (*Writable, error) {
+	overlay, _, err := blockcache.OpenOverlayOn(file, base, [64]byte{}, overlayJournal)
+	if err != nil {
+		return nil, err
+	}
+	return openOver(overlay, o)
+}
+
 // openOver opens the file system on an overlay, with the journal behind it.
 func openOver(overlay *blockcache.Overlay, o WriteOptions) (*Writable, error) {
 	w := &Writable{device: overlay, private: true}
@@ -130,7 +139,10 @@ func openOver(overlay *blockcache.Overlay, o WriteOptions) (*Writable, error) {
 		return nil, err
 	}
 	o.JournalData = true // W6 holds for every byte
-	return w, w.open(base, o)
+	if err := w.open(base, o); err != nil {
+		return nil, err
+	}
+	return w, nil
 }
 
 // privatePlaces are the blocks of the overlay's own journal.

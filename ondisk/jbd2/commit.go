@@ -40,8 +40,10 @@ func (s *Superblock) DecodeCommit(seq Sequence, p []byte) (Commit, error) {
 	return c, nil
 }
 
-var crc32BETable = func() (t [256]uint32) {
-	for i := range t {
+// crc32BE are the tables of the big-endian CRC-32, eight bytes at a time (Kounavis and Berry, "A Systematic Approach to Building High Performance
+// Software-Based CRC Generators", ISCC 2005).
+var crc32BE = func() (t [8][256]uint32) {
+	for i := range t[0] {
 		c := uint32(i) << 24
 		for range 8 {
 			if c&(1<<31) != 0 {
@@ -50,7 +52,13 @@ var crc32BETable = func() (t [256]uint32) {
 				c <<= 1
 			}
 		}
-		t[i] = c
+		t[0][i] = c
+	}
+	for k := 1; k < len(t); k++ {
+		for i := range t[k] {
+			c := t[k-1][i]
+			t[k][i] = c<<8 ^ t[0][c>>24]
+		}
 	}
 	return t
 }()
@@ -60,8 +68,13 @@ const SumV1Seed = ^uint32(0)
 
 // SumV1 continues the big-endian CRC-32 of checksum version 1, which hash/crc32 does not have, over a block.
 func SumV1(sum uint32, p []byte) uint32 {
+	t := &crc32BE
+	for ; len(p) >= 8; p = p[8:] {
+		a, b := sum^binary.BigEndian.Uint32(p), binary.BigEndian.Uint32(p[4:])
+		sum = t[7][a>>24] ^ t[6][a>>16&0xff] ^ t[5][a>>8&0xff] ^ t[4][a&0xff] ^ t[3][b>>24] ^ t[2][b>>16&0xff] ^ t[1][b>>8&0xff] ^ t[0][b&0xff]
+	}
 	for _, b := range p {
-		sum = sum<<8 ^ crc32BETable[byte(sum>>24)^b]
+		sum = sum<<8 ^ t[0][byte(sum>>24)^b]
 	}
 	return sum
 }

@@ -19,9 +19,9 @@ func (s *Superblock) PutStart(p []byte, start uint32, sequence Sequence) {
 }
 
 // PutFeatures sets the features that the log is written with from now on. The log must be empty, and the superblock of version 2.
-func (s *Superblock) PutFeatures(p []byte, incompat uint32) {
+func (s *Superblock) PutFeatures(p []byte, compat, incompat uint32) {
 	be := binary.BigEndian
-	s.Incompat, s.Compat = incompat, s.Compat&^CompatChecksum
+	s.Compat, s.Incompat = compat, incompat
 	be.PutUint32(p[0x24:], s.Compat)
 	be.PutUint32(p[0x28:], incompat)
 	if s.HasChecksums() {
@@ -159,15 +159,19 @@ func (s *Superblock) EncodeRevoke(p []byte, seq Sequence, homes []block.Number) 
 	s.sealTail(p)
 }
 
-// EncodeCommit makes the commit block of a transaction.
-func (s *Superblock) EncodeCommit(p []byte, seq Sequence, at time.Time) {
+// EncodeCommit makes the commit block of a transaction. sumV1 is SumV1 of its descriptors and the blocks that they name, for journals with checksums of version 1.
+func (s *Superblock) EncodeCommit(p []byte, seq Sequence, at time.Time, sumV1 uint32) {
 	clear(p)
 	putHeader(p, TypeCommit, seq)
 	be := binary.BigEndian
 	be.PutUint64(p[0x30:], uint64(at.Unix()))
 	be.PutUint32(p[0x38:], uint32(at.Nanosecond()))
-	if s.HasChecksums() {
+	switch {
+	case s.HasChecksums():
 		be.PutUint32(p[0x10:], crc32c(s.seed, p))
+	case s.Compat&CompatChecksum != 0:
+		p[0xc], p[0xd] = commitCRC32, commitCRC32Sz
+		be.PutUint32(p[0x10:], sumV1)
 	}
 }
 

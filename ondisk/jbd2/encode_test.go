@@ -44,7 +44,7 @@ func TestEncode_DecodesAgain(t *testing.T) {
 			t.Fatalf("features 0x%x: revoked %v, %v", incompat, got, err)
 		}
 		now := time.Unix(1<<33, 5)
-		s.EncodeCommit(p, 44, now)
+		s.EncodeCommit(p, 44, now, 7)
 		if c, err := s.DecodeCommit(44, p); err != nil || !c.Time.Equal(now) {
 			t.Fatalf("features 0x%x: commit at %v, %v", incompat, c.Time, err)
 		}
@@ -52,5 +52,23 @@ func TestEncode_DecodesAgain(t *testing.T) {
 		if _, err := s.DecodeCommit(44, p); (err == nil) == s.HasChecksums() {
 			t.Fatalf("features 0x%x: a changed commit block: %v", incompat, err)
 		}
+	}
+}
+
+// TestSumV1 has the checksums of jbd2 version 1 that a byte at a time gives, and the check value of CRC-32/MPEG-2.
+func TestSumV1(t *testing.T) {
+	if sum := SumV1(SumV1Seed, []byte("123456789")); sum != 0x0376e6e7 {
+		t.Errorf("check value 0x%08x", sum)
+	}
+	p := make([]byte, 100)
+	for i := range p {
+		p[i] = byte(i * 37)
+	}
+	slow := SumV1Seed
+	for i := range p {
+		slow = SumV1(slow, p[i:i+1])
+	}
+	if fast := SumV1(SumV1Seed, p); fast != slow {
+		t.Errorf("0x%08x at once, 0x%08x by bytes", fast, slow)
 	}
 }

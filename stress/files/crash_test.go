@@ -1,6 +1,7 @@
 package files
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,17 +25,20 @@ type form struct {
 	size string
 	mkfs []string
 	opts volume.WriteOptions
+
+	overlay bool // the device is an overlay file over the image
 }
 
 // smallest is the smallest journal that mke2fs makes: 1,024 blocks.
 var crashForms = []form{
-	{"1k", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1"}, volume.WriteOptions{}},
-	{"1k, data journalled", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1"}, volume.WriteOptions{JournalData: true}},
-	{"4k", "12M", []string{"-t", "ext4", "-b", "4096", "-J", "size=4"}, volume.WriteOptions{}},
-	{"no checksums", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-O", "^metadata_csum"}, volume.WriteOptions{}},
-	{"ext3", "4M", []string{"-t", "ext3", "-b", "1024", "-J", "size=1"}, volume.WriteOptions{}},
-	{"orphan_file", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-O", "orphan_file"}, volume.WriteOptions{}},
-	{"fast_commit", "5M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1,fast_commit_size=256", "-O", "fast_commit"}, volume.WriteOptions{}},
+	{"1k", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1"}, volume.WriteOptions{}, false},
+	{"1k, data journalled", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1"}, volume.WriteOptions{JournalData: true}, false},
+	{"4k", "12M", []string{"-t", "ext4", "-b", "4096", "-J", "size=4"}, volume.WriteOptions{}, false},
+	{"no checksums", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-O", "^metadata_csum"}, volume.WriteOptions{}, false},
+	{"ext3", "4M", []string{"-t", "ext3", "-b", "1024", "-J", "size=1"}, volume.WriteOptions{}, false},
+	{"orphan_file", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-O", "orphan_file"}, volume.WriteOptions{}, false},
+	{"fast_commit", "5M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1,fast_commit_size=256", "-O", "fast_commit"}, volume.WriteOptions{}, false},
+	{"overlay", "4M", []string{"-t", "ext4", "-b", "1024", "-O", "^has_journal"}, volume.WriteOptions{JournalData: true}, true},
 }
 
 func (f form) image(t testing.TB) []byte {
@@ -49,12 +53,50 @@ func (f form) image(t testing.TB) []byte {
 	return p
 }
 
+// device is what is recorded, and how it is opened.
+func (f form) device(image []byte) (*blockcache.RAM, Opener) {
+	if !f.overlay {
+		return blockcache.NewRAM(bytes.Clone(image)), volume.OpenOn
+	}
+	base := blockcache.Memory(image)
+	return blockcache.NewRAM(nil), func(d blockcache.Writable, o volume.WriteOptions) (*volume.Writable, error) {
+		return volume.OpenOverlayOn(d, base, o)
+	}
+}
+
+// explorer makes an explorer for traces of the form.
+func (f form) explorer(image []byte, seed uint64, dir string) *Explorer {
+	x := NewExplorer(seed, f.opts, dir)
+	if f.overlay {
+		_, x.Open = f.device(image)
+		x.Image = func(device []byte) ([]byte, error) {
+			o, _, err := blockcache.OpenOverlayOn(blockcache.NewRAM(device), blockcache.Memory(image), [64]byte{}, 0)
+			if err != nil {
+				return nil, err
+			}
+			p := make([]byte, len(image))
+			_, err = o.ReadAt(p, 0)
+			return p, err
+		}
+	}
+	return x
+}
+
+// before is what the device of a trace held.
+func (f form) before(image []byte) []byte {
+	if f.overlay {
+		return nil
+	}
+	return image
+}
+
 // record runs a workload of so many random steps, and returns its trace.
 func (f form) record(image []byte, seed uint64, steps int) (*blockcache.Trace, *Model, error) {
 	tr := &blockcache.Trace{}
 	opts := f.opts
 	opts.Commit = time.Hour
-	w, err := NewWorkload(blockcache.Record(blockcache.NewRAM(append([]byte(nil), image...)), tr, 0), opts, seed, tr)
+	ram, open := f.device(image)
+	w, err := NewWorkload(blockcache.Record(ram, tr, 0), open, opts, seed, tr)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -84,7 +126,7 @@ func TestCrash_Random(t *testing.T) {
 	for _, f := range crashForms {
 		t.Run(f.name, func(t *testing.T) {
 			image := f.image(t)
-			x := NewExplorer(base, f.opts, t.TempDir())
+			x := f.explorer(image, base, t.TempDir())
 			x.Fsck, x.Stop = wanted("VARVE_CRASH_FSCK", 10), true
 			if os.Geteuid() == 0 {
 				x.Kernel, x.Mount = wanted("VARVE_CRASH_KERNEL", 100), func(path string) (State, error) { return kernelTree(t, path) }
@@ -92,7 +134,7 @@ func TestCrash_Random(t *testing.T) {
 			for seed := base; x.States < want; seed++ {
 				tr, m, err := f.record(image, seed, 60)
 				if err == nil {
-					err = x.Explore(image, tr, m, fmt.Sprintf("seed %d", seed))
+					err = x.Explore(f.before(image), tr, m, fmt.Sprintf("seed %d", seed))
 				}
 				if err != nil && !errors.Is(err, errEnough) {
 					t.Fatalf("seed %d: %v\nrepeat with: VARVE_CRASH_SEED=%d go test -run 'TestCrash_Random/%s' ./stress/files", seed, err, seed, f.name)
@@ -156,7 +198,7 @@ func TestCrash_Mutants(t *testing.T) {
 func noticed(t *testing.T, forms []form, images map[string][]byte, p mutant.Promise, seeds uint64) (states int, why string) {
 	for seed := uint64(1); seed <= seeds; seed++ {
 		f := forms[int(seed)%len(forms)]
-		x := NewExplorer(seed, f.opts, t.TempDir())
+		x := f.explorer(images[f.name], seed, t.TempDir())
 		x.Stop, x.Fsck = true, 40
 		tr, m, err := f.workload(images[f.name], seed, p)
 		if err != nil {
@@ -192,7 +234,8 @@ func (f form) script(image []byte, seed uint64, do func(*Workload) error) (*bloc
 	tr := &blockcache.Trace{}
 	opts := f.opts
 	opts.Commit = time.Hour
-	w, err := NewWorkload(blockcache.Record(blockcache.NewRAM(append([]byte(nil), image...)), tr, 0), opts, seed, tr)
+	ram, open := f.device(image)
+	w, err := NewWorkload(blockcache.Record(ram, tr, 0), open, opts, seed, tr)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -308,5 +351,5 @@ func reserveFast(t *testing.T, image []byte) {
 		t.Fatal(err)
 	}
 	binary.BigEndian.PutUint32(p[0x54:], 256)
-	super.PutFeatures(p, super.Incompat|jbd2.IncompatFastCommit)
+	super.PutFeatures(p, super.Compat, super.Incompat|jbd2.IncompatFastCommit)
 }

@@ -35,6 +35,10 @@ type Explorer struct {
 	Mount func(image string) (State, error)
 	Stop  bool // at the first failure
 	Dir   string
+	// Open opens a device. Image makes the image of a device that was closed, where it is not the device itself; then no others than
+	// varve recover it.
+	Open  Opener
+	Image func(device []byte) ([]byte, error)
 
 	opts volume.WriteOptions
 	seen map[uint64]int // by hash of the contents: the most that was promised
@@ -44,7 +48,7 @@ type Explorer struct {
 
 // NewExplorer makes an explorer for workloads with these options.
 func NewExplorer(seed uint64, opts volume.WriteOptions, dir string) *Explorer {
-	return &Explorer{Classes: map[string]int{}, Subsets: 2, Cuts: 2, Dir: dir, opts: opts, seen: map[uint64]int{}, hash: maphash.MakeSeed(),
+	return &Explorer{Classes: map[string]int{}, Open: volume.OpenOn, Subsets: 2, Cuts: 2, Dir: dir, opts: opts, seen: map[uint64]int{}, hash: maphash.MakeSeed(),
 		rng: rand.New(rand.NewPCG(seed, 3))}
 }
 
@@ -185,13 +189,13 @@ func (x *Explorer) check(img []byte, i *instant, m *Model, what, class string) {
 			fail("varve, after a crash inside recovery", err)
 		}
 	}
-	if x.Fsck > 0 && x.States%x.Fsck == 0 {
+	if x.Image == nil && x.Fsck > 0 && x.States%x.Fsck == 0 {
 		x.Judged++
 		if err := x.judge(img, tree); err != nil {
 			fail("e2fsck", err)
 		}
 	}
-	if x.Kernel > 0 && x.States%x.Kernel == 0 {
+	if x.Image == nil && x.Kernel > 0 && x.States%x.Kernel == 0 {
 		x.Mounted++
 		if err := x.mount(img, tree); err != nil {
 			fail("the kernel", err)
@@ -217,7 +221,7 @@ func (x *Explorer) fresh(img []byte, durable int, class string) bool {
 func (x *Explorer) recover(img []byte) (State, []blockcache.Event, error) {
 	tr := &blockcache.Trace{}
 	ram := blockcache.NewRAM(img)
-	w, err := volume.OpenOn(blockcache.Record(ram, tr, 0), x.opts)
+	w, err := x.Open(blockcache.Record(ram, tr, 0), x.opts)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -230,8 +234,14 @@ func (x *Explorer) recover(img []byte) (State, []blockcache.Event, error) {
 	if err := w.Close(); err != nil {
 		return nil, nil, err
 	}
+	closed := ram.Bytes()
+	if x.Image != nil {
+		if closed, err = x.Image(closed); err != nil {
+			return nil, nil, err
+		}
+	}
 	path := filepath.Join(x.Dir, "closed")
-	if err := os.WriteFile(path, ram.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(path, closed, 0o600); err != nil {
 		return nil, nil, err
 	}
 	if out, err := exec.Command("e2fsck", "-fn", path).CombinedOutput(); err != nil {

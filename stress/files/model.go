@@ -113,7 +113,8 @@ func (s State) shape() string {
 }
 
 // Allows tells whether a tree may be what a crash left, where the operations up to durable were promised and those up to now had begun: the state after one
-// of them. Where file data is not journalled, a sector that was written in place may also show what later operations wrote there.
+// of them. Where file data is not journalled, a sector that was written in place may also show what later operations wrote there, or what was there since the
+// operations that were promised (W6).
 func (m *Model) Allows(got State, durable, now int, journalled bool) error {
 	now = min(now, len(m.States)-1)
 	shape := got.shape()
@@ -122,7 +123,7 @@ func (m *Model) Allows(got State, durable, now int, journalled bool) error {
 		if m.States[k].shape() != shape {
 			continue
 		}
-		if why = m.contents(got, k, now, journalled); why == nil {
+		if why = m.contents(got, durable, k, now, journalled); why == nil {
 			return nil
 		}
 	}
@@ -134,7 +135,7 @@ func (m *Model) Allows(got State, durable, now int, journalled bool) error {
 }
 
 // contents compares the files of a tree with state k.
-func (m *Model) contents(got State, k, now int, journalled bool) error {
+func (m *Model) contents(got State, durable, k, now int, journalled bool) error {
 	for path, n := range m.States[k] {
 		if n.Kind != 'f' || bytes.Equal(got[path].Data, n.Data) {
 			continue
@@ -147,7 +148,7 @@ func (m *Model) contents(got State, k, now int, journalled bool) error {
 			later[i] = c[:min(len(c), len(n.Data))] // what they wrote behind the end does not show
 		}
 		for at := 0; at < len(n.Data); at += blockcache.Sector {
-			if !allowed(sectorAt(got[path].Data, at), later, at) {
+			if g := sectorAt(got[path].Data, at); !allowed(g, later, at) && !allowed(g, m.before(n, durable, k, at), at) {
 				return fmt.Errorf("after operation %d, %s: bytes from %d on (%.16q) were never there", k, path, at, sectorAt(got[path].Data, at))
 			}
 		}
@@ -176,6 +177,19 @@ func (m *Model) lives(id, k, now int) [][]byte {
 				break
 			}
 		}
+	}
+	return out
+}
+
+// before lists the contents that a file had before operation k, back to the promised ones, as long as all that it has of a sector was there already: what made the
+// file longer, or was cut off and came again, is ordered.
+func (m *Model) before(n *Node, durable, k, at int) (out [][]byte) {
+	for k--; k >= durable; k-- {
+		c := m.lives(n.ID, k, k)
+		if len(c) == 0 || len(c[0]) < min(at+blockcache.Sector, len(n.Data)) {
+			break
+		}
+		out = append(out, c[0][:min(len(c[0]), len(n.Data))])
 	}
 	return out
 }

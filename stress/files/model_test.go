@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/oracle"
 )
 
@@ -17,8 +16,9 @@ func TestModel(t *testing.T) {
 	seed := uint64(wanted("VARVE_MODEL_SEED", int(time.Now().UnixNano()>>20)))
 	for _, f := range crashForms {
 		t.Run(f.name, func(t *testing.T) {
-			ram := blockcache.NewRAM(f.image(t))
-			w, err := NewWorkload(ram, f.opts, seed, nil)
+			image := f.image(t)
+			ram, open := f.device(image)
+			w, err := NewWorkload(ram, open, f.opts, seed, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,7 +50,13 @@ func TestModel(t *testing.T) {
 				t.Fatal(err)
 			}
 			path := filepath.Join(t.TempDir(), "image")
-			if err := os.WriteFile(path, ram.Bytes(), 0o600); err != nil {
+			closed := ram.Bytes()
+			if x := f.explorer(image, seed, ""); x.Image != nil {
+				if closed, err = x.Image(closed); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.WriteFile(path, closed, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			oracle.Clean(t, path)

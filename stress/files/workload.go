@@ -24,6 +24,7 @@ type Workload struct {
 
 	w    *volume.Writable
 	dev  blockcache.Writable
+	open Opener
 	opts volume.WriteOptions
 	rng  *rand.Rand
 
@@ -32,11 +33,14 @@ type Workload struct {
 	trace *blockcache.Trace // nil: nothing is noted
 }
 
+// Opener opens what a device holds: volume.OpenOn a file system, another one an overlay.
+type Opener func(blockcache.Writable, volume.WriteOptions) (*volume.Writable, error)
+
 // NewWorkload opens a file system on a device, which is empty but for lost+found. Notes about what was done and promised go to the trace, which may be nil.
-func NewWorkload(dev blockcache.Writable, opts volume.WriteOptions, seed uint64, trace *blockcache.Trace) (*Workload, error) {
-	w := &Workload{Model: NewModel(), dev: dev, opts: opts, rng: rand.New(rand.NewPCG(seed, 7)), trace: trace}
+func NewWorkload(dev blockcache.Writable, open Opener, opts volume.WriteOptions, seed uint64, trace *blockcache.Trace) (*Workload, error) {
+	w := &Workload{Model: NewModel(), dev: dev, open: open, opts: opts, rng: rand.New(rand.NewPCG(seed, 7)), trace: trace}
 	var err error
-	w.w, err = volume.OpenOn(dev, opts)
+	w.w, err = open(dev, opts)
 	return w, err
 }
 
@@ -286,7 +290,7 @@ func (w *Workload) Remount() error {
 	}
 	w.note(fmt.Sprintf("sync %d", len(w.Model.States)-1))
 	var err error
-	if w.w, err = volume.OpenOn(w.dev, w.opts); err != nil {
+	if w.w, err = w.open(w.dev, w.opts); err != nil {
 		return fmt.Errorf("mount again: %w", err)
 	}
 	return nil
