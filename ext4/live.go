@@ -22,7 +22,7 @@ import (
 //
 // Sealed fields (checksums, free counts, the orphans' list) are no transaction's to edit: Seal computes them when an epoch closes.
 //
-// Lock order: group.mu; orphans.mu. Neither is held while the store is called, but that Sequenced hooks take orphans.mu.
+// Lock order: group.mu; orphans.mu; shared.mu. None is held while the store is called, but that Sequenced hooks take the last two.
 type Live struct {
 	opts     LiveOptions
 	store    Store
@@ -35,6 +35,7 @@ type Live struct {
 	kinds   map[block.Number]fixed // blocks at fixed places
 	orphans orphans
 	sealer  sealer
+	shared  sharedXattrs
 	waiting waiting // freed blocks that are not to be used yet
 
 	freeBlocks atomic.Int64
@@ -117,7 +118,7 @@ func OpenLive(base *FS, store Store, image io.ReaderAt, opts LiveOptions) (*Live
 	if opts.Now == nil {
 		opts.Now = coarse
 	}
-	l := &Live{opts: opts, store: store, base: base, super: base.super, unsealed: base.super.Unsealed(), image: image}
+	l := &Live{opts: opts, store: store, base: base, super: base.super, unsealed: base.super.Unsealed(), image: image, shared: newSharedXattrs()}
 	if err := l.openGroups(); err != nil {
 		return nil, err
 	}

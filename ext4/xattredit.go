@@ -103,6 +103,7 @@ func (o *op) readXattrs(n *Inode) (a attributes, err error) {
 		return a, err
 	}
 	a.refs = disk.XattrRefs(p)
+	o.remember(n.FileACL, p)
 	a.outside, err = o.fs.judge(n.FileACL).DecodeXattrBlock(n.FileACL, cloneBytes(p))
 	return a, err
 }
@@ -172,7 +173,7 @@ func (o *op) putInside(n *Inode, old, now []disk.Xattr) error {
 	return o.setInode(n.Ino, uint32(o.l.super.InodeSize)-uint32(len(area)), area)
 }
 
-// putOutside writes the attributes in an inode's block: a new one where others refer to the old one, too.
+// putOutside writes the attributes in an inode's block: one that has them already, else the inode's own, else a new one.
 func (o *op) putOutside(n *Inode, a attributes, now []disk.Xattr) error {
 	if sameXattrs(a.outside, now) {
 		return nil
@@ -184,23 +185,32 @@ func (o *op) putOutside(n *Inode, a attributes, now []disk.Xattr) error {
 	if !ok {
 		return ErrNoSpace
 	}
-	if n.FileACL != 0 && a.refs == 1 {
+	at, err := o.shareXattrs(p)
+	switch {
+	case err != nil:
+		return err
+	case at == 0 && n.FileACL != 0 && a.refs == 1:
+		o.remember(n.FileACL, p)
 		return o.edit(n.FileACL, kindXattrs, 0, merge.Whole(p))
 	}
 	if err := o.dropXattrBlock(n); err != nil {
 		return err
 	}
-	r, err := o.allocate(o.goal(n, 0), 1)
-	if err != nil {
-		return err
-	}
-	if err := o.edit(r.start, kindXattrs, 0, merge.Whole(p)); err != nil {
-		return err
+	if at == 0 {
+		r, err := o.allocate(o.goal(n, 0), 1)
+		if err != nil {
+			return err
+		}
+		if err := o.edit(r.start, kindXattrs, 0, merge.Whole(p)); err != nil {
+			return err
+		}
+		at = r.start
+		o.remember(at, p)
 	}
 	if err := o.addBlocks(n, 1); err != nil {
 		return err
 	}
-	return o.setFileACL(n, r.start)
+	return o.setFileACL(n, at)
 }
 
 func (o *op) setFileACL(n *Inode, at block.Number) error {
@@ -229,7 +239,9 @@ func (o *op) dropXattrBlock(n *Inode) error {
 	if disk.XattrRefs(p) > 1 {
 		err = o.edit(at, kindXattrs, 0, merge.Add(f, -1, 1, 1<<20))
 	} else {
-		if err = o.tx.Depend(at, merge.Range{Off: disk.OffXattrRefs, Len: 4}); err == nil {
+		// No references: whoever is about to add one finds that out, and looks elsewhere.
+		if err = o.edit(at, kindXattrs, 0, merge.Add(f, -1, 0, 0)); err == nil {
+			o.tx.Sequenced(func(block.Seq) { o.l.shared.forget(at) })
 			err = o.free(at, 1, true)
 		}
 	}

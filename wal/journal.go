@@ -33,6 +33,8 @@ type Journal struct {
 	begun  bool
 	bytes  uint64
 	clean  uint32 // the incompatible features of the journal while nothing is in it
+
+	largest int
 }
 
 // mark is where a transaction of the log ends.
@@ -67,6 +69,8 @@ func OpenJournal(dev blockcache.Writable, size block.Size, places []block.Number
 		j.next = 1
 	}
 	j.head = j.super.First
+	quarter := j.Blocks() / 4
+	j.largest = quarter - quarter/(int(size)/32) - 3 // no tag is longer than 16 bytes, and most of a block are tags
 	return j, nil
 }
 
@@ -123,11 +127,8 @@ func (j *Journal) Blocks() int { return int(j.super.End() - j.super.First) }
 // Used is how many blocks of the log hold transactions that are not home yet.
 func (j *Journal) Used() int { return int(j.used) }
 
-// Largest is how many images one epoch may have (J9): a quarter of the log, its own blocks taken off.
-func (j *Journal) Largest() int {
-	quarter := j.Blocks() / 4
-	return quarter - quarter/j.super.TagsPerBlock() - 3
-}
+// Largest is how many images one epoch may have (J9): a quarter of the log, its own blocks taken off. It may be called at any time.
+func (j *Journal) Largest() int { return j.largest }
 
 // Bytes is how many bytes were written.
 func (j *Journal) Bytes() uint64 { return j.bytes }
