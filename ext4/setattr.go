@@ -184,56 +184,6 @@ func (l *Live) Touch(node Node) error {
 	})
 }
 
-// Flags that FS_IOC_SETFLAGS may change (kernel, EXT4_FL_USER_MODIFIABLE, less those that need more than a bit).
-const settableFlags = 0x1 | 0x2 | disk.InodeSync | disk.InodeImmutable | disk.InodeAppend | disk.InodeNoDump | disk.InodeNoAtime | disk.InodeDirSync |
-	disk.InodeTopDir | disk.InodeProjInherit | disk.InodeNoTail
-
-// SetFlags sets the flags that chattr(1) sets. Those that varve does not act upon are refused.
-func (l *Live) SetFlags(owner Owner, node Node, flags uint32) error {
-	return l.do(opSetattr, owner, func(o *op) error {
-		n, err := o.inode(node)
-		if err != nil {
-			return err
-		}
-		changed := (flags ^ n.Flags) & userVisible
-		if changed&^uint32(settableFlags) != 0 {
-			return ErrUnsupported
-		}
-		if owner.UID != 0 && (owner.UID != n.UID || changed&(disk.InodeImmutable|disk.InodeAppend) != 0) {
-			return ErrNotPermit
-		}
-		if err := o.dependInode(n.Ino, disk.OffFlags, 4); err != nil {
-			return err
-		}
-		if err := o.setFlags(n, n.Flags&^uint32(settableFlags)|flags&settableFlags); err != nil {
-			return err
-		}
-		return o.stamp(n, disk.OffCtime)
-	})
-}
-
-// userVisible are the flags that FS_IOC_GETFLAGS shows (kernel, EXT4_FL_USER_VISIBLE).
-const userVisible = 0x725bdfff
-
-// SetProject sets an inode's project (FS_IOC_FSSETXATTR).
-func (l *Live) SetProject(owner Owner, node Node, project uint32) error {
-	return l.do(opSetattr, owner, func(o *op) error {
-		n, err := o.inode(node)
-		switch {
-		case err != nil:
-			return err
-		case n.ProjectID == project:
-			return nil
-		case l.super.ROCompat&disk.ROCompatProject == 0 || !n.HasField(disk.OffProject):
-			return ErrUnsupported
-		}
-		if err := o.setInode(n.Ino, disk.OffProject, binary.LittleEndian.AppendUint32(nil, project)); err != nil {
-			return err
-		}
-		return o.stamp(n, disk.OffCtime)
-	})
-}
-
 // span is a range of bytes of a file that is allocated, zeroed or freed.
 type span struct {
 	offset, length uint64

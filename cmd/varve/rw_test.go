@@ -348,7 +348,7 @@ func TestRW_Stressors(t *testing.T) {
 					"--do_verify=1", "--verify_fatal=1", "--fsync=50")
 				oracle.MustRun(t, "dbench", "-D", work, "-t", seconds, "-c", "/usr/share/dbench/client.txt", "8")
 				out := oracle.MustRun(t, "stress-ng", "--temp-path", work, "--timeout", seconds+"s", "--verify", "--seq", "1", "--class", "filesystem",
-					"-x", "quota,fanotify,sync-file,bind-mount,umount,binderfs,inode-flags") // the last leaves its directory immutable or not, as its threads race
+					"-x", "quota,fanotify,sync-file,bind-mount,umount,binderfs")
 				if strings.Contains(out, "fail:") {
 					t.Errorf("stress-ng:\n%s", out)
 				}

@@ -1,0 +1,144 @@
+package ext4
+
+import (
+	"encoding/binary"
+
+	"github.com/varvefs/varve/internal/block"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// Flags of inodes as chattr(1) knows them (kernel, fs/ext4: EXT4_FL_USER_VISIBLE, EXT4_FL_USER_MODIFIABLE, EXT4_REG_FLMASK).
+const (
+	userVisible    = 0x725bdfff
+	userModifiable = 0x604bc0ff
+	notOfFiles     = dirOnlyFlags | disk.InodeCasefold
+	// Those that need more than a bit, and that varve does not act upon.
+	refusedFlags = disk.InodeJournalData | disk.InodeCasefold
+)
+
+// SetFlags sets the flags that chattr(1) sets (FS_IOC_SETFLAGS). Those that nobody may set stay as they are; those that varve does not act upon are refused.
+// Without the flag of extents a file gets block pointers, and the other way round, if it is short enough; if it is not, the other flags are set nevertheless, as
+// the kernel does.
+func (l *Live) SetFlags(owner Owner, node Node, flags uint32) error {
+	var migration error
+	err := l.do(opSetattr, owner, func(o *op) error {
+		n, err := o.inode(node)
+		if err != nil {
+			return err
+		}
+		wanted := flags & userModifiable
+		changed := (wanted ^ n.Flags) & userModifiable
+		switch {
+		case flags&^uint32(userVisible) != 0, n.IsRegular() && flags&notOfFiles != 0, !n.IsRegular() && !n.IsDir() && flags&^uint32(otherFlags) != 0,
+			changed&refusedFlags != 0:
+			return ErrUnsupported
+		case owner.UID != 0 && (owner.UID != n.UID || changed&(disk.InodeImmutable|disk.InodeAppend) != 0):
+			return ErrNotPermit
+		}
+		if err := o.dependMap(n); err != nil {
+			return err
+		}
+		if err := o.setFlags(n, n.Flags&^uint32(userModifiable&^disk.InodeExtents)|wanted&^disk.InodeExtents); err != nil {
+			return err
+		}
+		if changed&disk.InodeExtents != 0 {
+			var root []byte
+			if root, migration = o.migrated(n); migration == nil {
+				if err := o.migrate(n, root); err != nil {
+					return err
+				}
+			}
+		}
+		return o.stamp(n, disk.OffCtime)
+	})
+	if err == nil {
+		err = migration
+	}
+	return err
+}
+
+// migrated is a file's Block in the other of the two forms.
+func (o *op) migrated(n *Inode) ([]byte, error) {
+	if o.l.super.Incompat&disk.IncompatExtents == 0 {
+		return nil, ErrInvalid
+	}
+	if n.Has(disk.InodeExtents) {
+		return pointersOf(n)
+	}
+	return extentsOf(n)
+}
+
+// pointersOf makes direct pointers of one extent.
+func pointersOf(n *Inode) ([]byte, error) {
+	root := extNode{p: n.Block}
+	if _, err := disk.DecodeExtentRoot(n.Block); err != nil {
+		return nil, n.wrap(err)
+	}
+	out := make([]byte, disk.BlockBytes)
+	if root.depth() > 0 || root.count() > 1 {
+		return nil, ErrUnsupported
+	}
+	if root.count() == 1 {
+		e := root.extent(0)
+		if endOf(e) > directPointers || e.Unwritten || e.Start+block.Number(e.Len) > 1<<32 {
+			return nil, ErrUnsupported
+		}
+		for i := range e.Len {
+			binary.LittleEndian.PutUint32(out[(uint32(e.File)+i)*pointerSize:], uint32(e.Start)+i)
+		}
+	}
+	return out, nil
+}
+
+// extentsOf makes a root of extents of direct pointers.
+func extentsOf(n *Inode) ([]byte, error) {
+	root := extNode{p: disk.EmptyExtentRoot()}
+	var last disk.Extent
+	for i := range len(n.Block) / pointerSize {
+		at := block.Number(binary.LittleEndian.Uint32(n.Block[i*pointerSize:]))
+		k := root.count()
+		switch {
+		case at == 0:
+		case i >= directPointers:
+			return nil, ErrUnsupported
+		case k > 0 && endOf(last) == uint64(i) && last.Start+block.Number(last.Len) == at:
+			last.Len++
+			root.put(k-1, last)
+		case k == root.capacity():
+			return nil, ErrUnsupported
+		default:
+			last = disk.Extent{File: FileBlock(i), Len: 1, Start: at}
+			root.setCount(k + 1)
+			root.put(k, last)
+		}
+	}
+	return root.p, nil
+}
+
+// migrate gives a file its Block in the other form.
+func (o *op) migrate(n *Inode, root []byte) error {
+	n.Block = root
+	if err := o.setInode(n.Ino, disk.OffBlock, root); err != nil {
+		return err
+	}
+	return o.setFlags(n, n.Flags^disk.InodeExtents)
+}
+
+// SetProject sets an inode's project (FS_IOC_FSSETXATTR).
+func (l *Live) SetProject(owner Owner, node Node, project uint32) error {
+	return l.do(opSetattr, owner, func(o *op) error {
+		n, err := o.inode(node)
+		switch {
+		case err != nil:
+			return err
+		case n.ProjectID == project:
+			return nil
+		case l.super.ROCompat&disk.ROCompatProject == 0 || !n.HasField(disk.OffProject):
+			return ErrUnsupported
+		}
+		if err := o.setInode(n.Ino, disk.OffProject, binary.LittleEndian.AppendUint32(nil, project)); err != nil {
+			return err
+		}
+		return o.stamp(n, disk.OffCtime)
+	})
+}
