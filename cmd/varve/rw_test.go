@@ -34,7 +34,7 @@ var rwModes = []rwMode{
 	{"writeback cache", nil, "rw,writeback_cache"},
 	{"overlay without journal", []string{"-O", "^has_journal"}, "overlay=OVERLAY"},
 	{"no checksums, strict", []string{"-O", "^metadata_csum", "-b", "1024"}, "rw,policy=strict"},
-	{"overlay, 1k, wait, writeback cache", []string{"-b", "1024"}, "overlay=OVERLAY,policy=wait,writeback_cache"},
+	{"overlay 1k wait writeback", []string{"-b", "1024"}, "overlay=OVERLAY,policy=wait,writeback_cache"},
 	{"data=journal, no checksums, adaptive", []string{"-O", "^metadata_csum"}, "rw,data=journal,policy=adaptive"},
 }
 
