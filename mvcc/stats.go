@@ -30,21 +30,23 @@ type stats struct {
 // maxKinds bounds the kinds of blocks that are told apart in statistics.
 const maxKinds = 16
 
-type kindStats struct{ merges, aborts atomic.Int64 }
+type kindStats struct{ merges, aborts, waits, waited atomic.Int64 }
 
-// KindStats are the conflicts of one kind of blocks, by their tags.
+// KindStats are the conflicts of one kind of blocks, by their tags, and the waits in their lines.
 type KindStats struct {
-	Kind   uint8 `json:"kind"`
-	Merges int64 `json:"merges"`
-	Aborts int64 `json:"aborts"`
+	Kind   uint8         `json:"kind"`
+	Merges int64         `json:"merges"`
+	Aborts int64         `json:"aborts"`
+	Waits  int64         `json:"waits"`
+	Waited time.Duration `json:"waited_ns"`
 }
 
 // Kinds tells the conflicts by kind of block.
 func (s *Store) Kinds() (out []KindStats) {
 	for i := range s.stats.kinds {
 		k := &s.stats.kinds[i]
-		if m, a := k.merges.Load(), k.aborts.Load(); m+a > 0 {
-			out = append(out, KindStats{uint8(i), m, a})
+		if m, a, w := k.merges.Load(), k.aborts.Load(), k.waits.Load(); m+a+w > 0 {
+			out = append(out, KindStats{uint8(i), m, a, w, time.Duration(k.waited.Load())})
 		}
 	}
 	return out
@@ -148,6 +150,11 @@ func (st *stats) wait(s *Store, n block.Number, took time.Duration) {
 	st.waits.Inc()
 	st.hot.touch(n)
 	if c, _ := s.index.Load(n); c != nil {
+		c.latch.lock()
+		k := &st.kinds[c.tag.Kind%maxKinds]
+		c.latch.unlock()
+		k.waits.Add(1)
+		k.waited.Add(int64(took))
 		if h := c.hot.Load(); h != nil {
 			h.mu.Lock()
 			if w := took.Seconds(); h.losses.WaitCost == 0 || w < h.losses.WaitCost {

@@ -48,6 +48,8 @@ type kindConflicts struct {
 	Kind   string `json:"kind"`
 	Merges int64  `json:"merges"`
 	Aborts int64  `json:"aborts"`
+	Waits  int64  `json:"waits"`
+	Waited int64  `json:"waited_ns"`
 }
 
 type hotBlock struct {
@@ -60,7 +62,7 @@ func statsOf(w *volume.Writable, o *mountOptions) mountStats {
 	m := mountStats{SchemaVersion: schemaVersion, Image: o.fuse.Source, Options: o.effective(), Policy: o.write.Policy.String(), Operations: w.Operations(),
 		Kinds: []kindConflicts{}, Hot: []hotBlock{}, Store: w.Store.Stats()}
 	for _, k := range w.Store.Kinds() {
-		m.Kinds = append(m.Kinds, kindConflicts{ext4.KindName(k.Kind), k.Merges, k.Aborts})
+		m.Kinds = append(m.Kinds, kindConflicts{ext4.KindName(k.Kind), k.Merges, k.Aborts, k.Waits, int64(k.Waited)})
 	}
 	for i, h := range m.Store.Hot {
 		if i == 10 {

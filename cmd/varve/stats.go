@@ -70,9 +70,9 @@ func printStats(out io.Writer, m *mountStats) error {
 			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%v\t\n", o.Name, o.Done, o.Failed, o.Merged, o.Aborts, o.Waited)
 		}
 	}
-	fmt.Fprintln(w, "conflicts at\tmerged\taborted\t\t\t\t")
+	fmt.Fprintln(w, "conflicts at\tmerged\taborted\twaits\twaited\t\t")
 	for _, k := range m.Kinds {
-		fmt.Fprintf(w, "%s\t%d\t%d\t\t\t\t\n", k.Kind, k.Merges, k.Aborts)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%v\t\t\n", k.Kind, k.Merges, k.Aborts, k.Waits, time.Duration(k.Waited))
 	}
 	if err := w.Flush(); err != nil {
 		return err
