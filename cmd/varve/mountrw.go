@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/varvefs/varve/fuse"
@@ -24,6 +25,8 @@ func (m *mountCommand) serveLive(o mountOptions, dir string, logger *log.Logger,
 	if o.write.Notice == nil {
 		o.write.Notice = func(text string) { logger.Print(text) }
 	}
+	// The bound is of what is live. The collector may let as much again become garbage, and no more; requests and the program itself have a share of their own.
+	debug.SetMemoryLimit(2*o.write.Memory + 64<<20)
 	seen, finish, err := m.observe(&o)
 	if err != nil {
 		return err
