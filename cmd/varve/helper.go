@@ -43,13 +43,16 @@ func mountHelperArgs(args []string) ([]string, error) {
 	return out, nil
 }
 
-// withoutRW takes rw out of a list of options: mount(8) puts it there unless it was told ro. It says so as mount(8) does
-// for a device that is write-protected.
+// withoutRW takes rw out of a list of options: mount(8) puts it there unless it was told ro, asked for or not. It says so as mount(8) does for a device that is
+// write-protected. Where the list has an option that only read-write mounts have, rw was meant.
 func withoutRW(list string) string {
 	var kept []string
+	if o, err := parseMountOptions([]string{list}); err == nil && (len(o.only) > 0 || o.overlay != "") {
+		return list
+	}
 	for _, o := range strings.Split(list, ",") {
 		if o == "rw" {
-			fmt.Fprintln(os.Stderr, "varve: WARNING: mounted read-only (say -o ro to be rid of this line)")
+			fmt.Fprintln(os.Stderr, "varve: WARNING: mounted read-only (say -o ro to be rid of this line, or -o commit=5 to write)")
 			continue
 		}
 		kept = append(kept, o)

@@ -211,6 +211,13 @@ func TestMount_Helper(t *testing.T) {
 		t.Errorf("without ro, mount(8) printed %q", out)
 	}
 	oracle.MustRun(t, "umount", dir)
+	written := rwImage(t, "16M")
+	oracle.MustRun(t, "mount", "-t", "varve", "-o", "commit=5", written, dir)
+	if err := os.WriteFile(filepath.Join(dir, "new"), []byte("new"), 0o644); err != nil {
+		t.Errorf("with an option of read-write mounts: %v", err)
+	}
+	oracle.MustRun(t, "umount", dir)
+	oracle.Clean(t, written)
 	if out, err := exec.Command("mount", "-t", "varve", "-o", "no_such_option", image, dir).CombinedOutput(); err == nil || !strings.Contains(string(out), "no_such_option") {
 		t.Errorf("an unknown option: %v, %s", err, out)
 	}
