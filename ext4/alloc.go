@@ -1,6 +1,7 @@
 package ext4
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"sync"
@@ -179,9 +180,17 @@ func (l *Live) reserve(goal block.Number, want uint32, owner Owner) (run, error)
 	if goal < l.super.FirstDataBlock || goal >= l.super.Blocks {
 		goal = l.super.FirstDataBlock
 	}
-	if l.freeBlocks.Load() <= int64(l.super.ReservedBlocks) && owner.UID != 0 {
+	if l.freeBlocks.Load()+l.windows.size() <= int64(l.super.ReservedBlocks) && owner.UID != 0 {
 		return run{}, errStuck
 	}
+	r, err := l.reserveNear(goal, want)
+	if errors.Is(err, errStuck) && l.closeWindows() {
+		r, err = l.reserveNear(goal, want)
+	}
+	return r, err
+}
+
+func (l *Live) reserveNear(goal block.Number, want uint32) (run, error) {
 	first, at := l.place(goal)
 	groups := uint32(len(l.groups))
 	for pass := range 2 {
@@ -265,6 +274,20 @@ func (o *op) allocate(goal block.Number, want uint32) (run, error) {
 	if err != nil {
 		return r, err
 	}
+	return o.use(r)
+}
+
+// allocateGrowing is allocate for what makes a file longer, to size bytes.
+func (o *op) allocateGrowing(n *Inode, goal block.Number, want uint32, size uint64) (run, error) {
+	r, err := o.l.reserveGrowing(n.Ino, goal, want, size, o.owner)
+	if err != nil {
+		return r, err
+	}
+	return o.use(r)
+}
+
+// use marks reserved blocks as used, in the transaction.
+func (o *op) use(r run) (run, error) {
 	o.took = append(o.took, r)
 	g, at := o.l.place(r.start)
 	d, err := o.fs.GroupDesc(g)

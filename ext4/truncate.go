@@ -35,6 +35,7 @@ func (o *op) truncate(n *Inode, size uint64) (done bool, err error) {
 		return false, err
 	}
 	done, o.what = true, "truncate"
+	o.l.closeWindow(n.Ino)
 	if size < n.Size {
 		if err := o.dependMap(n); err != nil {
 			return false, err
@@ -94,6 +95,7 @@ func (l *Live) Evict(node Node) error {
 	if !l.orphans.has(node.Ino()) {
 		return nil
 	}
+	l.closeWindow(node.Ino())
 	for done := false; !done; {
 		err := l.do(opEvict, Owner{}, func(o *op) error {
 			n := new(Inode)

@@ -116,7 +116,7 @@ func (o *op) write(n *Inode, offset uint64, data []byte, kill Kill) error {
 			}
 		default:
 			var got run
-			if got, err = o.allocate(o.goal(n, at), uint32(min(length, uint64(disk.MaxExtentLen(false))))); err == nil {
+			if got, err = o.allocateFor(n, at, uint32(min(length, uint64(disk.MaxExtentLen(false)))), offset+uint64(len(data))); err == nil {
 				length = uint64(got.n)
 				err = o.writeFresh(got.start, at, length, offset, data)
 			}
@@ -138,6 +138,15 @@ func (o *op) write(n *Inode, offset uint64, data []byte, kill Kill) error {
 	err := o.stamp(n, disk.OffMtime, disk.OffCtime)
 	o.reach("inode")
 	return err
+}
+
+// allocateFor allocates blocks for a hole of a file at at, of which a write goes on to end.
+func (o *op) allocateFor(n *Inode, at uint64, want uint32, end uint64) (run, error) {
+	bs := uint64(o.l.super.BlockSize)
+	if end > minGrown && at > 0 && at == (n.Size+bs-1)/bs {
+		return o.allocateGrowing(n, o.goal(n, at), want, end)
+	}
+	return o.allocate(o.goal(n, at), want)
 }
 
 // goal is where the blocks of a file should lie: behind the one before, else at a place of the inode's group that differs from file to file.

@@ -295,6 +295,9 @@ func (f *live) Lseek(cancel <-chan struct{}, in *gofuse.LseekIn, out *gofuse.Lse
 // Flush has nothing to do: closing a file makes nothing durable (E1).
 func (f *live) Flush(<-chan struct{}, *gofuse.FlushIn) gofuse.Status { return gofuse.ENOSYS }
 
+// Release has the file give up what it has reserved to grow.
+func (f *live) Release(_ <-chan struct{}, in *gofuse.ReleaseIn) { f.fs.Closed(node(in.NodeId)) }
+
 func (f *live) Fsync(_ <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
 	return f.status("fsync", f.fs.SyncNode(context.Background(), node(in.NodeId)))
 }
