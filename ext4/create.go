@@ -1,8 +1,6 @@
 package ext4
 
 import (
-	"slices"
-
 	"github.com/varvefs/varve/merge"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
@@ -278,6 +276,3 @@ func (l *Live) Link(owner Owner, node, parent Node, name string) (Inode, error) 
 	})
 	return out, err
 }
-
-// cloneBytes is a copy that does not change with the block.
-func cloneBytes(p []byte) []byte { return slices.Clone(p) }

@@ -240,13 +240,13 @@ func (o *op) slot(ino Ino) (block.Number, uint32, error) {
 // edit makes an edit of a block of metadata.
 func (o *op) edit(n block.Number, kind uint8, owner uint64, e merge.Edit) error {
 	if err := o.tx.Edit(n, e); err != nil {
-		return o.explain(n, e.Kind(), err)
+		return explain(n, err)
 	}
 	return o.tx.Tag(n, kind, owner)
 }
 
 // explain turns the refusal of an edit into an error of the file system.
-func (o *op) explain(n block.Number, kind merge.Kind, err error) error {
+func explain(n block.Number, err error) error {
 	switch {
 	case errors.Is(err, disk.ErrNameExists):
 		return ErrExists

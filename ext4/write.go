@@ -46,23 +46,6 @@ func (l *Live) Write(owner Owner, node Node, offset int64, data []byte, kill Kil
 	return done, nil
 }
 
-// Append is Write at the file's end, whatever that is when the transaction commits. It returns the offset.
-func (l *Live) Append(owner Owner, node Node, data []byte, kill Kill) (int64, error) {
-	var at uint64
-	err := l.do(opWrite, owner, func(o *op) error {
-		n, err := o.inode(node)
-		if err != nil {
-			return err
-		}
-		at = n.Size
-		if err := o.dependInode(n.Ino, disk.OffSizeLow, 4); err != nil {
-			return err
-		}
-		return o.write(n, at, data, kill)
-	})
-	return int64(at), err
-}
-
 // maxSize is the greatest size of a file in bytes.
 func (l *Live) maxSize(n *Inode) uint64 {
 	bs := uint64(l.super.BlockSize)

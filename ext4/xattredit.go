@@ -92,7 +92,7 @@ func (o *op) readXattrs(n *Inode) (a attributes, err error) {
 			return a, err
 		}
 	}
-	if a.inside, err = disk.DecodeInodeXattrs(n.Ino, cloneBytes(n.XattrArea)); err != nil || n.FileACL == 0 {
+	if a.inside, err = disk.DecodeInodeXattrs(n.Ino, slices.Clone(n.XattrArea)); err != nil || n.FileACL == 0 {
 		return a, err
 	}
 	p, err := o.fs.block(n.FileACL)
@@ -104,7 +104,7 @@ func (o *op) readXattrs(n *Inode) (a attributes, err error) {
 	}
 	a.refs = disk.XattrRefs(p)
 	o.remember(n.FileACL, p)
-	a.outside, err = o.fs.judge(n.FileACL).DecodeXattrBlock(n.FileACL, cloneBytes(p))
+	a.outside, err = o.fs.judge(n.FileACL).DecodeXattrBlock(n.FileACL, slices.Clone(p))
 	return a, err
 }
 

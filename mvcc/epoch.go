@@ -39,6 +39,9 @@ type epochs struct {
 	ended   *sync.Cond
 	closing bool
 	freed   []freedBlock
+	waits   int           // calls of wait that are not served yet
+	crowd   int           // how many there were, served and not, when the last epoch ended
+	full    chan struct{} // told when as many are there again; nil where nobody gathers
 
 	durable atomic.Uint64 // block.Seq
 	err     atomic.Pointer[error]
@@ -75,6 +78,15 @@ func (s *Store) wait(seq block.Seq) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if block.Seq(e.durable.Load()) >= seq {
+		return nil
+	}
+	e.waits++
+	defer func() { e.waits-- }()
+	if e.full != nil && e.waits >= e.crowd {
+		close(e.full)
+		e.full = nil
+	}
 	for block.Seq(e.durable.Load()) < seq {
 		if p := e.err.Load(); p != nil {
 			return *p
@@ -84,10 +96,11 @@ func (s *Store) wait(seq block.Seq) error {
 			continue
 		}
 		e.closing = true
+		e.gather()
 		e.mu.Unlock()
 		err := s.closeEpoch()
 		e.mu.Lock()
-		e.closing = false
+		e.closing, e.crowd = false, e.waits
 		e.ended.Broadcast()
 		if err != nil {
 			return err
@@ -95,6 +108,28 @@ func (s *Store) wait(seq block.Seq) error {
 	}
 	return nil
 }
+
+// gather waits, for as long as a flush takes, until as many wait as when the last one ended: those whom that woke are about to commit again, and one flush does for
+// all (kernel, fs/jbd2: the batching of synchronous handles). The caller holds mu, which is let go meanwhile.
+func (e *epochs) gather() {
+	if e.waits >= e.crowd {
+		return
+	}
+	full := make(chan struct{})
+	e.full = full
+	e.mu.Unlock()
+	t := time.NewTimer(min(e.opts.Journal.FlushTime(), maxGather))
+	select {
+	case <-full:
+	case <-t.C:
+	}
+	t.Stop()
+	e.mu.Lock()
+	e.full = nil
+}
+
+// maxGather bounds how long one who wants to be durable waits for others.
+const maxGather = 2 * time.Millisecond
 
 // listEpoch notes that a chain is changed in the epoch that fills. The caller holds its latch until the change is published.
 func (s *Store) listEpoch(c *chain) {

@@ -3,6 +3,7 @@ package wal
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/varvefs/varve/blockcache"
@@ -35,6 +36,7 @@ type Journal struct {
 	clean  uint32 // the incompatible features of the journal while nothing is in it
 
 	largest int
+	flush   atomic.Int64 // ns
 }
 
 // mark is where a transaction of the log ends.
@@ -95,11 +97,16 @@ func (j *Journal) writeSuper() error {
 }
 
 func (j *Journal) sync() error {
+	began := time.Now()
 	if err := j.dev.Sync(); err != nil {
 		return fmt.Errorf("flush the journal: %w", err)
 	}
+	j.flush.Add(int64(time.Since(began))/8 - j.flush.Load()/8)
 	return nil
 }
+
+// FlushTime is what a flush takes, a moving average. It may be called at any time.
+func (j *Journal) FlushTime() time.Duration { return time.Duration(j.flush.Load()) }
 
 // Begin makes the beginning of the log durable, before the first commit (J3). From here to its end the log has checksums of version 1, which cover a whole
 // transaction: its commit block may be written together with the rest then (the kernel's journal_async_commit), as one that is not whole is found out.

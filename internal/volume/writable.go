@@ -28,9 +28,7 @@ type WriteOptions struct {
 	Commit      time.Duration // an epoch ends at least so often: 5 s where 0
 	Memory      int64         // bytes: DefaultMemory where 0
 	Policy      mvcc.Policy
-	Isolation   mvcc.Isolation
 	Events      func(mvcc.Event)
-	OnEpoch     func(e block.Epoch, last block.Seq, took time.Duration)
 	Between     func()       // called between each operation and its commit, for tests of what operations depend on
 	Notice      func(string) // told where opening takes long, and why; may be nil
 }
@@ -202,8 +200,7 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 		o.Memory = DefaultMemory
 	}
 	var live *ext4.Live
-	s, _, err := mvcc.Open(mvcc.Options{BlockSize: base.Superblock().BlockSize, Home: w.device, Memory: o.Memory, Policy: o.Policy, Isolation: o.Isolation,
-		Events: o.Events, Log: wal.Options{OnEpoch: o.OnEpoch},
+	s, _, err := mvcc.Open(mvcc.Options{BlockSize: base.Superblock().BlockSize, Home: w.device, Memory: o.Memory, Policy: o.Policy, Events: o.Events,
 		Sealed: &mvcc.Sealed{Journal: w.journal, Every: o.Commit, Seal: func(e *mvcc.Sealing) error { return live.Seal(epoch{e}) }}})
 	if err != nil {
 		return err
