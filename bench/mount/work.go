@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -231,7 +232,8 @@ func daemons(b *bench) []string {
 			out = append(out, pids(d.program)...)
 		}
 	}
-	return out
+	slices.Sort(out)
+	return slices.Compact(out) // two targets may be one program
 }
 
 // field is a number in /proc/PID/status.

@@ -102,10 +102,15 @@ func run(varve string, rounds int, only string) error {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
-	if only != "" && only != "arbitration" {
-		return nil
+	if only == "" || only == "arbitration" {
+		if err := arbitration(b); err != nil {
+			return err
+		}
 	}
-	return arbitration(b)
+	if only == "" || only == "memory" {
+		return memory(b)
+	}
+	return nil
 }
 
 // row measures one row on all of its targets in turn, round by round, and prints it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/varvefs/varve/blockcache"
@@ -119,6 +120,14 @@ func openOn(device blockcache.Writable, at beacon, name string, o WriteOptions) 
 	if w.protected, err = protect(at, super, name, o.Notice); err != nil {
 		return nil, err
 	}
+	var opened atomic.Pointer[mvcc.Store]
+	var lost atomic.Pointer[error]
+	w.protected.keep(func(err error) {
+		lost.Store(&err)
+		if s := opened.Load(); s != nil {
+			s.Fail(err)
+		}
+	})
 	if w.protected != nil { // whoever had it before may have written to it until a moment ago
 		base, err = openBase(device)
 	}
@@ -128,7 +137,10 @@ func openOn(device blockcache.Writable, at beacon, name string, o WriteOptions) 
 	if err != nil {
 		return nil, errors.Join(err, w.protected.release())
 	}
-	w.protected.keep(w.Store.Fail)
+	opened.Store(w.Store)
+	if p := lost.Load(); p != nil { // while recovery was under way
+		w.Store.Fail(*p)
+	}
 	return w, nil
 }
 

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// memory prints what a read-write mount takes at most under load, by its option memory=, and what is left of it when nobody has done anything for two epochs.
+func memory(b *bench) error {
+	fmt.Println("\n| memory | option, MiB | resident at most, MiB | afterwards | blocks with versions afterwards |")
+	fmt.Println("| --- | --- | --- | --- | --- |")
+	for _, data := range []string{"ordered", "journal"} {
+		for _, limit := range []int{16, 64} {
+			t := target{"varve", func(b *bench, image string) (func() error, error) {
+				return func() error { return command(b.varve, "umount", b.dir) },
+					command(b.varve, "mount", "-q", "-o", fmt.Sprintf("rw,commit=1,data=%s,memory=%dM", data, limit), image, b.dir)
+			}}
+			var line string
+			_, err := b.once(work{run: func(b *bench, name string) (float64, error) {
+				most, left, versions, err := underLoad(b, name)
+				line = fmt.Sprintf("| 8 threads create files, then 8 jobs write at random; data=%s | %d | %.0f | %.0f | %d |", data, limit, most, left, versions)
+				return 0, err
+			}}, t)
+			if err != nil {
+				return err
+			}
+			fmt.Println(line)
+		}
+	}
+	return nil
+}
+
+// underLoad loads a mount and samples its memory.
+func underLoad(b *bench, name string) (most, left float64, versions int64, err error) {
+	done, sampled := make(chan bool), make(chan float64)
+	go func() {
+		most := 0.0
+		for {
+			select {
+			case <-done:
+				sampled <- most
+				return
+			case <-time.After(20 * time.Millisecond):
+				most = max(most, resident(b))
+			}
+		}
+	}()
+	_, err = threads(8, true, createWrite)(b, name)
+	if err == nil {
+		_, err = fio("randwrite", 8, "--bs=16k", "--size=64m")(b, name)
+	}
+	close(done)
+	most = <-sampled
+	time.Sleep(3 * time.Second)
+	out, statsErr := exec.Command(b.varve, "stats", "--json", b.dir).Output()
+	var s struct{ Store struct{ Chains int64 } }
+	if statsErr == nil {
+		statsErr = json.Unmarshal(out, &s)
+	}
+	return most, resident(b), s.Store.Chains, errors.Join(err, statsErr)
+}
+
+// resident is the anonymous memory of the mounts' processes, in MiB.
+func resident(b *bench) (mib float64) {
+	links, _ := filepath.Glob("/proc/[0-9]*/exe")
+	for _, l := range links {
+		if to, err := os.Readlink(l); err != nil || to != b.varve {
+			continue
+		}
+		status, _ := os.ReadFile(filepath.Join(filepath.Dir(l), "status"))
+		_, rest, _ := strings.Cut(string(status), "RssAnon:")
+		if f := strings.Fields(rest); len(f) > 0 {
+			kb, _ := strconv.ParseFloat(f[0], 64)
+			mib += kb / 1024
+		}
+	}
+	return mib
+}
