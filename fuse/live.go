@@ -25,6 +25,7 @@ type live struct {
 	listings             *listings
 	fronts               sync.Pool
 	opendir              bool
+	noOpen               bool // ENOSYS to OPEN and CREATE: the kernel does without, MKNOD creates, and no file has flags of its own
 	reporter
 }
 
@@ -152,6 +153,9 @@ func (f *live) Link(_ <-chan struct{}, in *gofuse.LinkIn, name string, out *gofu
 }
 
 func (f *live) Create(_ <-chan struct{}, in *gofuse.CreateIn, name string, out *gofuse.CreateOut) gofuse.Status {
+	if f.noOpen {
+		return gofuse.ENOSYS
+	}
 	n, err := f.fs.Create(owner(&in.InHeader), node(in.NodeId), name,
 		ext4.Creation{Mode: uint16(in.Mode)&0o7777 | disk.ModeRegular, Umask: uint16(in.Umask)})
 	out.OpenOut.OpenFlags = openFlags(in.Flags)
@@ -233,6 +237,9 @@ func openFlags(flags uint32) uint32 {
 }
 
 func (f *live) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) gofuse.Status {
+	if f.noOpen {
+		return gofuse.ENOSYS
+	}
 	const writing = syscall.O_WRONLY | syscall.O_RDWR
 	if in.Flags&(writing|syscall.O_TRUNC) != 0 {
 		status := f.view(func(r *front) gofuse.Status {

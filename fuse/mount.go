@@ -34,6 +34,7 @@ type Options struct {
 	MaxBackground int  // readahead and other background requests at a time; 0: DefaultMaxBackground
 	Source        string
 	Writeback     bool // the kernel gathers writes; of a read-write mount only
+	NoOpen        bool // a read-write mount is not asked when files are opened and closed
 	Flags         MountFlags
 	Logger        *log.Logger
 	Debug         bool
@@ -64,7 +65,7 @@ func New(fs *ext4.FS, device blockcache.Device, ahead *blockcache.Readahead, dir
 func NewLive(fs *ext4.Live, dir string, opts Options) (*Mount, error) {
 	return newMount(dir, opts, false, func(o Options) gofuse.RawFileSystem {
 		front := newLive(fs, o.Logger)
-		front.opendir = o.AutoUnmount
+		front.opendir, front.noOpen = o.AutoUnmount, o.NoOpen
 		return front
 	})
 }

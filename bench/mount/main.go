@@ -61,7 +61,7 @@ func run(varve, image string, rounds int, fuse2fs bool, only string, rw bool) er
 		if err := os.Mkdir(below, 0o755); err != nil {
 			return err
 		}
-		b.targets = []target{daemon{name: "varve", program: varve}, daemon{name: "varve rw", program: varve}, loopback{below, new(func() error)}}
+		b.targets = []target{daemon{name: "varve", program: varve}, daemon{name: "varve rw", program: varve}, daemon{name: "varve rw, no_open", program: varve}, loopback{below, new(func() error)}}
 	case fuse2fs:
 		b.targets = append(b.targets, daemon{name: "fuse2fs", program: "fuse2fs"})
 	}

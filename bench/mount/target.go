@@ -58,8 +58,11 @@ func (d daemon) mount(image, dir string) error {
 	if d.name == "fuse2fs" {
 		return command(d.program, image, dir, "-o", "ro")
 	}
-	if d.name == "varve rw" {
+	switch d.name {
+	case "varve rw":
 		return command(d.program, "mount", "--quiet", "--rw", image, dir)
+	case "varve rw, no_open":
+		return command(d.program, "mount", "--quiet", "-o", "rw,no_open", image, dir)
 	}
 	return command(d.program, "mount", "--quiet", image, dir)
 }

@@ -38,6 +38,8 @@ Options for -o, in mount(8)'s grammar:
   memory=SIZE            rw: bound of versions and cached blocks (64M)
   policy=NAME            rw: how conflicts are decided: merge (the default), strict, wait or adaptive
   writeback_cache        rw: the kernel gathers writes; running out of space then shows at fsync or close
+  no_open                rw: opening and closing files asks the daemon nothing, which is faster; direct writes into one file run one at a time
+                         then, and an immutable file is found out when it is written to
   allow_other            let all users in, each by the file system's permissions and ACLs
   auto_unmount           unmount when the daemon ends, however it ends (through fusermount3, which can tell only where
                          root may enter: as root, or with allow_other)

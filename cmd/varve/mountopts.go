@@ -34,7 +34,7 @@ var ignoredOptions = []string{
 
 // switches are the options that take no value.
 var switches = []string{"allow_other", "auto_unmount", "norecovery", "noload", "suid", "nosuid", "dev", "nodev", "exec", "noexec",
-	"ro", "rw", "noatime", "relatime", "atime", "writeback_cache"}
+	"ro", "rw", "noatime", "relatime", "atime", "writeback_cache", "no_open"}
 
 // parseMountOptions reads options in mount(8)'s grammar: names and name=value, separated by commas, the later ones
 // counting.
@@ -91,6 +91,9 @@ func (o *mountOptions) set(item string) (err error) {
 	case "writeback_cache":
 		o.only = append(o.only, item)
 		o.fuse.Writeback = true
+	case "no_open":
+		o.only = append(o.only, item)
+		o.fuse.NoOpen = true
 	case "noatime", "relatime", "atime":
 		o.write.NoAtime = name == "noatime"
 	case "sync", "dirsync", "strictatime", "norelatime", "lazytime", "nolazytime":
@@ -194,6 +197,7 @@ func (o *mountOptions) effective() string {
 		add(true, fmt.Sprintf("memory=%d", o.write.Memory))
 		add(true, "policy="+o.write.Policy.String())
 		add(o.fuse.Writeback, "writeback_cache")
+		add(o.fuse.NoOpen, "no_open")
 	}
 	return strings.Join(out, ",")
 }

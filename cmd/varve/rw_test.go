@@ -32,6 +32,7 @@ var rwModes = []rwMode{
 	{"default", nil, "rw"},
 	{"data=journal, 1k", []string{"-b", "1024"}, "rw,data=journal"},
 	{"writeback cache", nil, "rw,writeback_cache"},
+	{"no_open", nil, "rw,no_open"},
 	{"overlay without journal", []string{"-O", "^has_journal"}, "overlay=OVERLAY"},
 	{"no checksums, strict", []string{"-O", "^metadata_csum", "-b", "1024"}, "rw,policy=strict"},
 	{"overlay 1k wait writeback", []string{"-b", "1024"}, "overlay=OVERLAY,policy=wait,writeback_cache"},
