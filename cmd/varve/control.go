@@ -99,36 +99,29 @@ func serveControl(mount *fuse.Mount, stats func() mountStats) (close func(), err
 	if err != nil {
 		return nil, err
 	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	own, err := os.Lstat(path)
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			if peerIs(c, os.Getuid()) {
+			if peer, err := peerOf(c); err == nil && (peer == 0 || int(peer) == os.Getuid()) {
 				_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 				_ = json.NewEncoder(c).Encode(stats())
 			}
 			c.Close()
 		}
 	}()
-	return func() { l.Close(); os.Remove(path) }, nil
-}
-
-// peerIs reports whether the other end of a socket is a user's, or root's.
-func peerIs(c net.Conn, uid int) bool {
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		return false
-	}
-	raw, err := u.SyscallConn()
-	if err != nil {
-		return false
-	}
-	good := false
-	err = raw.Control(func(fd uintptr) {
-		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-		good = err == nil && (cred.Uid == 0 || int(cred.Uid) == uid)
-	})
-	return err == nil && good
+	return func() {
+		l.Close()
+		if now, err := os.Lstat(path); err == nil && os.SameFile(own, now) { // another daemon may have got this mount's number meanwhile
+			os.Remove(path)
+		}
+	}, nil
 }

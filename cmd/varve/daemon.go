@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -13,8 +12,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/varvefs/varve/fuse"
 )
 
 // readyEnv names the descriptor by which a daemon tells the command that started it how it went.
@@ -130,57 +127,6 @@ func (m *mountCommand) daemon(o mountOptions, dir string, ready *os.File) error 
 		}
 	}
 	return err
-}
-
-// lifeName is the abstract socket that a daemon holds open as long as it lives. Who connects to it before unmounting
-// sees it close when the daemon is gone, which umount(2) alone does not tell.
-func lifeName(dev uint64) string {
-	return fmt.Sprintf("@varve/%d:%d", unix.Major(dev), unix.Minor(dev))
-}
-
-// announceLife opens the daemon's socket.
-func announceLife(m *fuse.Mount) (io.Closer, error) {
-	dev, err := m.Device()
-	if err != nil {
-		return nil, err
-	}
-	l, err := net.Listen("unix", lifeName(dev))
-	if err != nil {
-		return nil, err
-	}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				// The daemon's end closes the connection; so does the other side's.
-				_, _ = io.Copy(io.Discard, c)
-				c.Close()
-			}()
-		}
-	}()
-	return l, nil
-}
-
-// watchLife connects to the daemon of a mount. The daemon must belong to the user who mounted, so that nobody else can
-// keep an umount waiting. Without a daemon it returns nil.
-func watchLife(dev uint64, owner uint32) net.Conn {
-	c, err := net.Dial("unix", lifeName(dev))
-	if err != nil {
-		return nil
-	}
-	raw, err := c.(*net.UnixConn).SyscallConn()
-	if err == nil {
-		var cred *unix.Ucred
-		e := raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-		if e == nil && err == nil && (cred.Uid == owner || cred.Uid == 0) {
-			return c
-		}
-	}
-	c.Close()
-	return nil
 }
 
 // mountInfo is one line of /proc/self/mountinfo.

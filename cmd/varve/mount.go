@@ -262,6 +262,11 @@ func attend(mount *fuse.Mount, dir string, logger *log.Logger, ready func(*mount
 	} else {
 		lives = append(lives, life) // until the process ends: then the image is released
 	}
+	if forget, err := noteHelper(d.Image, dir); err != nil {
+		logger.Printf("%v: umount(8) will not wait for this daemon", err)
+	} else {
+		defer forget()
+	}
 	stop := handleSignals(mount, dir, logger)
 	defer stop()
 	served := make(chan struct{})

@@ -55,18 +55,12 @@ func umount(dir string, lazy bool, timeout time.Duration) error {
 	if lazy {
 		return detach(dir)
 	}
-	life := watchLife(info.dev, info.owner)
+	daemons := watchLives(info.dev, info.owner)
+	defer daemons.close()
 	if err := unmountNow(dir); err != nil {
 		return err
 	}
-	if life == nil {
-		return nil
-	}
-	defer life.Close()
-	if err := life.SetReadDeadline(time.Now().Add(timeout)); err != nil {
-		return err
-	}
-	if _, err := life.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+	if !daemons.ended(timeout) {
 		return fmt.Errorf("%s is unmounted, but its daemon did not end within %v", dir, timeout)
 	}
 	return nil

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/varvefs/varve/internal/oracle"
+)
+
+// TestUmount_TwoDaemons: the kernel gives a mount's number away again when it is gone, though its daemon may still be about to end. Unmounting waits for that one,
+// and for its own.
+func TestUmount_TwoDaemons(t *testing.T) {
+	oracle.NeedFUSE(t)
+	image := rwImage(t, "16M")
+	dir, unmount := mountImage(t, image, "--rw")
+	info, err := findMount(dir)
+	if err != nil || info == nil {
+		t.Fatalf("%v, %v", info, err)
+	}
+	other, err := net.Listen("unix", lifeName(info.dev)+"0") // an older daemon, which ends in a moment
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan time.Time, 1)
+	go func() {
+		c, err := other.Accept()
+		if err != nil {
+			return
+		}
+		time.Sleep(300 * time.Millisecond)
+		ended <- time.Now()
+		c.Close()
+		other.Close()
+	}()
+	unmount() // by varve umount
+	select {
+	case <-ended:
+	default:
+		t.Error("umount did not wait for the older daemon")
+	}
+	if left := daemonsOf(t, dir); len(left) != 0 {
+		t.Errorf("umount returned while %v still ran", left)
+	}
+	oracle.Clean(t, image)
+}
