@@ -349,7 +349,7 @@ func TestRW_Stressors(t *testing.T) {
 					t.Fatal(err)
 				}
 				oracle.MustRun(t, "fio", "--name=v", "--directory="+work, "--rw=randrw", "--bsrange=512-64k", "--size=64m", "--numjobs=4", "--verify=crc32c",
-					"--do_verify=1", "--verify_fatal=1", "--fsync=50")
+					"--do_verify=1", "--verify_fatal=1", "--verify_state_save=0", "--fsync=50")
 				oracle.MustRun(t, "dbench", "-D", work, "-t", seconds, "-c", "/usr/share/dbench/client.txt", "8")
 				out := oracle.MustRun(t, "stress-ng", "--temp-path", work, "--timeout", seconds+"s", "--verify", "--seq", "1", "--class", "filesystem",
 					"-x", "quota,fanotify,sync-file,bind-mount,umount,binderfs")
