@@ -15,7 +15,10 @@ type Shared struct{ file *os.File }
 // OpenShared opens a file or block device without locking it.
 func OpenShared(path string) (*Shared, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
-	return &Shared{f}, err
+	if err != nil {
+		return nil, err
+	}
+	return &Shared{f}, nil
 }
 
 // ReadAt follows io.ReaderAt. It reads from the medium, not from this host's cache.

@@ -180,7 +180,7 @@ func (l *Live) reserve(goal block.Number, want uint32, owner Owner) (run, error)
 	if goal < l.super.FirstDataBlock || goal >= l.super.Blocks {
 		goal = l.super.FirstDataBlock
 	}
-	if l.freeBlocks.Load()+l.windows.size() <= int64(l.super.ReservedBlocks) && owner.UID != 0 {
+	if l.freeBlocks.Load()+l.windows.blocks.Load() <= int64(l.super.ReservedBlocks) && owner.UID != 0 {
 		return run{}, errStuck
 	}
 	r, err := l.reserveNear(goal, want)
@@ -373,8 +373,8 @@ type freedRuns struct {
 func (w *waiting) add(seq block.Seq, runs []run) {
 	w.mu.Lock()
 	w.list = append(w.list, freedRuns{seq, append([]run(nil), runs...)})
-	w.mu.Unlock()
 	w.blocks.Add(count(runs))
+	w.mu.Unlock()
 }
 
 // mature makes usable what was freed by durable commits.

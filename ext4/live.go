@@ -22,7 +22,7 @@ import (
 //
 // Sealed fields (checksums, free counts, the orphans' list) are no transaction's to edit: Seal computes them when an epoch closes.
 //
-// Lock order: group.mu; orphans.mu; shared.mu; windows.mu. None is held while the store is called, but that Sequenced hooks take the last two.
+// Lock order: group.mu; orphans.mu; shared.mu; windows.mu. None is held while the store is called, but that Sequenced hooks take orphans.mu and shared.mu.
 type Live struct {
 	opts     LiveOptions
 	store    Store
@@ -194,7 +194,7 @@ func (l *Live) Stat() (Stat, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Free = uint64(max(l.freeBlocks.Load()+l.waiting.blocks.Load()+l.windows.size(), 0)) // what was freed is free as soon as somebody needs it
+	s.Free = uint64(max(l.freeBlocks.Load()+l.waiting.blocks.Load()+l.windows.blocks.Load(), 0)) // what was freed is free as soon as somebody needs it
 	s.FreeInodes = uint64(max(l.freeInodes.Load(), 0))
 	s.Available = s.Free - min(l.super.ReservedBlocks, s.Free)
 	if l.super.Incompat&disk.IncompatExtents != 0 {

@@ -2,6 +2,7 @@ package ext4
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/varvefs/varve/internal/block"
 )
@@ -10,9 +11,10 @@ import (
 // (kernel, fs/ext4/mballoc: inode preallocation). They count as free, and go back when blocks run out, when the file is closed, cut or freed, or for another
 // file's window.
 type windows struct {
-	mu     sync.Mutex // guards the rest
-	of     map[Ino]run
-	blocks int64 // in all of them
+	blocks atomic.Int64 // in all of them
+
+	mu sync.Mutex // guards of
+	of map[Ino]run
 }
 
 const (
@@ -25,21 +27,12 @@ const (
 func (w *windows) take(ino Ino, goal block.Number, want uint32) (got, left run) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r, ok := w.of[ino]
-	if !ok {
-		return run{}, run{}
-	}
+	r := w.remove(ino)
 	if r.start != goal {
-		w.drop(ino)
 		return run{}, r
 	}
 	got = run{r.start, min(want, r.n)}
-	w.blocks -= int64(got.n)
-	if r.start, r.n = r.start+block.Number(got.n), r.n-got.n; r.n == 0 {
-		delete(w.of, ino)
-	} else {
-		w.of[ino] = r
-	}
+	w.put(ino, run{r.start + block.Number(got.n), r.n - got.n})
 	return got, run{}
 }
 
@@ -47,35 +40,35 @@ func (w *windows) take(ino Ino, goal block.Number, want uint32) (got, left run) 
 func (w *windows) keep(ino Ino, r run) (left []run) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if old, ok := w.of[ino]; ok {
-		left = append(left, old)
-		w.drop(ino)
-	}
+	left = append(left, w.remove(ino))
 	if len(w.of) >= maxWindows {
-		for other, old := range w.of { // any of them
-			left = append(left, old)
-			w.drop(other)
+		for other := range w.of { // any of them
+			left = append(left, w.remove(other))
 			break
 		}
+	}
+	w.put(ino, r)
+	return left
+}
+
+// put notes a window, if there is anything in it. The caller holds mu.
+func (w *windows) put(ino Ino, r run) {
+	if r.n == 0 {
+		return
 	}
 	if w.of == nil {
 		w.of = map[Ino]run{}
 	}
 	w.of[ino] = r
-	w.blocks += int64(r.n)
-	return left
+	w.blocks.Add(int64(r.n))
 }
 
-// drop takes a window out. The caller holds mu.
-func (w *windows) drop(ino Ino) {
-	w.blocks -= int64(w.of[ino].n)
+// remove takes a file's window out, if it has one. The caller holds mu.
+func (w *windows) remove(ino Ino) run {
+	r := w.of[ino]
 	delete(w.of, ino)
-}
-
-func (w *windows) size() int64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.blocks
+	w.blocks.Add(-int64(r.n))
+	return r
 }
 
 // Closed gives up what a file has reserved behind its end: one who wrote to it has closed it.
@@ -83,10 +76,7 @@ func (l *Live) Closed(node Node) { l.closeWindow(node.Ino()) }
 
 func (l *Live) closeWindow(ino Ino) {
 	l.windows.mu.Lock()
-	r, ok := l.windows.of[ino]
-	if ok {
-		l.windows.drop(ino)
-	}
+	r := l.windows.remove(ino)
 	l.windows.mu.Unlock()
 	l.release(r)
 }
@@ -95,8 +85,10 @@ func (l *Live) closeWindow(ino Ino) {
 func (l *Live) closeWindows() bool {
 	w := &l.windows
 	w.mu.Lock()
-	all := w.of
-	w.of, w.blocks = nil, 0
+	var all []run
+	for ino := range w.of {
+		all = append(all, w.remove(ino))
+	}
 	w.mu.Unlock()
 	for _, r := range all {
 		l.release(r)

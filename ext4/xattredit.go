@@ -103,7 +103,6 @@ func (o *op) readXattrs(n *Inode) (a attributes, err error) {
 		return a, err
 	}
 	a.refs = disk.XattrRefs(p)
-	o.remember(n.FileACL, p)
 	a.outside, err = o.fs.judge(n.FileACL).DecodeXattrBlock(n.FileACL, slices.Clone(p))
 	return a, err
 }

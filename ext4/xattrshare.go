@@ -73,8 +73,7 @@ func (s *sharedXattrs) find(p []byte) block.Number {
 	return s.blocks[sum]
 }
 
-// remember notes a block's contents, which the operation has written or depends on, when it commits: not earlier, because the block may have been freed since the
-// operation's snapshot was taken.
+// remember notes the contents that the operation gives a block, when it commits.
 func (o *op) remember(n block.Number, p []byte) {
 	sum := o.l.shared.sum(p)
 	o.tx.Sequenced(func(block.Seq) { o.l.shared.note(n, sum) })

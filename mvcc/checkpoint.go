@@ -124,14 +124,24 @@ func (s *Store) drop(c *chain) {
 		s.shardOf(c.number).listDirty(c)
 		return
 	}
-	c.dirty = false
+	if c.cameHome(s) {
+		s.dropNow(c)
+	}
+}
+
+// alone settles and prunes a chain, and reports whether its newest version is all that is left. The caller holds the latch.
+func (c *chain) alone(s *Store) bool {
 	c.settle(s)
 	c.prune(s, nil)
-	if c.history > 0 {
-		c.idle = true // collect drops it when the last snapshot has gone
-		return
-	}
-	s.dropNow(c)
+	return c.history == 0
+}
+
+// cameHome notes that a chain's newest version is home, and reports whether the chain may be dropped now. Else collect does when the last snapshot has gone. The
+// caller holds the latch.
+func (c *chain) cameHome(s *Store) bool {
+	c.dirty = false
+	c.idle = !c.alone(s)
+	return !c.idle
 }
 
 // dropNow gives a chain up. The caller holds the latch; home has the newest version, and there is no other one.
@@ -166,9 +176,7 @@ func (s *Store) forget(c *chain) error {
 	if c.dead {
 		return nil
 	}
-	c.settle(s)
-	c.prune(s, nil)
-	if c.history > 0 {
+	if !c.alone(s) {
 		return fmt.Errorf("%v cannot be used again: a snapshot still reads it", c.number)
 	}
 	s.unlistDirty(c)

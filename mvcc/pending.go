@@ -39,9 +39,7 @@ func (s *Store) dropFreed(c *chain, last block.Seq) {
 	if c.dead || c.head.Load().seq > last {
 		return
 	}
-	c.settle(s)
-	c.prune(s, nil)
-	if c.history > 0 {
+	if !c.alone(s) {
 		return
 	}
 	s.unlistDirty(c)
@@ -158,12 +156,7 @@ func (s *Store) dropSealed(c *chain, last block.Seq, waits bool) {
 		s.shardOf(c.number).listDirty(c)
 		return
 	}
-	c.dirty = false
-	c.settle(s)
-	c.prune(s, nil)
-	if c.history > 0 {
-		c.idle = true // collect drops it when the last snapshot has gone
-		return
+	if c.cameHome(s) {
+		s.retire(c)
 	}
-	s.retire(c)
 }

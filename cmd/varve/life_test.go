@@ -2,6 +2,8 @@ package main
 
 import (
 	"net"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,4 +45,35 @@ func TestUmount_TwoDaemons(t *testing.T) {
 		t.Errorf("umount returned while %v still ran", left)
 	}
 	oracle.Clean(t, image)
+}
+
+// TestControl_Owner: a daemon removes its own socket, and not that of another one which has got its mount's number.
+func TestControl_Owner(t *testing.T) {
+	oracle.NeedFUSE(t)
+	dir, unmount := mountImage(t, rwImage(t, "16M"), "--rw")
+	info, err := findMount(dir)
+	if err != nil || info == nil {
+		t.Fatalf("%v, %v", info, err)
+	}
+	path := controlPath(info.dev, os.Getuid())
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unmount()
+	if err := os.Remove(path); err != nil {
+		t.Errorf("another daemon's socket is gone: %v", err)
+	}
+}
+
+// TestEscapeMount: what is written into the tables of mounts is what is read from them.
+func TestEscapeMount(t *testing.T) {
+	for _, path := range []string{"/plain", "/with blank", "/tab\tand\nline", `/back\slash\040`} {
+		escaped := escapeMount(path)
+		if strings.ContainsAny(escaped, " \t\n") || unescapeMount(escaped) != path {
+			t.Errorf("%q is written as %q, and read as %q", path, escaped, unescapeMount(escaped))
+		}
+	}
 }

@@ -216,7 +216,13 @@ func TestMount_Helper(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "new"), []byte("new"), 0o644); err != nil {
 		t.Errorf("with an option of read-write mounts: %v", err)
 	}
+	if table, err := os.ReadFile(utab); err != nil || !strings.Contains(string(table), "TARGET="+dir+" ") {
+		t.Errorf("umount(8) is not told of its helper: %v\n%s", err, table)
+	}
 	oracle.MustRun(t, "umount", dir)
+	if table, err := os.ReadFile(utab); err != nil || strings.Contains(string(table), "TARGET="+dir+" ") {
+		t.Errorf("the helper's note is left: %v\n%s", err, table)
+	}
 	oracle.Clean(t, written)
 	if out, err := exec.Command("mount", "-t", "varve", "-o", "no_such_option", image, dir).CombinedOutput(); err == nil || !strings.Contains(string(out), "no_such_option") {
 		t.Errorf("an unknown option: %v, %s", err, out)

@@ -39,9 +39,9 @@ func identify(path string, d blockcache.Device) (id [64]byte, err error) {
 }
 
 // openOverlay opens an image and the overlay over it.
-func openOverlay(s Spec, path string) (v *Volume, super *disk.Superblock, o *blockcache.Overlay, fresh bool, err error) {
-	if v, super, err = openPlain(s); err != nil {
-		return nil, nil, nil, false, err
+func openOverlay(s Spec, path string) (v *Volume, o *blockcache.Overlay, fresh bool, err error) {
+	if v, err = openPlain(s); err != nil {
+		return nil, nil, false, err
 	}
 	id, err := identify(s.Image, v.Device)
 	if err == nil {
@@ -49,9 +49,9 @@ func openOverlay(s Spec, path string) (v *Volume, super *disk.Superblock, o *blo
 	}
 	if err != nil {
 		v.Close()
-		return nil, nil, nil, false, err
+		return nil, nil, false, err
 	}
-	return v, super, o, fresh, nil
+	return v, o, fresh, nil
 }
 
 // ErrCommitting says that an overlay is half way into its image.
@@ -59,7 +59,7 @@ var ErrCommitting = errors.New("its changes are being committed to the image: go
 
 // OpenOverlay opens an image with the changes in an overlay, for writing: the image itself is only read. The overlay file is made where there is none.
 func OpenOverlay(s Spec, path string, o WriteOptions) (*Writable, error) {
-	v, _, overlay, _, err := openOverlay(s, path)
+	v, overlay, _, err := openOverlay(s, path)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +182,7 @@ func (w *Writable) emptyImageJournal(base *ext4.FS) error {
 // notes durably that it has begun, keeps every block until all are in the image, and flushed, and from then on nothing else may be done with it. progress is
 // called now and then. notice is told where it has to wait.
 func CommitOverlay(s Spec, path string, progress func(done, all int64), notice func(string)) (copied int64, err error) {
-	v, super, overlay, fresh, err := openOverlay(s, path)
+	v, overlay, fresh, err := openOverlay(s, path)
 	if err != nil {
 		return 0, err
 	}
@@ -191,11 +191,15 @@ func CommitOverlay(s Spec, path string, progress func(done, all int64), notice f
 	if fresh {
 		return 0, errors.Join(fmt.Errorf("%s: %w", path, os.ErrNotExist), os.Remove(path))
 	}
-	disk, to, err := openDisk(s.Image, v)
+	super, err := ext4.ReadSuperblock(v.Device, 0)
 	if err != nil {
 		return 0, err
 	}
-	defer disk.Close()
+	image, to, err := openDisk(s.Image, v)
+	if err != nil {
+		return 0, err
+	}
+	defer image.Close()
 	at, shared, err := openBeacon(s.Image, v.Device)
 	if err != nil {
 		return 0, err

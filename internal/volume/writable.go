@@ -54,7 +54,7 @@ var ErrNoJournal = errors.New("the file system has no journal: give it one with 
 
 // OpenWritable opens the file system that a Spec names for writing, recovers it first, and locks the image. Close it after use.
 func OpenWritable(s Spec, o WriteOptions) (*Writable, error) {
-	v, _, err := openPlain(s)
+	v, err := openPlain(s)
 	if err != nil {
 		return nil, err
 	}
@@ -76,12 +76,13 @@ func OpenWritable(s Spec, o WriteOptions) (*Writable, error) {
 	return w, nil
 }
 
-// openPlain opens the device of a Spec that asks for nothing special, and looks at its superblock.
-func openPlain(s Spec) (*Volume, *disk.Superblock, error) {
+// openPlain opens the device of a Spec that asks for nothing special, and has a superblock.
+func openPlain(s Spec) (*Volume, error) {
 	if s.Superblock != 0 || s.NoRecovery || s.Journal != "" {
-		return nil, nil, fmt.Errorf("%s: a backup superblock, norecovery and an external journal are for read-only mounts", s.Image)
+		return nil, fmt.Errorf("%s: a backup superblock, norecovery and an external journal are for read-only mounts", s.Image)
 	}
-	return OpenSuperblock(s)
+	v, _, err := OpenSuperblock(s)
+	return v, err
 }
 
 // openDisk opens and locks an image for writing, and gives the same window of it that a Volume has.
