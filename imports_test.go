@@ -37,8 +37,9 @@ var ours = map[string]struct {
 	"bench/engine":       {[]string{"blockcache", "internal/block", "merge", "mvcc", "wal"}, []string{"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sys/unix", "gonum.org/v1/plot", "gonum.org/v1/plot/plotter", "gonum.org/v1/plot/plotutil", "gonum.org/v1/plot/vg", "gonum.org/v1/plot/vg/draw", "gonum.org/v1/plot/vg/vgsvg"}, "it measures stores from outside"},
 	"cmd/varve":          {[]string{"bench/engine", "internal/block", "internal/evidence", "mvcc", "stress", "ext4", "fuse", "internal/volume", "ondisk", "ondisk/ext4"}, []string{"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/promhttp", "github.com/schollz/progressbar/v3", "github.com/spf13/cobra", "github.com/spf13/cobra/doc", "golang.org/x/sys/unix"}, "the command line is a user of the layers below"},
 	"bench/fronts":       {nil, []string{"github.com/hanwen/go-fuse/v2/fs", "github.com/hanwen/go-fuse/v2/fuse"}, "daemons to compare with have nothing of ours"},
-	"bench/write":        {[]string{"bench/fronts"}, nil, "the benchmark drives the program from outside"},
-	"bench/mount":        {[]string{"bench/fronts"}, nil, "the benchmark drives the program from outside"},
+	"bench/process":      {nil, nil, "it knows programs by their names"},
+	"bench/write":        {[]string{"bench/fronts", "bench/process"}, nil, "the benchmark drives the program from outside"},
+	"bench/mount":        {[]string{"bench/fronts", "bench/process"}, nil, "the benchmark drives the program from outside"},
 }
 
 // pure packages touch no input or output, clock or lock.

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
+
+	"github.com/varvefs/varve/bench/process"
 )
 
 // makeImage makes the image of the table: 2 GiB with 50,000 files in 2,000 directories, one directory of 50,000 entries,
@@ -22,16 +23,16 @@ func makeImage(path, dir string) error {
 	if err := errors.Join(f.Truncate(2<<30), f.Close()); err != nil {
 		return err
 	}
-	if err := command("mkfs.ext4", "-q", "-F", path); err != nil {
+	if err := process.Run("mkfs.ext4", "-q", "-F", path); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	if err := command("mount", "-o", "loop", path, dir); err != nil {
+	if err := process.Run("mount", "-o", "loop", path, dir); err != nil {
 		return err
 	}
-	return errors.Join(fill(dir), command("umount", dir))
+	return errors.Join(fill(dir), process.Run("umount", dir))
 }
 
 func fill(dir string) error {
@@ -92,14 +93,6 @@ func fillBig(dir string, noise []byte) error {
 	return f.Close()
 }
 
-// command runs a program, and returns what it printed with its error.
-func command(name string, args ...string) error {
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", name, err, out)
-	}
-	return nil
-}
-
 // withXattr is a copy of the image in which one file has an extended attribute, so that no front can know that there are
 // none.
 func (b *bench) withXattr() (string, error) {
@@ -107,11 +100,11 @@ func (b *bench) withXattr() (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	if err := command("cp", "--sparse=always", b.image, path); err != nil {
+	if err := process.Run("cp", "--sparse=always", b.image, path); err != nil {
 		return "", err
 	}
-	if err := command("mount", "-o", "loop", path, b.dir); err != nil {
+	if err := process.Run("mount", "-o", "loop", path, b.dir); err != nil {
 		return "", err
 	}
-	return path, errors.Join(command("setfattr", "-n", "user.note", "-v", "one", filepath.Join(b.dir, "wide", "entry000007")), command("umount", b.dir))
+	return path, errors.Join(process.Run("setfattr", "-n", "user.note", "-v", "one", filepath.Join(b.dir, "wide", "entry000007")), process.Run("umount", b.dir))
 }

@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/varvefs/varve/bench/fronts"
+	"github.com/varvefs/varve/bench/process"
 )
 
 // target is a way to mount the image.
@@ -24,10 +23,10 @@ type kernel struct{}
 
 func (kernel) String() string { return "kernel" }
 func (kernel) mount(image, dir string) error {
-	return command("mount", "-o", "loop,ro", image, dir)
+	return process.Run("mount", "-o", "loop,ro", image, dir)
 }
-func (kernel) unmount(dir string) error { return command("umount", dir) }
-func (kernel) warm() error              { return command("mount", "--version") }
+func (kernel) unmount(dir string) error { return process.Run("umount", dir) }
+func (kernel) warm() error              { return process.Run("mount", "--version") }
 
 // loopback is go-fuse's loopback, without passthrough, over the kernel's mount.
 type loopback struct {
@@ -56,31 +55,25 @@ func (d daemon) String() string { return d.name }
 
 func (d daemon) mount(image, dir string) error {
 	if d.name == "fuse2fs" {
-		return command(d.program, image, dir, "-o", "ro")
+		return process.Run(d.program, image, dir, "-o", "ro")
 	}
 	switch d.name {
 	case "varve rw":
-		return command(d.program, "mount", "--quiet", "--rw", image, dir)
+		return process.Run(d.program, "mount", "--quiet", "--rw", image, dir)
 	case "varve rw, no_open":
-		return command(d.program, "mount", "--quiet", "-o", "rw,no_open", image, dir)
+		return process.Run(d.program, "mount", "--quiet", "-o", "rw,no_open", image, dir)
 	}
-	return command(d.program, "mount", "--quiet", image, dir)
+	return process.Run(d.program, "mount", "--quiet", image, dir)
 }
 
 func (d daemon) unmount(dir string) error {
 	if strings.HasPrefix(d.name, "varve") {
-		return command(d.program, "umount", dir)
+		return process.Run(d.program, "umount", dir)
 	}
-	if err := command("umount", dir); err != nil {
+	if err := process.Run("umount", dir); err != nil {
 		return err
 	}
-	for range 3000 { // umount returns before the daemon has ended
-		if len(pids(d.program)) == 0 {
-			return nil
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return fmt.Errorf("%s does not end", d.name)
+	return process.Ended(d.program)
 }
 
 func (d daemon) warm() error {
@@ -89,24 +82,7 @@ func (d daemon) warm() error {
 		_, err = os.ReadFile(path)
 	}
 	if err == nil {
-		_ = command(d.program, "--version") // its libraries, too
+		_ = process.Run(d.program, "--version") // its libraries, too
 	}
 	return err
-}
-
-// pids lists the processes that run a program.
-func pids(program string) []string {
-	want, err := exec.LookPath(program)
-	if err != nil {
-		return nil
-	}
-	want, _ = filepath.EvalSymlinks(want)
-	links, _ := filepath.Glob("/proc/[0-9]*/exe")
-	var out []string
-	for _, l := range links {
-		if to, err := os.Readlink(l); err == nil && strings.TrimSuffix(to, " (deleted)") == want {
-			out = append(out, filepath.Dir(l))
-		}
-	}
-	return out
 }

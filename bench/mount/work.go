@@ -9,12 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/varvefs/varve/bench/process"
 )
 
 // work is one row of the table.
@@ -57,14 +58,16 @@ var works = []work{
 
 // dropCaches empties the caches of the kernel, those of mounts among them.
 func dropCaches(*bench) error {
-	if err := command("sync"); err != nil {
+	if err := process.Run("sync"); err != nil {
 		return err
 	}
 	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0)
 }
 
 // imageCached has the image in the page cache, and nothing of the mount.
-func imageCached(b *bench) error { return command("sh", "-c", `cat "$1" > /dev/null`, "sh", b.image) }
+func imageCached(b *bench) error {
+	return process.Run("sh", "-c", `cat "$1" > /dev/null`, "sh", b.image)
+}
 
 // before runs a command once, so that the measured run finds warm caches. A slow target is not waited for.
 func before(script string) func(*bench) error {
@@ -86,7 +89,7 @@ func shell(script string) func(*bench) (float64, bool, error) {
 		took := time.Since(start).Seconds()
 		if ctx.Err() != nil {
 			time.Sleep(time.Second) // let what it started end, so that the mount is not busy
-			_ = command("sh", "-c", `fuser -k -M -m "$1" >/dev/null 2>&1; sleep 1`, "sh", b.dir)
+			_ = process.Run("sh", "-c", `fuser -k -M -m "$1" >/dev/null 2>&1; sleep 1`, "sh", b.dir)
 			return took, true, nil
 		}
 		return took, false, err
@@ -188,15 +191,7 @@ func memory(b *bench) (float64, bool, error) {
 	if err != nil {
 		return 0, late, err
 	}
-	kb := 0.0
-	for _, pid := range daemons(b) {
-		status, err := os.ReadFile(filepath.Join(pid, "status"))
-		if err != nil {
-			return 0, false, err
-		}
-		kb += field(string(status), "RssAnon:")
-	}
-	return kb / 1024, late, nil
+	return process.Resident(programs(b)...), late, nil
 }
 
 // processor measures the processor seconds of the daemon.
@@ -206,7 +201,7 @@ func processor(b *bench) (float64, bool, error) {
 		return 0, late, err
 	}
 	ticks := 0.0
-	for _, pid := range daemons(b) {
+	for _, pid := range process.Of(programs(b)...) {
 		stat, err := os.ReadFile(filepath.Join(pid, "stat"))
 		if err != nil {
 			return 0, false, err
@@ -224,25 +219,13 @@ func processor(b *bench) (float64, bool, error) {
 	return ticks / 100, late, nil
 }
 
-// daemons lists the processes that serve the mount.
-func daemons(b *bench) []string {
+// programs are those that serve the mounts.
+func programs(b *bench) []string {
 	var out []string
 	for _, t := range b.targets {
 		if d, ok := t.(daemon); ok {
-			out = append(out, pids(d.program)...)
+			out = append(out, d.program)
 		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out) // two targets may be one program
-}
-
-// field is a number in /proc/PID/status.
-func field(status, name string) float64 {
-	_, rest, _ := strings.Cut(status, name)
-	f := strings.Fields(rest)
-	if len(f) == 0 {
-		return 0
-	}
-	n, _ := strconv.ParseFloat(f[0], 64)
-	return n
+	return out
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/varvefs/varve/bench/process"
 )
 
 // arbitration prints what the policy makes of writers that share blocks: threads in directories of their own, all in one group, and threads that write
@@ -30,8 +32,8 @@ func arbitration(b *bench) error {
 				return func() error {
 					n, err := abortsOf(b)
 					aborts[policy] = n
-					return errors.Join(err, command(b.varve, "umount", b.dir))
-				}, command(b.varve, "mount", "-q", "-o", "rw,policy="+policy, image, b.dir)
+					return errors.Join(err, process.Run(b.varve, "umount", b.dir))
+				}, process.Run(b.varve, "mount", "-q", "-o", "rw,policy="+policy, image, b.dir)
 			}}
 			f, err := b.once(work{run: l.run}, t)
 			if err != nil {

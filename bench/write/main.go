@@ -7,13 +7,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/varvefs/varve/bench/fronts"
+	"github.com/varvefs/varve/bench/process"
 )
 
 func main() {
@@ -43,10 +42,10 @@ type bench struct {
 
 var targets = []target{
 	{"kernel", func(b *bench, image string) (func() error, error) {
-		return func() error { return command("umount", b.dir) }, command("mount", "-o", "loop", image, b.dir)
+		return func() error { return process.Run("umount", b.dir) }, process.Run("mount", "-o", "loop", image, b.dir)
 	}},
 	{"varve", func(b *bench, image string) (func() error, error) {
-		return func() error { return command(b.varve, "umount", b.dir) }, command(b.varve, "mount", "-q", "--rw", image, b.dir)
+		return func() error { return process.Run(b.varve, "umount", b.dir) }, process.Run(b.varve, "mount", "-q", "--rw", image, b.dir)
 	}},
 	{"null", func(b *bench, _ string) (func() error, error) { return fronts.Start("null", "/", b.dir) }},
 	{"loopback", func(b *bench, _ string) (func() error, error) {
@@ -59,23 +58,9 @@ var targets = []target{
 	}},
 	{"fuse2fs", func(b *bench, image string) (func() error, error) {
 		return func() error {
-			err := command("umount", b.dir)
-			for range 3000 { // umount returns before the daemon has flushed
-				if exec.Command("pgrep", "-x", "fuse2fs").Run() != nil {
-					break
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
-			return err
-		}, command("fuse2fs", image, b.dir, "-o", "rw,fakeroot")
+			return errors.Join(process.Run("umount", b.dir), process.Ended("fuse2fs"))
+		}, process.Run("fuse2fs", image, b.dir, "-o", "rw,fakeroot")
 	}},
-}
-
-func command(name string, args ...string) error {
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
-	}
-	return nil
 }
 
 func run(varve string, rounds int, only string) error {
@@ -161,10 +146,10 @@ func (b *bench) row(w work) error {
 func (b *bench) once(w work, t target) (figure float64, err error) {
 	image := filepath.Join(b.folder, "image")
 	_ = os.Remove(image)
-	if err := command("mke2fs", "-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0", image, "2G"); err != nil {
+	if err := process.Run("mke2fs", "-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0", image, "2G"); err != nil {
 		return 0, err
 	}
-	if err := command("sync"); err != nil {
+	if err := process.Run("sync"); err != nil {
 		return 0, err
 	}
 	unmount, err := t.mount(b, image)

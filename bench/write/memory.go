@@ -4,12 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/varvefs/varve/bench/process"
 )
 
 // memory prints what a read-write mount takes at most under load, by its option memory=, and what is left of it when nobody has done anything for two epochs.
@@ -19,8 +17,8 @@ func memory(b *bench) error {
 	for _, data := range []string{"ordered", "journal"} {
 		for _, limit := range []int{16, 64} {
 			t := target{"varve", func(b *bench, image string) (func() error, error) {
-				return func() error { return command(b.varve, "umount", b.dir) },
-					command(b.varve, "mount", "-q", "-o", fmt.Sprintf("rw,commit=1,data=%s,memory=%dM", data, limit), image, b.dir)
+				return func() error { return process.Run(b.varve, "umount", b.dir) },
+					process.Run(b.varve, "mount", "-q", "-o", fmt.Sprintf("rw,commit=1,data=%s,memory=%dM", data, limit), image, b.dir)
 			}}
 			var line string
 			_, err := b.once(work{run: func(b *bench, name string) (float64, error) {
@@ -48,7 +46,7 @@ func underLoad(b *bench, name string) (most, left float64, versions int64, err e
 				sampled <- most
 				return
 			case <-time.After(20 * time.Millisecond):
-				most = max(most, resident(b))
+				most = max(most, process.Resident(b.varve))
 			}
 		}
 	}()
@@ -64,22 +62,5 @@ func underLoad(b *bench, name string) (most, left float64, versions int64, err e
 	if statsErr == nil {
 		statsErr = json.Unmarshal(out, &s)
 	}
-	return most, resident(b), s.Store.Chains, errors.Join(err, statsErr)
-}
-
-// resident is the anonymous memory of the mounts' processes, in MiB.
-func resident(b *bench) (mib float64) {
-	links, _ := filepath.Glob("/proc/[0-9]*/exe")
-	for _, l := range links {
-		if to, err := os.Readlink(l); err != nil || to != b.varve {
-			continue
-		}
-		status, _ := os.ReadFile(filepath.Join(filepath.Dir(l), "status"))
-		_, rest, _ := strings.Cut(string(status), "RssAnon:")
-		if f := strings.Fields(rest); len(f) > 0 {
-			kb, _ := strconv.ParseFloat(f[0], 64)
-			mib += kb / 1024
-		}
-	}
-	return mib
+	return most, process.Resident(b.varve), s.Store.Chains, errors.Join(err, statsErr)
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/varvefs/varve/bench/process"
 )
 
 // work is one row of the table. Greater figures are better.
@@ -90,15 +92,15 @@ func untar(b *bench, target string) (float64, error) {
 		}
 	}
 	start := time.Now()
-	if err := command("tar", "xf", archive, "-C", b.dir, "--no-same-owner"); err != nil {
+	if err := process.Run("tar", "xf", archive, "-C", b.dir, "--no-same-owner"); err != nil {
 		return 0, err
 	}
 	var err error
 	switch target {
 	case "varve":
-		err = command(b.varve, "sync", b.dir)
+		err = process.Run(b.varve, "sync", b.dir)
 	case "kernel", "loopback":
-		err = command("sync", "-f", b.dir)
+		err = process.Run("sync", "-f", b.dir)
 	}
 	return 20000 / time.Since(start).Seconds(), err
 }
@@ -116,7 +118,7 @@ func makeTar(b *bench, archive string) error {
 			}
 		}
 	}
-	return errors.Join(command("tar", "cf", archive, "-C", tree, "."), os.RemoveAll(tree))
+	return errors.Join(process.Run("tar", "cf", archive, "-C", tree, "."), os.RemoveAll(tree))
 }
 
 // threads runs a step for two seconds in so many threads, each in a directory of its own or all in one.
