@@ -52,10 +52,11 @@ endef
 check: ## format, vet, staticcheck
 	@out="$$(gofmt -l $$(git ls-files '*.go'))"; [ -z "$$out" ] || { echo "gofmt would change:"; echo "$$out"; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags testhooks ./...
 	$(GO) tool staticcheck ./...
 
-unit: ## unit and mounted tests
-	VARVE_CORPUS=$(CORPUS) $(GO) test -count=1 -timeout 20m ./...
+unit: ## unit and mounted tests, with the test hooks: mutants, failpoints, yield points
+	VARVE_CORPUS=$(CORPUS) $(GO) test -tags testhooks -count=1 -timeout 20m ./...
 
 race: ## the same under the race detector
 	VARVE_CORPUS=$(CORPUS) $(GO) test -race -count=1 -timeout 30m $$($(GO) list ./... | grep -v stress/files)
@@ -75,10 +76,10 @@ soak-fs: bench-deps ## the file system's long runs: 50 kills of a mount in each 
 	VARVE_CRASH_ROUNDS=2000 $(GO) test -count=1 -timeout 30m -run TestCrash_Concurrent -v ./internal/volume
 
 crash: ## explore 100,000 crash states of the engine, and switch off each promise on purpose
-	VARVE_CRASH_STATES=100000 $(GO) test -count=1 -timeout 30m -run 'TestCrash' -v ./stress
+	VARVE_CRASH_STATES=100000 $(GO) test -tags testhooks -count=1 -timeout 30m -run 'TestCrash' -v ./stress
 
 crash-fs: ## explore 20,000 crash states of written file systems, with e2fsck and the kernel as judges, and switch off each promise on purpose
-	VARVE_CRASH_FS_STATES=$(or $(STATES),20000) VARVE_CRASH_FSCK=8 VARVE_CRASH_KERNEL=60 $(GO) test -count=1 -timeout 60m -run 'TestCrash' -v ./stress/files
+	VARVE_CRASH_FS_STATES=$(or $(STATES),20000) VARVE_CRASH_FSCK=8 VARVE_CRASH_KERNEL=60 $(GO) test -tags testhooks -count=1 -timeout 60m -run 'TestCrash' -v ./stress/files
 
 fuzz: ## fuzz each decoder, and whole images, for FUZZTIME each
 	@set -e; for pkg in $$($(GO) list ./...); do \

@@ -1,7 +1,6 @@
 package stress
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -9,8 +8,6 @@ import (
 	"strconv"
 	"testing"
 	"time"
-
-	"github.com/varvefs/varve/internal/mutant"
 )
 
 // crashStates is how many distinct states TestCrash_States explores: VARVE_CRASH_STATES, or few.
@@ -83,21 +80,3 @@ var keptSeeds = []struct {
 	seed  uint64
 	steps int
 }{{1795252399536781699, 90}, {1795252400265735802, 90}, {1795252401530349612, 90}}
-
-// TestCrash_Mutants switches each promise off on purpose: the explorer must notice.
-func TestCrash_Mutants(t *testing.T) {
-	defer mutant.Switch(mutant.None)
-	for p := mutant.W1; p <= mutant.W7; p++ {
-		mutant.Switch(p)
-		x := NewExplorer(1, 6, true)
-		err := exploreMutant(x)
-		switch {
-		case len(x.Failed) > 0:
-			fmt.Printf("W%d switched off: caught after %d states: %s\n", p, x.States, x.Failed[0])
-		case err != nil && !errors.Is(err, errEnough):
-			fmt.Printf("W%d switched off: caught by the store: %v\n", p, err)
-		default:
-			t.Errorf("W%d switched off: not noticed in %d states", p, x.States)
-		}
-	}
-}

@@ -1,16 +1,3 @@
-// Package failpoint names the moments inside operations at which a test can end the process.
+// Package failpoint names the moments inside operations at which a test can end the process, in a test build (-tags testhooks). In a normal
+// build At is empty, and the compiler removes it.
 package failpoint
-
-import "sync/atomic"
-
-var hook atomic.Pointer[func(operation, stage string)]
-
-// At says that an operation has come behind a stage. In a program that calls no Set it does nothing.
-func At(operation, stage string) {
-	if h := hook.Load(); h != nil {
-		(*h)(operation, stage)
-	}
-}
-
-// Set has a function called at each stage of each operation, by whatever goroutine comes there.
-func Set(do func(operation, stage string)) { hook.Store(&do) }

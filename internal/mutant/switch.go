@@ -1,0 +1,22 @@
+//go:build testhooks
+
+package mutant
+
+import "sync/atomic"
+
+var off atomic.Pointer[Promise]
+
+// Off reports whether a promise is switched off.
+func Off(p Promise) bool {
+	o := off.Load()
+	return o != nil && *o == p
+}
+
+// Switch switches one promise off, and every other one on. Switch(None) switches all on.
+func Switch(p Promise) {
+	if p == None {
+		off.Store(nil)
+		return
+	}
+	off.Store(&p)
+}
