@@ -9,6 +9,8 @@ import (
 	"io"
 	"slices"
 	"sync"
+
+	"github.com/varvefs/varve/internal/mutant"
 )
 
 // Overlay is a copy-on-write device: what is written goes to a sparse file, the base below is only read. Behind the base's end it has room of its own, which a
@@ -28,6 +30,8 @@ type Overlay struct {
 	mu    sync.RWMutex // guards the rest; held for writing while a block comes into the file
 	bits  []byte
 	dirty map[int64]bool // blocks of the map that are newer than the file
+
+	flusher flusher
 }
 
 // OverlayState says what an overlay is for.
@@ -273,6 +277,15 @@ func (o *Overlay) bring(p []byte, offset, first, last int64) (int, error) {
 
 // Sync follows Writable: contents first, then the bits of blocks that came into the file.
 func (o *Overlay) Sync() error {
+	if mutant.Off(mutant.OverlaySync) {
+		return o.flush()
+	}
+	return o.flusher.do(o.flush)
+}
+
+// flush writes the map's pages that are dirty now. Two at a time would be wrong: the second would find nothing dirty and return before the
+// first has written the pages, and an older copy of a page could overwrite a newer one.
+func (o *Overlay) flush() error {
 	o.mu.Lock()
 	dirty := o.dirty
 	o.dirty = map[int64]bool{}

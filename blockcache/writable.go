@@ -18,8 +18,8 @@ import (
 type Writable interface {
 	Device
 	io.WriterAt
-	// Sync makes every write that returned before durable. After an error nobody knows what is durable: it must not be
-	// called again in the hope of a better answer.
+	// Sync makes every write that returned before the call durable. After an error it is unknown what is durable: Disk and Overlay
+	// give the same error to each later call.
 	Sync() error
 }
 
@@ -29,6 +29,8 @@ type Disk struct {
 	file *os.File
 	mu   sync.Mutex // guards size
 	size int64
+
+	flusher flusher
 }
 
 // OpenDisk opens an existing file or block device for writing. A block device is claimed (O_EXCL): one that is mounted, or part of another, is
@@ -132,7 +134,9 @@ func (d *Disk) WriteAt(p []byte, offset int64) (int, error) {
 }
 
 // Sync is fdatasync(2).
-func (d *Disk) Sync() error {
+func (d *Disk) Sync() error { return d.flusher.do(d.datasync) }
+
+func (d *Disk) datasync() error {
 	for {
 		if err := unix.Fdatasync(int(d.file.Fd())); err != unix.EINTR {
 			return err

@@ -111,7 +111,7 @@ func (x *Explorer) explore(tr *blockcache.Trace, m *model, what string) error {
 		case e.Flush():
 			var rest []blockcache.Event
 			for _, o := range open {
-				if o.Device == e.Device {
+				if e.Covers(o) {
 					flushed.write(o, nil)
 				} else {
 					rest = append(rest, o)

@@ -88,10 +88,7 @@ func (x *Explorer) Explore(image []byte, tr *blockcache.Trace, m *Model, what st
 				x.check(i.flushed, i, m, at, "acknowledged, the rest lost")
 			}
 		case e.Flush():
-			for _, o := range i.open {
-				i.flushed = o.Apply(i.flushed, nil)
-			}
-			i.open = nil
+			i.flush(e)
 			x.check(i.flushed, i, m, at, "flushed")
 		default:
 			i.open = append(i.open, e)
@@ -102,6 +99,19 @@ func (x *Explorer) Explore(image []byte, tr *blockcache.Trace, m *Model, what st
 		}
 	}
 	return nil
+}
+
+// flush makes durable what a flush covers.
+func (i *instant) flush(e blockcache.Event) {
+	var rest []blockcache.Event
+	for _, o := range i.open {
+		if e.Covers(o) {
+			i.flushed = o.Apply(i.flushed, nil)
+		} else {
+			rest = append(rest, o)
+		}
+	}
+	i.open = rest
 }
 
 // written makes the states of a crash after the last of the writes that are not flushed.
