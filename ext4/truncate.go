@@ -90,8 +90,11 @@ func (l *Live) finishTruncate(ino Ino) error {
 	return nil
 }
 
-// Evict frees an inode without links that nobody uses any more. One that has links, or was freed already, is left alone.
-func (l *Live) Evict(node Node) error {
+// Evict frees an inode without links that is not in use any more. One that has links, or was freed already, is left alone.
+func (l *Live) Evict(node Node) error { return l.EvictIf(node, func() bool { return true }) }
+
+// EvictIf is Evict for an inode of which unused, called when its last link is gone, reports that it is not in use.
+func (l *Live) EvictIf(node Node, unused func() bool) error {
 	if !l.orphans.has(node.Ino()) {
 		return nil
 	}
@@ -106,7 +109,7 @@ func (l *Live) Evict(node Node) error {
 				}
 				return err
 			}
-			if n.Links > 0 {
+			if n.Links > 0 || !unused() {
 				return nil
 			}
 			if n.hasBlocks() {

@@ -56,6 +56,7 @@ func (f *front) ReadDirPlus(_ <-chan struct{}, in *gofuse.ReadIn, out *gofuse.Di
 		}
 		if err := dir.ReadChild(&n, e.Name, ext4.Ino(e.Ino)); err == nil {
 			fillEntry(entry, &n)
+			f.lookups.add(entry.NodeId)
 			out.FixMode(uint32(n.Mode))
 		}
 		return true

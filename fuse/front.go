@@ -23,8 +23,9 @@ type front struct {
 	ahead                *blockcache.Readahead
 	xattrs               *xattrProof // nil: attributes may come
 	listings             *listings
-	handles              bool // files are opened one by one, because opening some is refused
-	opendir              bool // directories are opened one by one
+	lookups              *lookups // nil: nobody needs them
+	handles              bool     // files are opened one by one, because opening some is refused
+	opendir              bool     // directories are opened one by one
 	reporter
 }
 
@@ -89,6 +90,7 @@ func (f *front) Lookup(_ <-chan struct{}, header *gofuse.InHeader, name string, 
 		f.listings.asked(header.Pid)
 	}
 	fillEntry(out, &n)
+	f.lookups.add(out.NodeId)
 	return gofuse.OK
 }
 

@@ -14,6 +14,7 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/mutant"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -23,6 +24,7 @@ type live struct {
 	gofuse.RawFileSystem // ENOSYS to what is not here
 	fs                   *ext4.Live
 	listings             *listings
+	lookups              *lookups
 	fronts               sync.Pool
 	opendir              bool
 	noOpen               bool // ENOSYS to OPEN and CREATE: the kernel does without, MKNOD creates, and no file has flags of its own
@@ -30,7 +32,8 @@ type live struct {
 }
 
 func newLive(fs *ext4.Live, logger *log.Logger) *live {
-	return &live{RawFileSystem: gofuse.NewDefaultRawFileSystem(), fs: fs, reporter: reporter{logger, new(atomic.Int64)}, listings: new(listings)}
+	return &live{RawFileSystem: gofuse.NewDefaultRawFileSystem(), fs: fs, reporter: reporter{logger, new(atomic.Int64)},
+		listings: new(listings), lookups: new(lookups)}
 }
 
 func (f *live) String() string { return "varve" }
@@ -39,7 +42,7 @@ func (f *live) String() string { return "varve" }
 func (f *live) view(do func(*front) gofuse.Status) (status gofuse.Status) {
 	r, _ := f.fronts.Get().(*front)
 	if r == nil {
-		r = &front{reporter: f.reporter, listings: f.listings, opendir: f.opendir}
+		r = &front{reporter: f.reporter, listings: f.listings, lookups: f.lookups, opendir: f.opendir}
 	}
 	err := f.fs.View(func(fs *ext4.FS) error {
 		r.fs = fs
@@ -68,6 +71,7 @@ func owner(h *gofuse.InHeader) ext4.Owner { return ext4.Owner{UID: h.Uid, GID: h
 func (f *live) entry(op string, out *gofuse.EntryOut, n *ext4.Inode, err error) gofuse.Status {
 	if err == nil {
 		fillEntry(out, n)
+		f.lookups.add(out.NodeId)
 	}
 	return f.status(op, err)
 }
@@ -76,9 +80,13 @@ func (f *live) Lookup(cancel <-chan struct{}, header *gofuse.InHeader, name stri
 	return f.view(func(r *front) gofuse.Status { return r.Lookup(cancel, header, name, out) })
 }
 
-// Forget frees an inode that has no name any more: the kernel does not use it now, neither does anybody else.
-func (f *live) Forget(id, _ uint64) {
-	if err := f.fs.Evict(node(id)); err != nil {
+// Forget frees an inode that has no name any more when the kernel has given its last reference back. A reply may have given out another one
+// since: what Evict checks behind the last link decides, because a node without links gets no new references.
+func (f *live) Forget(id, n uint64) {
+	if !f.lookups.forget(id, n) {
+		return
+	}
+	if err := f.fs.EvictIf(node(id), func() bool { return f.lookups.none(id) }); err != nil {
 		f.report("free an inode", err)
 	}
 }
@@ -281,6 +289,12 @@ func (f *live) Read(_ <-chan struct{}, in *gofuse.ReadIn, buf []byte) (result go
 
 func (f *live) Write(_ <-chan struct{}, in *gofuse.WriteIn, data []byte) (uint32, gofuse.Status) {
 	n, err := f.fs.Write(owner(&in.InHeader), node(in.NodeId), int64(in.Offset), data, in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
+	if n > 0 && in.Flags&syscall.O_DSYNC != 0 && !mutant.Off(mutant.DirectSync) {
+		// O_SYNC, O_DSYNC and RWF_DSYNC: the kernel asks for no FSYNC after a direct write (fs/fuse/file.c, fuse_write_flags).
+		if err := f.fs.SyncNode(context.Background(), node(in.NodeId)); err != nil {
+			return 0, f.status("write", err)
+		}
+	}
 	if n > 0 {
 		return uint32(n), gofuse.OK
 	}

@@ -28,7 +28,7 @@ func program(t testing.TB) string {
 		if build.dir, build.err = os.MkdirTemp("", "varve-test-"); build.err != nil {
 			return
 		}
-		args := []string{"build", "-o", build.dir + "/varve"}
+		args := []string{"build", "-tags", tags, "-o", build.dir + "/varve"}
 		if raceEnabled {
 			args = append(args, "-race")
 		}

@@ -2,9 +2,15 @@
 
 package mutant
 
-import "sync/atomic"
+import (
+	"os"
+	"sync/atomic"
+)
 
 var off atomic.Pointer[Promise]
+
+// A program that a test starts is given the promise to switch off in its environment.
+func init() { Switch(Promise(os.Getenv("VARVE_MUTANT"))) }
 
 // Off reports whether a promise is switched off.
 func Off(p Promise) bool {

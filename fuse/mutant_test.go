@@ -1,0 +1,21 @@
+//go:build testhooks
+
+package fuse
+
+import (
+	"testing"
+
+	"github.com/varvefs/varve/internal/mutant"
+)
+
+// TestForget_Mutant: without counting, the first FORGET frees an inode that the kernel uses.
+func TestForget_Mutant(t *testing.T) {
+	f := liveFront(t)
+	id := f.orphan(t)
+	mutant.Switch(mutant.ForgetCount)
+	defer mutant.Switch(mutant.None)
+	f.Forget(id, 1)
+	if s := f.stat(id); s.Ok() {
+		t.Error("a FORGET of one reference of three was taken for the last, and nothing was freed")
+	}
+}

@@ -1,0 +1,9 @@
+package mutant
+
+// What the FUSE front promises.
+const (
+	// DirectSync: a direct write to a file opened with O_SYNC or O_DSYNC returns before it is durable.
+	DirectSync Promise = "direct-sync"
+	// ForgetCount: a FORGET is taken for the last one, whatever its count.
+	ForgetCount Promise = "forget-count"
+)
