@@ -30,7 +30,7 @@ func (s *Store) Checkpoint() error {
 func (s *Store) checkpointAt(tx *Tx) error {
 	// W2: what goes home is durable in the log first.
 	if s.log != nil && !mutant.Off(mutant.W2) {
-		if err := s.log.Wait(tx.snap); err != nil {
+		if err := s.log.Wait(tx.ctx, tx.snap); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package wal_test
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/varvefs/varve/blockcache"
@@ -19,7 +20,7 @@ func Example() {
 	record = wal.AppendChange(record, 3, []merge.Range{{Off: 0, Len: 5}}, []byte("hello"))
 	wal.EndRecord(record, 0, log.Salt())
 	log.Append(record, 1)
-	if err := log.Wait(1); err != nil {
+	if err := log.Wait(context.Background(), 1); err != nil {
 		panic(err)
 	}
 	log.Abandon() // a crash

@@ -20,6 +20,8 @@ var (
 	ErrFull    = errors.New("the log is full")
 	ErrClosed  = errors.New("the log is closed")
 	ErrSize    = errors.New("the transaction is too large for the log")
+	// ErrNoRoom ends nothing: what was not written stays in memory, and is tried again.
+	ErrNoRoom = errors.New("there is no room to extend the log")
 )
 
 // Identity tells images apart.
@@ -95,7 +97,7 @@ func decodeControl(b []byte) (control, error) {
 		*v = le.Uint64(b[32+8*i:])
 	}
 	c.startSeq, c.epoch = block.Seq(seq), block.Epoch(epoch)
-	if !c.size.Valid() || c.segment < minSegment || c.segment > maxSegment {
+	if !c.size.Valid() || c.segment < minSegment || c.segment > maxSegment || c.segment%segmentUnit != 0 {
 		return control{}, fmt.Errorf("%w: control block with block size %d, segment size %d", ErrCorrupt, c.size, c.segment)
 	}
 	return c, nil

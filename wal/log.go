@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -39,14 +40,16 @@ type Options struct {
 	OnEpoch     func(e block.Epoch, last block.Seq, took time.Duration)
 }
 
-func (o Options) defaults() Options {
+func (o Options) defaults() (Options, error) {
+	if o.SegmentSize != 0 && (o.SegmentSize < minSegment || o.SegmentSize > maxSegment || o.SegmentSize%segmentUnit != 0) {
+		return o, fmt.Errorf("segment size %d: it is a multiple of %d bytes from %d to %d", o.SegmentSize, segmentUnit, minSegment, maxSegment)
+	}
 	if o.Every == 0 {
 		o.Every = 5 * time.Second
 	}
 	if o.SegmentSize == 0 {
 		o.SegmentSize = defaultSegment
 	}
-	o.SegmentSize = min(max(o.SegmentSize, minSegment), maxSegment)
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 256 << 20
 	}
@@ -54,7 +57,7 @@ func (o Options) defaults() Options {
 	if o.Gather == 0 {
 		o.Gather = 256 << 10
 	}
-	return o
+	return o, nil
 }
 
 // Log is a write-ahead log. Open makes one.
@@ -90,9 +93,10 @@ type Log struct {
 	used      atomic.Int64 // bytes of live segments
 	gather    atomic.Int64 // bytes pending
 
-	kick chan struct{}
-	stop chan struct{}
-	done sync.WaitGroup
+	kick   chan struct{}
+	stop   chan struct{}
+	done   sync.WaitGroup
+	halted sync.Once
 }
 
 func newLog(dev, home blockcache.Writable, ctl control, o Options) *Log {
@@ -196,32 +200,46 @@ func (l *Log) fail(err error) error {
 	return l.Err()
 }
 
-// Wait returns when a sequence that was appended is durable (W1). Those that wait at a time share one flush.
-func (l *Log) Wait(seq block.Seq) error {
+// Wait returns when a sequence that was appended is durable (W1). Those that wait at a time share one flush. Where the context ends first the
+// sequence may be durable, or become so later.
+func (l *Log) Wait(ctx context.Context, seq block.Seq) error {
 	if mutant.Off(mutant.W1) {
 		return nil
 	}
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, l.wakeAll)()
+	}
 	l.mu.Lock()
 	for {
+		var err error
 		switch {
 		case l.Durable() >= seq:
-			if !l.flushing {
-				l.ended[l.taken%2].Signal() // it may have been this one's turn to lead
-			}
+			l.passOn()
 			l.mu.Unlock()
 			return nil
 		case l.Err() != nil:
-			l.mu.Unlock()
-			return l.Err()
+			err = l.Err()
+		case ctx.Err() != nil:
+			err = ctx.Err()
+			l.passOn()
 		case l.flushing:
 			l.crowd = true
 			l.ended[l.taken%2].Wait()
 			continue
+		default:
+			err = l.lead()
 		}
-		if err := l.lead(); err != nil {
+		if err != nil {
 			l.mu.Unlock()
 			return err
 		}
+	}
+}
+
+// passOn gives the turn to lead to another waiter: it may have been this one's. The caller holds mu.
+func (l *Log) passOn() {
+	if !l.flushing {
+		l.ended[l.taken%2].Signal()
 	}
 }
 
@@ -255,7 +273,7 @@ func (l *Log) Sync() error {
 	l.mu.Lock()
 	last := l.last
 	l.mu.Unlock()
-	return l.Wait(last)
+	return l.Wait(context.Background(), last)
 }
 
 // Flush hands what was appended to the device without a flush: nothing becomes durable by it (E1).
@@ -267,7 +285,12 @@ func (l *Log) Flush() error {
 	}
 	durable := l.Durable()
 	batch, _ := l.takePending(false)
-	err := l.writeBatch(batch)
+	err := l.makeRoom(batch)
+	if err != nil {
+		l.putBack(batch)
+		return err
+	}
+	err = l.writeBatch(batch)
 	if invariant.On {
 		invariant.Must(invariant.FlushIsNotDurable(durable, l.Durable()))
 	}
@@ -285,6 +308,23 @@ func (l *Log) takePending(epoch bool) ([]byte, block.Seq) {
 	l.pending, l.spare = l.spare[:0], nil
 	l.gather.Store(0)
 	return batch, l.last
+}
+
+// makeRoom gets the places that records need. Without room on the device it gives ErrNoRoom, which does not end the log. The caller holds io.
+func (l *Log) makeRoom(records []byte) error {
+	err := l.extend(l.places(records))
+	if err != nil && !errors.Is(err, ErrNoRoom) {
+		return l.fail(err)
+	}
+	return err
+}
+
+// putBack puts records that could not be written before those that came meanwhile. The caller holds io.
+func (l *Log) putBack(batch []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pending = append(batch, l.pending...)
+	l.gather.Store(int64(len(l.pending)))
 }
 
 // writeBatch writes records and keeps their buffer for the next ones. The caller holds io.
@@ -323,7 +363,12 @@ func (l *Log) end() error {
 	if invariant.On && !mutant.Off(mutant.W3) {
 		invariant.Must(invariant.MetadataAfterData(ordered && !homeFlushed, l.epoch+1))
 	}
+	commits := len(batch)
 	batch = appendEpoch(batch, l.epoch+1, last, l.flushed, l.salt)
+	if err := l.makeRoom(batch); err != nil {
+		l.putBack(batch[:commits])
+		return err
+	}
 	if err := l.writeBatch(batch); err != nil {
 		return err
 	}
@@ -362,13 +407,13 @@ func (l *Log) background() {
 		case <-tick:
 			err = l.Sync()
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrNoRoom) {
 			return
 		}
 	}
 }
 
-// Close makes all that was appended durable and ends the log.
+// Close makes all that was appended durable and ends the log. After Close or Abandon both do nothing.
 func (l *Log) Close() error {
 	err := l.Sync()
 	l.halt()
@@ -379,10 +424,12 @@ func (l *Log) Close() error {
 func (l *Log) Abandon() { l.halt() }
 
 func (l *Log) halt() {
-	l.err.CompareAndSwap(nil, &errClosed)
-	close(l.stop)
-	l.done.Wait()
-	l.wakeAll()
+	l.halted.Do(func() {
+		l.err.CompareAndSwap(nil, &errClosed)
+		close(l.stop)
+		l.done.Wait()
+		l.wakeAll()
+	})
 }
 
 var errClosed error = ErrClosed

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"runtime"
@@ -295,7 +296,7 @@ func TestWait_AllReturn(t *testing.T) {
 				if k%3 == i%3 {
 					runtime.Gosched()
 				}
-				if err := l.Wait(mine); err != nil {
+				if err := l.Wait(context.Background(), mine); err != nil {
 					t.Error(err)
 					return
 				}
@@ -347,7 +348,7 @@ func TestWait_TurnIsPassedOn(t *testing.T) {
 	}
 	defer l.Abandon()
 	results := make(chan error, 3)
-	wait := func(seq block.Seq) { go func() { results <- l.Wait(seq) }() }
+	wait := func(seq block.Seq) { go func() { results <- l.Wait(context.Background(), seq) }() }
 	f.put(l, 1, 1)
 	f.put(l, 1, 2)
 	wait(1)

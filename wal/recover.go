@@ -29,7 +29,10 @@ type Recovery struct {
 //
 // Errors: ErrForeign, ErrNewer, ErrCorrupt, and those of the devices; the image and the log are then as they were.
 func Open(dev, home blockcache.Writable, size block.Size, o Options) (*Log, Recovery, error) {
-	o = o.defaults()
+	o, err := o.defaults()
+	if err != nil {
+		return nil, Recovery{}, err
+	}
 	ctl, err := readControl(dev)
 	if errors.Is(err, errNoControl) {
 		return create(dev, home, size, o)
@@ -218,16 +221,21 @@ var errStop = errors.New("stop")
 func (s *scanner) walk(do func(number uint64, off int, r record) error) error {
 	seq := s.ctl.startSeq
 	seg := make([]byte, s.ctl.segment)
+	var before [32]byte // seal of the segment before
 	for number := s.ctl.start; ; number++ {
 		place, ok := s.places[number]
 		if !ok {
 			return s.explain(number, 0)
 		}
+		if number > s.ctl.start && s.heads[number].before != before {
+			return fmt.Errorf("%w: segment %d follows one with another seal than segment %d has; nothing was changed; restore the log, "+
+				"or take it away to open the image without its last commits", ErrCorrupt, number, number-1)
+		}
 		n, err := readFull(s.dev, seg, s.offset(place))
 		if err != nil {
 			return fmt.Errorf("read segment %d of the log: %w", number, err)
 		}
-		sealed, err := s.walkSegment(number, seg[:n], &seq, do)
+		sealed, err := s.walkSegment(number, seg[:n], &seq, &before, do)
 		if errors.Is(err, errStop) {
 			return nil
 		}
@@ -238,11 +246,15 @@ func (s *scanner) walk(do func(number uint64, off int, r record) error) error {
 }
 
 // walkSegment walks one segment. sealed: the log goes on in the next one.
-func (s *scanner) walkSegment(number uint64, seg []byte, seq *block.Seq, do func(uint64, int, record) error) (sealed bool, err error) {
+func (s *scanner) walkSegment(number uint64, seg []byte, seq *block.Seq, seal *[32]byte,
+	do func(uint64, int, record) error) (sealed bool, err error) {
 	for off := headerSize; ; {
 		r, err := decodeRecord(seg[min(off, len(seg)):], s.salt)
-		if err == nil && !inOrder(r, *seq) {
-			err = errRecord
+		if err == nil && (!inOrder(r, *seq) || r.kind == typeSeal && !seals(r, seg[:off])) {
+			if r.kind == typeSeal && mutant.Off(mutant.StaleSeal) {
+				return false, s.damaged(number, off)
+			}
+			err = errRecord // of the place's former life: a segment is recycled as it is
 		}
 		if err != nil {
 			if mutant.Off(mutant.W5) && off+recordHeader < len(seg) && recordLength(seg[off:]) >= recordHeader {
@@ -253,9 +265,7 @@ func (s *scanner) walkSegment(number uint64, seg []byte, seq *block.Seq, do func
 			return false, s.explain(number, off)
 		}
 		if r.kind == typeSeal {
-			if sum := blake3.Sum256(seg[:off]); !bytes.Equal(sum[:], r.body) {
-				return false, fmt.Errorf("%w: segment %d does not have the contents that it was sealed with", ErrCorrupt, number)
-			}
+			*seal = [32]byte(r.body)
 			return true, nil
 		}
 		if r.kind == typeCommit {
@@ -273,7 +283,13 @@ func inOrder(r record, next block.Seq) bool {
 	if r.kind == typeCommit {
 		return r.seq == next || mutant.Off(mutant.W5)
 	}
-	return r.seq == next-1 || r.kind == typeSeal
+	return r.seq == next-1
+}
+
+// seals reports whether a seal is that of the contents before it.
+func seals(r record, contents []byte) bool {
+	sum := blake3.Sum256(contents)
+	return bytes.Equal(sum[:], r.body)
 }
 
 // findEnd finds the end of the last whole epoch.

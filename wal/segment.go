@@ -1,7 +1,9 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
+	"syscall"
 
 	"lukechampine.com/blake3"
 
@@ -10,7 +12,8 @@ import (
 
 const (
 	minSegment     = 4 << 10
-	maxSegment     = MaxRecord &^ 4095
+	maxSegment     = MaxRecord &^ (segmentUnit - 1)
+	segmentUnit    = 4096
 	defaultSegment = 4 << 20
 )
 
@@ -32,27 +35,58 @@ type liveSegment struct {
 
 func (s *segments) offset(place int) int64 { return controlArea + int64(place)*s.length }
 
-// take returns a place for a new segment. Where none is free the device grows, by zeros that are really written: an
-// fdatasync into blocks that have their place already is a third faster.
+// take returns a place for a new segment.
 func (l *Log) take() (int, error) {
+	if err := l.extend(1); err != nil {
+		return 0, err
+	}
 	s := &l.segs
-	if k := len(s.free); k > 0 {
-		place := s.free[k-1]
-		s.free = s.free[:k-1]
-		return place, nil
-	}
-	if int64(s.places+1)*s.length > l.opts.MaxBytes*4 { // commits were held back long before
-		return 0, fmt.Errorf("%w: %d bytes, and the checkpoint does not keep up", ErrFull, int64(s.places)*s.length)
-	}
-	zeros := make([]byte, min(s.length, 1<<20))
-	for at := int64(0); at < s.length; at += int64(len(zeros)) {
-		n := min(int64(len(zeros)), s.length-at)
-		if _, err := l.dev.WriteAt(zeros[:n], s.offset(s.places)+at); err != nil {
-			return 0, fmt.Errorf("extend the log: %w", err)
+	k := len(s.free)
+	place := s.free[k-1]
+	s.free = s.free[:k-1]
+	return place, nil
+}
+
+// extend grows the device until so many places are free, by zeros that are really written: an fdatasync into blocks that have their place
+// already is a third faster. A device without room gives ErrNoRoom, and nothing has changed. The caller holds io.
+func (l *Log) extend(places int) error {
+	s := &l.segs
+	for len(s.free) < places {
+		if int64(s.places+1)*s.length > l.opts.MaxBytes*4 { // commits were held back long before
+			return fmt.Errorf("%w: %d bytes, and the checkpoint does not keep up", ErrFull, int64(s.places)*s.length)
 		}
+		zeros := make([]byte, min(s.length, 1<<20))
+		for at := int64(0); at < s.length; at += int64(len(zeros)) {
+			n := min(int64(len(zeros)), s.length-at)
+			_, err := l.dev.WriteAt(zeros[:n], s.offset(s.places)+at)
+			if errors.Is(err, syscall.ENOSPC) {
+				return fmt.Errorf("%w: %w; make room, and commits go on", ErrNoRoom, err)
+			}
+			if err != nil {
+				return fmt.Errorf("extend the log: %w", err)
+			}
+		}
+		s.free = append(s.free, s.places)
+		s.places++
 	}
-	s.places++
-	return s.places - 1, nil
+	return nil
+}
+
+// places is how many new segments records will begin.
+func (l *Log) places(records []byte) (n int) {
+	for off := l.tail.off; len(records) > 0; {
+		k := recordLength(records)
+		if off+int64(k) > l.segs.length-sealLength && off > headerSize {
+			n, off = n+1, headerSize
+			continue
+		}
+		if off+int64(k) > l.segs.length-sealLength {
+			return n // too long for any segment: write says so
+		}
+		off += int64(k)
+		records = records[k:]
+	}
+	return n
 }
 
 // tail is the segment that is being written.

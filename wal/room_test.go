@@ -1,0 +1,193 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/internal/block"
+)
+
+// capped is a device of which the file system below has no more room.
+type capped struct {
+	*blockcache.RAM
+	limit int64
+}
+
+func (c *capped) WriteAt(p []byte, off int64) (int, error) {
+	if off+int64(len(p)) > c.limit {
+		return 0, syscall.ENOSPC
+	}
+	return c.RAM.WriteAt(p, off)
+}
+
+// TestLog_NoRoom: a log that cannot grow says so, loses nothing, and goes on when there is room.
+func TestLog_NoRoom(t *testing.T) {
+	f := newFixture()
+	d := &capped{RAM: f.dev, limit: controlArea + 2*4096}
+	l, _, err := Open(d, f.home, size, f.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := uint64(0)
+	for err == nil && n < 1000 {
+		n++
+		f.put(l, 1, n)
+		err = l.Sync()
+	}
+	if !errors.Is(err, ErrNoRoom) || !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("after %d commits: %v, want ErrNoRoom", n, err)
+	}
+	if l.Err() != nil {
+		t.Fatalf("the log has ended: %v", l.Err())
+	}
+	n++
+	f.put(l, 1, n)
+	if err := l.Flush(); !errors.Is(err, ErrNoRoom) {
+		t.Fatalf("still no room: %v", err)
+	}
+	d.limit = 1 << 20
+	mustSync(t, l)
+	l.Abandon()
+	_, rec := f.open(t)
+	if f.at(1) != n || rec.Commits != int(n) {
+		t.Errorf("recovered %d of %d commits, the block has %d", rec.Commits, n, f.at(1))
+	}
+}
+
+// TestOpen_StaleSeal: every prefix of what was written to a log of equal-sized commits is recovered, also where a recycled segment has the
+// seal of its former life at the very place where the log ends.
+func TestOpen_StaleSeal(t *testing.T) {
+	if states, why := staleSeals(t); why != "" {
+		t.Errorf("%d prefixes: %s", states, why)
+	}
+}
+
+func staleSeals(t *testing.T) (states int, why string) {
+	t.Helper()
+	f := newFixture()
+	tr := &blockcache.Trace{}
+	l, _, err := Open(blockcache.Record(f.dev, tr, 0), f.home, size, f.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(400) {
+		f.put(l, 1, i)
+		mustSync(t, l)
+		if i%30 == 29 {
+			if err := l.Truncate(f.seq); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	l.Abandon()
+	var img []byte
+	for _, e := range tr.Events() {
+		if e.Flush() {
+			continue
+		}
+		img = e.Apply(img, nil)
+		states++
+		again := &fixture{dev: blockcache.NewRAM(append([]byte(nil), img...)), home: blockcache.NewRAM(make([]byte, 16<<10)), opts: f.opts}
+		l, _, err := Open(again.dev, again.home, size, again.opts)
+		if err != nil {
+			return states, err.Error()
+		}
+		l.Abandon()
+	}
+	return states, ""
+}
+
+// TestOpen_SegmentSize: sizes that no segment can have are refused by name.
+func TestOpen_SegmentSize(t *testing.T) {
+	for _, n := range []int64{1, 4095, 5000, 4097, 1 << 40, -4096} {
+		f := newFixture()
+		f.opts.SegmentSize = n
+		if _, _, err := Open(f.dev, f.home, size, f.opts); err == nil {
+			t.Errorf("segment size %d was taken", n)
+		}
+		if f.dev.Size() != 0 {
+			t.Errorf("segment size %d: something was written", n)
+		}
+	}
+}
+
+// TestOpen_ForeignSeal: a segment that follows another segment than the one before it is damage, and nothing is changed.
+func TestOpen_ForeignSeal(t *testing.T) {
+	f := newFixture()
+	l, _ := f.open(t)
+	for i := range uint64(200) {
+		f.put(l, 1, i)
+		mustSync(t, l)
+	}
+	l.Abandon()
+	img := f.dev.Bytes()
+	place := int64(controlArea + 4096)
+	h, ok := decodeHeader(img[place:])
+	if !ok {
+		t.Fatal("there is no second segment")
+	}
+	h.before[0] ^= 1
+	copy(img[place:], h.encode())
+	_, _, err := Open(blockcache.NewRAM(img), f.home, size, f.opts)
+	if !errors.Is(err, ErrCorrupt) {
+		t.Errorf("opened: %v, want ErrCorrupt", err)
+	}
+}
+
+// TestWait_Context: a wait ends with its context, and the others go on.
+func TestWait_Context(t *testing.T) {
+	f := newFixture()
+	d := &slowSync{Writable: f.dev, enter: make(chan struct{}), leave: make(chan struct{})}
+	l, _, err := Open(d, f.home, size, f.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.slow = true
+	f.put(l, 1, 1)
+	leader := make(chan error, 1)
+	go func() { leader <- l.Wait(context.Background(), 1) }()
+	<-d.enter
+	f.put(l, 1, 2)
+	ctx, cancel := context.WithCancel(context.Background())
+	late := make(chan error, 1)
+	go func() { late <- l.Wait(ctx, 2) }()
+	cancel()
+	select {
+	case err := <-late:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("a cancelled wait returned %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("a cancelled wait goes on")
+	}
+	d.slow = false
+	close(d.leave)
+	if err := <-leader; err != nil {
+		t.Error(err)
+	}
+	if err := l.Wait(context.Background(), 2); err != nil || l.Durable() != block.Seq(2) {
+		t.Errorf("durable to %d, %v", l.Durable(), err)
+	}
+	l.Abandon()
+	l.Abandon() // and Close after it: both do nothing
+	_ = l.Close()
+}
+
+// slowSync is a device whose Syncs wait.
+type slowSync struct {
+	blockcache.Writable
+	slow         bool
+	enter, leave chan struct{}
+}
+
+func (s *slowSync) Sync() error {
+	if s.slow {
+		s.enter <- struct{}{}
+		<-s.leave
+	}
+	return s.Writable.Sync()
+}
