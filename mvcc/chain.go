@@ -19,6 +19,7 @@ type chain struct {
 	home    block.Seq // the version that is home
 	dirty   bool      // on its shard's list of dirty chains
 	listed  bool      // on its shard's list of chains with history
+	looked  bool      // had history when it was looked at last
 	idle    bool      // home, and kept for its history only
 	dead    bool      // dropped from the index: look again
 	inEpoch bool      // on its shard's list of what the epoch changes
@@ -123,7 +124,7 @@ func (c *chain) prepare(s *Store, next *version) {
 		c.limit = c.history + 8
 	}
 	if !c.listed {
-		c.listed = true
+		c.listed, c.looked = true, false
 		s.shardOf(c.number).listHistory(c)
 	}
 }

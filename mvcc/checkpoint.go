@@ -12,7 +12,7 @@ import (
 // on meanwhile.
 func (s *Store) Checkpoint() error {
 	if s.epochs != nil {
-		if err := s.wait(s.Published()); err != nil {
+		if err := s.wait(context.Background(), s.Published()); err != nil {
 			return err
 		}
 	}

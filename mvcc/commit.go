@@ -53,8 +53,11 @@ func (tx *Tx) commit() error {
 	}
 	tx.encode()
 	tx.install()
-	ok := tx.sequence()
+	ok, err := tx.sequence()
 	tx.unlatch()
+	if err != nil {
+		return err
+	}
 	if !ok {
 		s.stats.conflicts.Add(1)
 		s.tell(Event{Kind: EventConflict, Tx: tx.age, Reason: "a block that it depends on has changed"})
@@ -122,6 +125,9 @@ func (tx *Tx) writeHomes() error {
 		if _, err := s.home.WriteAt(h.data, s.size.Offset(h.number)+int64(h.off)); err != nil {
 			return fmt.Errorf("write %v: %w", h.number, err)
 		}
+	}
+	if len(tx.homes) > 0 && s.log != nil {
+		s.log.Ordered() // an epoch flushes them, overwrites too: with its commit, what was written is durable
 	}
 	if ordered && s.epochs != nil && !mutant.Off(mutant.W3) {
 		s.epochs.ordered.Store(true) // after the writes, and before the commit can be seen: the epoch that has the commit, or an earlier one, flushes them

@@ -25,7 +25,7 @@ func (s *Store) holdCredits(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if blocks > 0 {
-			if err := s.wait(s.Published()); err != nil {
+			if err := s.wait(ctx, s.Published()); err != nil {
 				return err
 			}
 		}

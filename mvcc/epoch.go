@@ -67,14 +67,20 @@ func newEpochs(o Sealed) *epochs {
 	return e
 }
 
-// wait returns when a sequence is durable (W1).
-func (s *Store) wait(seq block.Seq) error {
+// wait returns when a sequence is durable (W1), or with the context's error.
+func (s *Store) wait(ctx context.Context, seq block.Seq) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
 	if s.log != nil {
-		return s.log.Wait(seq)
+		return s.log.Wait(ctx, seq)
 	}
 	e := s.epochs
 	if e == nil || mutant.Off(mutant.W1) {
 		return nil
+	}
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, e.wakeAll)()
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -90,6 +96,9 @@ func (s *Store) wait(seq block.Seq) error {
 	for block.Seq(e.durable.Load()) < seq {
 		if p := e.err.Load(); p != nil {
 			return *p
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		if e.closing {
 			e.ended.Wait()
@@ -107,6 +116,12 @@ func (s *Store) wait(seq block.Seq) error {
 		}
 	}
 	return nil
+}
+
+func (e *epochs) wakeAll() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended.Broadcast()
 }
 
 // awaitCrowd waits, for as long as a flush takes, until as many wait as when the last one ended: those whom that woke are about to commit again, and one flush does for
@@ -260,7 +275,7 @@ func (s *Store) epochTimer() {
 			return
 		case <-t.C:
 			now := s.Published()
-			if s.wait(now) != nil {
+			if s.wait(context.Background(), now) != nil {
 				return
 			}
 			if now == last && s.chains.Load() > 0 {

@@ -1,9 +1,13 @@
 package mvcc
 
 import (
+	"errors"
+	"slices"
 	"time"
 
+	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/failpoint"
+	"github.com/varvefs/varve/wal"
 )
 
 // PackPolicy says which history is compressed in the background: deltas of at least MinBytes, by s2 when they are older than S2After, and
@@ -39,7 +43,7 @@ func (s *Store) background() {
 			return
 		case now := <-t.C:
 			s.clock.Store(now.UnixNano())
-			s.collectOnce()
+			s.collectOnce(false)
 			if n%sampleEvery == 0 && s.telling() {
 				s.tellContention()
 			}
@@ -67,7 +71,7 @@ func (s *Store) checkpointer() {
 		case <-s.stop:
 			return
 		case <-s.kick:
-			if err := s.Checkpoint(); err != nil && s.Err() == nil {
+			if err := s.Checkpoint(); err != nil && s.Err() == nil && !errors.Is(err, wal.ErrNoRoom) {
 				_ = s.fail(err)
 			}
 		}
@@ -75,22 +79,30 @@ func (s *Store) checkpointer() {
 }
 
 // Collect drops every version that no live snapshot sees (M6), now instead of in a moment.
-func (s *Store) Collect() { s.collectOnce() }
+func (s *Store) Collect() { s.collectOnce(true) }
 
-// collectOnce looks at each chain with history once.
-func (s *Store) collectOnce() {
-	s.collecting.Lock() // so that who asked for it finds all of it done
+// collectOnce looks at the chains that have got history since the last round, and, where all is set or a lasting snapshot has ended, at those
+// that live snapshots keep. An idle snapshot over very many chains costs a look at each of them a second.
+func (s *Store) collectOnce(all bool) {
+	s.collecting.Lock() // a caller that asked for it finds all of it done
 	defer s.collecting.Unlock()
 	before := s.stats.collected.Load()
+	all = s.lasting.ended(s.snapshots.live(nil), s.clock.Load()) || all
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
 		list := sh.history
 		sh.history = nil
 		sh.mu.Unlock()
+		if all {
+			list, sh.kept = append(list, sh.kept...), nil
+		}
 		for _, c := range list {
-			if s.collect(c) {
+			switch s.collect(c) {
+			case keptOnce:
 				sh.listHistory(c)
+			case keptAgain:
+				sh.kept = append(sh.kept, c)
 			}
 		}
 	}
@@ -103,8 +115,49 @@ func (s *Store) collectOnce() {
 	}
 }
 
-// collect collects one chain, and reports whether it still has history.
-func (s *Store) collect(c *chain) bool {
+// lasting are the snapshots that were live at two rounds of collection: those that keep history, unlike a writer's of a moment.
+type lasting struct {
+	last []block.Seq // live at the last round, ascending
+	old  []block.Seq // of those, live at the round before it, too
+	full int64       // when all chains were looked at last; nanoseconds
+}
+
+// allEvery is how often all chains with history are looked at, also to compress what has become old.
+const allEvery = time.Second
+
+// ended takes the live snapshots of a round, and reports whether a lasting one has ended since the last, or all chains are due for a look.
+func (l *lasting) ended(live []block.Seq, now int64) bool {
+	slices.Sort(live)
+	has := func(list []block.Seq, seq block.Seq) bool {
+		_, found := slices.BinarySearch(list, seq)
+		return found
+	}
+	gone := slices.ContainsFunc(l.old, func(seq block.Seq) bool { return !has(live, seq) })
+	last := l.last
+	l.last, l.old = live, nil
+	for _, seq := range slices.Compact(slices.Clone(live)) {
+		if has(last, seq) {
+			l.old = append(l.old, seq)
+		}
+	}
+	if !gone && now-l.full < int64(allEvery) {
+		return false
+	}
+	l.full = now
+	return true
+}
+
+// kept is what a look at a chain found.
+type kept uint8
+
+const (
+	keptNothing kept = iota // no history
+	keptOnce                // history, for the first time: a snapshot of a moment may keep it
+	keptAgain
+)
+
+// collect collects one chain.
+func (s *Store) collect(c *chain) kept {
 	c.latch.lock()
 	defer c.latch.unlock()
 	c.settle(s)
@@ -114,7 +167,15 @@ func (s *Store) collect(c *chain) bool {
 	if c.idle && !c.listed && !c.dead && !c.dirty {
 		s.dropNow(c)
 	}
-	return c.listed
+	again := c.looked
+	c.looked = c.listed
+	switch {
+	case !c.listed:
+		return keptNothing
+	case !again:
+		return keptOnce
+	}
+	return keptAgain
 }
 
 // pack compresses old deltas. The caller holds the latch of a chain that was settled.

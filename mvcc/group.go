@@ -2,12 +2,15 @@ package mvcc
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 
 	"github.com/puzpuzpuz/xsync/v3"
 
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/invariant"
+	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/internal/yield"
 )
 
 // groups knows the last sequence of each group of commits, such as those of one inode. How far a group is visible and durable follows
@@ -16,12 +19,14 @@ type groups struct {
 	last  *xsync.MapOf[uint64, *atomic.Uint64]
 	told  *xsync.MapOf[uint64, [3]block.Seq] // with -tags invariants only
 	floor atomic.Uint64                      // at least the last sequence of each group that was forgotten
+	limit atomic.Int64                       // groups at which those that are durable are forgotten
 }
 
 // maxGroups bounds the groups that are remembered.
 const maxGroups = 1 << 16
 
 func (g *groups) init() {
+	g.limit.Store(maxGroups)
 	g.last, g.told = xsync.NewMapOf[uint64, *atomic.Uint64](), xsync.NewMapOf[uint64, [3]block.Seq]()
 }
 
@@ -35,29 +40,67 @@ type Standing struct {
 // noteGroups notes a commit's sequence for its groups, before it is visible: who has seen it and syncs the group must find it here.
 func (tx *Tx) noteGroups(seq block.Seq) {
 	for _, key := range tx.groups {
-		last, _ := tx.s.groups.last.LoadOrCompute(key, func() *atomic.Uint64 { return new(atomic.Uint64) })
-		raise(last, uint64(seq))
+		tx.s.groups.note(key, uint64(seq))
 	}
 }
 
-// bound forgets groups where there are too many.
+// forgotten is the value of a group's counter that is being forgotten: it takes no more commits.
+const forgotten = math.MaxUint64
+
+// note raises a group's last sequence.
+func (g *groups) note(key, seq uint64) {
+	last, _ := g.last.LoadOrCompute(key, func() *atomic.Uint64 { return new(atomic.Uint64) })
+	if raise(last, seq) {
+		return
+	}
+	g.last.Compute(key, func(old *atomic.Uint64, ok bool) (*atomic.Uint64, bool) {
+		if !ok || !raise(old, seq) {
+			old = new(atomic.Uint64)
+			old.Store(seq)
+		}
+		return old, false
+	})
+}
+
+// bound forgets groups where there are too many. Those that it cannot forget raise the limit, so that a look at all of them costs each commit
+// a constant time.
 func (g *groups) bound(durable block.Seq) {
-	if g.last.Size() > maxGroups {
-		g.forget(uint64(durable))
+	limit := g.limit.Load()
+	if int64(g.last.Size()) <= limit || !g.limit.CompareAndSwap(limit, math.MaxInt64) {
+		return
 	}
+	g.forget(uint64(durable))
+	g.limit.Store(max(maxGroups, 2*int64(g.last.Size())))
 }
 
-func raise(a *atomic.Uint64, to uint64) {
-	for v := a.Load(); v < to && !a.CompareAndSwap(v, to); v = a.Load() {
+// raise raises a counter, and reports false where that is forgotten.
+func raise(a *atomic.Uint64, to uint64) bool {
+	for v := a.Load(); v < to; v = a.Load() {
+		if a.CompareAndSwap(v, to) {
+			return true
+		}
 	}
+	return a.Load() != forgotten
 }
 
-// forget drops the groups whose every commit is durable.
+// forget drops the groups whose every commit is durable. A commit that meets it either raises the counter first, which keeps the group, or
+// finds it forgotten, and makes another one.
 func (g *groups) forget(durable uint64) {
 	g.last.Range(func(key uint64, last *atomic.Uint64) bool {
-		if v := last.Load(); v <= durable {
-			raise(&g.floor, v)
-			g.last.Compute(key, func(old *atomic.Uint64, ok bool) (*atomic.Uint64, bool) { return old, ok && old.Load() <= durable })
+		v := last.Load()
+		if v > durable {
+			return true
+		}
+		raise(&g.floor, v)
+		yield.At("group forget")
+		if mutant.Off(mutant.GroupForget) {
+			g.last.Delete(key)
+			return true
+		}
+		if last.CompareAndSwap(v, forgotten) {
+			g.last.Compute(key, func(old *atomic.Uint64, ok bool) (*atomic.Uint64, bool) {
+				return old, ok && old.Load() == forgotten
+			})
 		}
 		return true
 	})
@@ -80,10 +123,13 @@ func (s *Store) Standing(key uint64) (st Standing) {
 func (s *Store) standing(key uint64) Standing {
 	// The other way round than they grow, so that what is read keeps their order.
 	durable, visible := s.Durable(), s.Published()
-	staged := block.Seq(s.groups.floor.Load())
+	staged := block.Seq(0)
 	if last, ok := s.groups.last.Load(key); ok {
-		staged = max(staged, block.Seq(last.Load()))
+		if v := last.Load(); v != forgotten { // else the floor has it
+			staged = max(staged, block.Seq(v))
+		}
 	}
+	staged = max(staged, block.Seq(s.groups.floor.Load())) // after the counter: what is forgotten has raised the floor before
 	return Standing{Staged: staged, Visible: min(staged, visible), Durable: min(staged, durable)}
 }
 
@@ -93,7 +139,7 @@ func (s *Store) SyncGroup(ctx context.Context, key uint64) error {
 		return s.Sync(ctx)
 	}
 	visible := s.Standing(key).Visible
-	err := s.wait(visible)
+	err := s.wait(ctx, visible)
 	if invariant.On && err == nil {
 		invariant.Must(invariant.SyncCompleteness(visible, s.Durable()))
 	}

@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,10 @@ func (tx *Tx) queue(c *chain) error {
 }
 
 func (tx *Tx) holds(n block.Number) bool {
-	return slices.ContainsFunc(tx.lines, func(l *line) bool { return l.number == n })
+	_, found := slices.BinarySearchFunc(tx.lines, n, func(l *line, n block.Number) int {
+		return cmp.Compare(l.number, n)
+	})
+	return found
 }
 
 // enterLines waits in several lines, in ascending order.

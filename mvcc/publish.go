@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 )
 
 // sequencer gives commits their sequences and publishes them, in one step (M1): whoever holds its latch takes the next sequence, checks what
@@ -26,12 +27,18 @@ func (s *Store) Published() block.Seq { return block.Seq(s.order.published.Load(
 
 // sequence gives a transaction that is resolved its sequence, and publishes it. It reports whether what the transaction depends on is
 // unchanged; if not, nothing has happened. The latches of the chains that it writes are held.
-func (tx *Tx) sequence() bool {
+//
+// A store that has ended, or whose log has failed, refuses: the latch orders this with Close, and a commit that got its sequence before a flush
+// failed is in doubt.
+func (tx *Tx) sequence() (bool, error) {
 	s := tx.s
 	s.order.latch.lock()
 	defer s.order.latch.unlock()
+	if err := s.Err(); err != nil && !mutant.Off(mutant.CommitAfterEnd) {
+		return false, err
+	}
 	if !tx.validate() {
-		return false
+		return false, nil
 	}
 	seq := s.Published() + 1
 	for _, t := range tx.writes {
@@ -52,5 +59,5 @@ func (tx *Tx) sequence() bool {
 	}
 	s.order.published.Store(uint64(seq))
 	tx.seq = seq
-	return true
+	return true, nil
 }

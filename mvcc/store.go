@@ -91,9 +91,11 @@ type Store struct {
 
 	checkpoints sync.Mutex // one at a time
 	collecting  sync.Mutex
+	lasting     lasting // guarded by collecting
 	kick        chan struct{}
 	stop        chan struct{}
 	running     sync.WaitGroup
+	ending      atomic.Bool // no more commits; set under the sequencer's latch
 	closed      atomic.Bool
 	failed      atomic.Pointer[error]
 }
@@ -104,7 +106,8 @@ const shardCount = 64
 type shard struct {
 	mu      sync.Mutex
 	dirty   []*chain // changed since the last checkpoint
-	history []*chain // with more than one version
+	history []*chain // with more than one version, not looked at yet
+	kept    []*chain // with history that live snapshots kept when it was looked at; guarded by Store.collecting
 	epoch   []*chain // changed in the epoch that fills
 	lineMu  sync.Mutex
 	lines   map[block.Number]*line // guarded by lineMu
@@ -232,6 +235,7 @@ func (s *Store) begin(ctx context.Context, o TxOptions) *Tx {
 	}
 	tx.hooks, tx.sequenced = tx.hooks[:0], tx.sequenced[:0]
 	tx.groups, tx.freed, tx.fresh, tx.homes = tx.groups[:0], tx.freed[:0], tx.fresh[:0], tx.homes[:0]
+	tx.freshAt = emptied(tx.freshAt)
 	tx.takeSnapshot()
 	return tx
 }
@@ -290,7 +294,10 @@ func (tx *Tx) settleDurable() error {
 	if !tx.durable || tx.seq == 0 {
 		return nil
 	}
-	return tx.s.wait(tx.seq)
+	if err := tx.s.wait(tx.ctx, tx.seq); err != nil {
+		return fmt.Errorf("%w: commit %d: %w", ErrInDoubt, tx.seq, err)
+	}
+	return nil
 }
 
 // Rollback ends the transaction without a trace (M7). After Commit it does nothing.
@@ -298,9 +305,14 @@ func (tx *Tx) Rollback() { tx.end() }
 
 // Err is the error that made the store stop taking commits, if any: it was closed, or its log failed.
 func (s *Store) Err() error {
-	if s.closed.Load() {
+	if s.ending.Load() {
 		return ErrClosed
 	}
+	return s.fate()
+}
+
+// fate is the error that ended the store by itself, if any.
+func (s *Store) fate() error {
 	if p := s.failed.Load(); p != nil {
 		return *p
 	}
@@ -333,12 +345,12 @@ func (s *Store) Fail(err error) {
 	_ = s.fail(err)
 }
 
-// Sync makes every commit so far durable.
-func (s *Store) Sync(context.Context) error {
+// Sync makes every commit so far durable. Where the context ends first they may be durable, or become so later.
+func (s *Store) Sync(ctx context.Context) error {
 	if s.log == nil && s.epochs == nil {
 		return s.Checkpoint()
 	}
-	return s.wait(s.Published())
+	return s.wait(ctx, s.Published())
 }
 
 // Flush hands the log's records to the device, without making anything durable (E1).
@@ -360,12 +372,19 @@ func (s *Store) Durable() block.Seq {
 	return s.log.Durable()
 }
 
-// Close makes everything durable and home, and ends the store. Transactions must have ended.
+// end refuses all commits from now on, and reports whether none did so before.
+func (s *Store) end() bool {
+	s.order.latch.lock()
+	defer s.order.latch.unlock()
+	return s.ending.CompareAndSwap(false, true)
+}
+
+// Close makes everything durable and home, and ends the store. A transaction that has not committed yet gets ErrClosed.
 func (s *Store) Close() error {
-	if s.closed.Load() {
+	if !s.end() {
 		return ErrClosed
 	}
-	err := s.Err()
+	err := s.fate()
 	if err == nil {
 		err = s.Checkpoint()
 	}
@@ -380,6 +399,7 @@ func (s *Store) Close() error {
 
 // Abandon ends the store as a crash would: nothing is made durable.
 func (s *Store) Abandon() {
+	s.end()
 	s.halt()
 	if s.log != nil {
 		s.log.Abandon()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
@@ -18,7 +19,12 @@ var (
 	ErrReadOnly = errors.New("the transaction is read-only")
 	ErrDone     = errors.New("the transaction has ended")
 	ErrRange    = errors.New("outside the device")
-	ErrClosed   = errors.New("the store is closed")
+	// ErrEdited: WriteNew is for blocks that the transaction did not edit before.
+	ErrEdited = errors.New("the transaction has edited the block before")
+	ErrClosed = errors.New("the store is closed")
+	// ErrInDoubt: the commit is visible, and it is unknown whether it is durable, because the flush failed or the context ended. After a
+	// crash it is there or not; to run it again may do it twice.
+	ErrInDoubt = errors.New("the commit is visible, and may not be durable")
 )
 
 // Isolation is what a transaction is protected from.
@@ -50,11 +56,13 @@ type Tx struct {
 	waited    time.Duration
 	began     time.Time // zero unless measured
 	touched   []touched
-	writes    []*touched // of commit, ascending
-	lines     []*line    // held, ascending by block
+	places    map[block.Number]int // in touched, where there are many
+	writes    []*touched           // of commit, ascending
+	lines     []*line              // held, ascending by block
 	groups    []uint64
 	freed     []block.Number
-	fresh     []fresh // ordered data
+	fresh     []fresh              // ordered data
+	freshAt   map[block.Number]int // in fresh
 	homes     []homeWrite
 	credit    bool // holds credits of the epoch
 	record    []byte
@@ -74,6 +82,7 @@ type Tx struct {
 type fresh struct {
 	number block.Number
 	data   []byte
+	placed []uint32 // of the edits of it; data is the transaction's own then
 }
 
 // homeWrite is file data that goes to its own place before the commit.
@@ -127,10 +136,8 @@ func (tx *Tx) touch(n block.Number) (*touched, error) {
 	if tx.done {
 		return nil, ErrDone
 	}
-	for i := range tx.touched {
-		if tx.touched[i].number == n {
-			return &tx.touched[i], nil
-		}
+	if t := tx.find(n); t != nil {
+		return t, nil
 	}
 	if n >= tx.s.blocks {
 		return nil, fmt.Errorf("%v: %w of %d blocks", n, ErrRange, tx.s.blocks)
@@ -154,7 +161,53 @@ func (tx *Tx) touch(n block.Number) (*touched, error) {
 		tx.touched = tx.touched[:k]
 		return nil, err
 	}
+	if k >= fewTouched {
+		tx.place(k)
+	}
 	return t, nil
+}
+
+// fewTouched is how many touched blocks are found by looking at each.
+const fewTouched = 32
+
+// place makes a touched block, and at the first call those before it, one of the map's.
+func (tx *Tx) place(k int) {
+	if tx.places == nil {
+		tx.places = map[block.Number]int{}
+	}
+	if len(tx.places) == 0 {
+		for i := range tx.touched {
+			tx.places[tx.touched[i].number] = i
+		}
+	}
+	tx.places[tx.touched[k].number] = k
+}
+
+// emptied is an empty map to go on with: not a large one, which takes its time to clear again and again.
+func emptied(m map[block.Number]int) map[block.Number]int {
+	if len(m) > 1024 {
+		return nil
+	}
+	if len(m) > 0 {
+		clear(m)
+	}
+	return m
+}
+
+// find is the block among those that the transaction touched, or nil.
+func (tx *Tx) find(n block.Number) *touched {
+	if len(tx.touched) > fewTouched {
+		if i, ok := tx.places[n]; ok {
+			return &tx.touched[i]
+		}
+		return nil
+	}
+	for i := range tx.touched {
+		if tx.touched[i].number == n {
+			return &tx.touched[i]
+		}
+	}
+	return nil
 }
 
 // load sets a block's base.
@@ -191,6 +244,9 @@ func (tx *Tx) load(t *touched, c *chain) error {
 // ReadBlock returns a block as the snapshot sees it, with this transaction's own edits. The bytes have the length of a block, must not be
 // changed, and stay valid until the next Edit of the block or the end of the transaction.
 func (tx *Tx) ReadBlock(n block.Number) ([]byte, error) {
+	if f := tx.fresher(n); f != nil {
+		return f.data, nil
+	}
 	t, err := tx.touch(n)
 	if err != nil {
 		return nil, err
@@ -204,12 +260,16 @@ func (tx *Tx) ReadBlock(n block.Number) ([]byte, error) {
 // ReadRange is ReadBlock for len(p) bytes at an offset of the block, which it copies. At Serializable the transaction depends on these
 // bytes only.
 func (tx *Tx) ReadRange(n block.Number, off uint32, p []byte) error {
+	if uint64(off)+uint64(len(p)) > uint64(tx.s.size) {
+		return fmt.Errorf("%w: bytes %d to %d of a block of %d", merge.ErrRange, off, uint64(off)+uint64(len(p)), tx.s.size)
+	}
+	if f := tx.fresher(n); f != nil {
+		copy(p, f.data[off:])
+		return nil
+	}
 	t, err := tx.touch(n)
 	if err != nil {
 		return err
-	}
-	if uint64(off)+uint64(len(p)) > uint64(tx.s.size) {
-		return fmt.Errorf("%w: bytes %d to %d of a block of %d", merge.ErrRange, off, uint64(off)+uint64(len(p)), tx.s.size)
 	}
 	if tx.isolation == Serializable {
 		t.depends = append(t.depends, merge.Range{Off: off, Len: uint32(len(p))})
@@ -252,6 +312,9 @@ func (tx *Tx) Edit(n block.Number, e merge.Edit) error {
 	if tx.readonly {
 		return ErrReadOnly
 	}
+	if f := tx.fresher(n); f != nil {
+		return f.edit(&e)
+	}
 	t, err := tx.touch(n)
 	if err != nil {
 		return err
@@ -279,18 +342,25 @@ func (tx *Tx) Edit(n block.Number, e merge.Edit) error {
 // Placed is the offset in the block at which the transaction's edit number i of block n, an append, landed: as the transaction saw it
 // before the commit, and finally after it.
 func (tx *Tx) Placed(n block.Number, i int) (uint32, bool) {
-	for k := range tx.touched {
-		if t := &tx.touched[k]; t.number == n && i >= 0 && i < len(t.placed) {
-			return t.placed[i], true
-		}
+	var placed []uint32
+	if f := tx.fresher(n); f != nil {
+		placed = f.placed
+	} else if t := tx.find(n); t != nil {
+		placed = t.placed
 	}
-	return 0, false
+	if i < 0 || i >= len(placed) {
+		return 0, false
+	}
+	return placed[i], true
 }
 
 // Depend declares that the transaction's edits follow from these bytes of a block: if somebody changes them first, it conflicts (M4).
 func (tx *Tx) Depend(n block.Number, r merge.Range) error {
 	if uint64(r.Off)+uint64(r.Len) > uint64(tx.s.size) {
 		return fmt.Errorf("%w: bytes %d to %d of a block of %d", merge.ErrRange, r.Off, uint64(r.Off)+uint64(r.Len), tx.s.size)
+	}
+	if tx.fresher(n) != nil {
+		return nil // its contents are this transaction's
 	}
 	t, err := tx.touch(n)
 	if err != nil {
@@ -301,7 +371,8 @@ func (tx *Tx) Depend(n block.Number, r merge.Range) error {
 }
 
 // WriteNew gives a newly allocated block its contents. They go home before the transaction commits (W3), and never become a
-// version: nobody else may know the block yet. The bytes are kept until then.
+// version: nobody else may know the block yet. The bytes are kept until then. From here on the transaction reads and edits these contents; a
+// block that it has edited before is refused with ErrEdited.
 func (tx *Tx) WriteNew(n block.Number, data []byte) error {
 	switch {
 	case tx.done:
@@ -311,7 +382,40 @@ func (tx *Tx) WriteNew(n block.Number, data []byte) error {
 	case n >= tx.s.blocks || len(data) != int(tx.s.size):
 		return fmt.Errorf("%d bytes for %v: %w of %d blocks of %d bytes", len(data), n, ErrRange, tx.s.blocks, tx.s.size)
 	}
-	tx.fresh = append(tx.fresh, fresh{n, data})
+	if t := tx.find(n); t != nil && len(t.edits) > 0 {
+		return fmt.Errorf("new contents for %v: %w", n, ErrEdited)
+	}
+	if f := tx.fresher(n); f != nil {
+		f.data, f.placed = data, nil
+		return nil
+	}
+	if tx.freshAt == nil {
+		tx.freshAt = map[block.Number]int{}
+	}
+	tx.freshAt[n] = len(tx.fresh)
+	tx.fresh = append(tx.fresh, fresh{number: n, data: data})
+	return nil
+}
+
+// fresher is the block among those that the transaction gave new contents, or nil.
+func (tx *Tx) fresher(n block.Number) *fresh {
+	if len(tx.fresh) == 0 {
+		return nil
+	}
+	if i, ok := tx.freshAt[n]; ok {
+		return &tx.fresh[i]
+	}
+	return nil
+}
+
+// edit changes new contents: on a copy, the first of which leaves the caller's bytes as they are.
+func (f *fresh) edit(e *merge.Edit) error {
+	data := slices.Clone(f.data)
+	at, err := merge.Apply(data, e)
+	if err != nil {
+		return fmt.Errorf("%s in %v: %w", e.Kind(), f.number, err)
+	}
+	f.data, f.placed = data, append(f.placed, at)
 	return nil
 }
 
@@ -343,10 +447,8 @@ func (tx *Tx) Tag(n block.Number, tag Tag) error {
 
 // Versioned reports whether a block has versions: its sealed fields are not valid then.
 func (tx *Tx) Versioned(n block.Number) bool {
-	for i := range tx.touched {
-		if t := &tx.touched[i]; t.number == n {
-			return t.chain != nil || len(t.edits) > 0
-		}
+	if t := tx.find(n); t != nil {
+		return t.chain != nil || len(t.edits) > 0
 	}
 	_, ok := tx.s.index.Load(n)
 	return ok
@@ -385,6 +487,7 @@ func (tx *Tx) end() {
 		tx.touched[i].reset(&tx.s.versions)
 	}
 	tx.touched = tx.touched[:0]
+	tx.places = emptied(tx.places)
 	tx.writes = tx.writes[:0]
 	tx.leaveLines()
 }

@@ -1,0 +1,50 @@
+//go:build testhooks
+
+package mvcc
+
+import (
+	"testing"
+
+	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/internal/yield"
+)
+
+// TestCommit_AfterEndMutant: a store that does not look lets such a transaction commit.
+func TestCommit_AfterEndMutant(t *testing.T) {
+	mutant.Switch(mutant.CommitAfterEnd)
+	defer mutant.Switch(mutant.None)
+	for name, end := range commitEnds {
+		if err := commitAfter(t, end); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// forgetMeetsCommit has a commit come between the look at a group and its end, and reports whether the commit is remembered.
+func forgetMeetsCommit() bool {
+	var g groups
+	g.init()
+	g.note(1, 5)
+	yield.Set(func(point string) {
+		if point == "group forget" {
+			yield.Set(nil)
+			g.note(1, 9)
+		}
+	})
+	defer yield.Set(nil)
+	g.forget(5)
+	last, ok := g.last.Load(1)
+	return ok && last.Load() == 9
+}
+
+// TestGroups_ForgetMutant: a group is forgotten or raised, not both; without that SyncGroup would return before its own commit is durable.
+func TestGroups_ForgetMutant(t *testing.T) {
+	if !forgetMeetsCommit() {
+		t.Error("a commit was forgotten")
+	}
+	mutant.Switch(mutant.GroupForget)
+	defer mutant.Switch(mutant.None)
+	if forgetMeetsCommit() {
+		t.Error("the group was dropped without a look, and the commit is remembered")
+	}
+}
