@@ -188,7 +188,7 @@ func (o *op) overwrite(start block.Number, at, length, offset uint64, data []byt
 	}
 	for len(piece) > 0 {
 		k := min(uint64(len(piece)), bs-skip%bs)
-		if err := o.edit(start+block.Number(skip/bs), kindPlain, 0, merge.Set(uint32(skip%bs), piece[:k])); err != nil {
+		if err := o.edit(start+block.Number(skip/bs), kindPlain, 0, merge.SetBlind(uint32(skip%bs), piece[:k])); err != nil {
 			return err
 		}
 		piece, skip = piece[k:], skip+k

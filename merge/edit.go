@@ -53,6 +53,11 @@ func (r Range) within(size int) bool {
 	return uint64(r.Off)+uint64(r.Len) <= uint64(size)
 }
 
+// Used is where an append has the number of bytes in use, on which its place depends. ok is false for every other edit.
+func (e *Edit) Used() (r Range, ok bool) {
+	return Range{e.field.Off, uint32(e.field.Width)}, e.kind == KindAppend
+}
+
 // Field is a little-endian integer in a block: Bits bits from bit Shift on, of the Width bytes (1, 2, 4 or 8) at Off.
 // Bits 0 means all that are left. Signed takes them as two's complement where a max compares them.
 type Field struct {
@@ -128,6 +133,7 @@ func (f Field) less(a, b uint64) bool {
 type Edit struct {
 	kind   Kind
 	set    bool   // bits: set or clear
+	blind  bool   // set: not computed from the bytes that it replaces
 	off    uint32 // set, extent: where; append: where the records begin; bits: the bitmap's first byte
 	data   []byte
 	field  Field // add; append: bytes in use
@@ -144,8 +150,14 @@ type Edit struct {
 // Kind is the type of the edit.
 func (e *Edit) Kind() Kind { return e.kind }
 
-// Set writes bytes at an offset. Two sets of disjoint ranges, or of the same bytes, both stand.
+// Set writes bytes at an offset. Two sets of disjoint ranges both stand. Two of the same bytes do not: each may have been computed from what
+// was there, as in an increment by reading and writing.
 func Set(off uint32, data []byte) Edit { return Edit{kind: KindSet, off: off, data: data} }
+
+// SetBlind is Set for bytes that do not depend on what the transaction read: two of the same bytes both stand.
+func SetBlind(off uint32, data []byte) Edit {
+	return Edit{kind: KindSet, off: off, data: data, blind: true}
+}
 
 // Extent is Set for a record that stands for a range of blocks; only its proof has another name.
 func Extent(off uint32, data []byte) Edit { return Edit{kind: KindExtent, off: off, data: data} }

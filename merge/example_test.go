@@ -25,5 +25,5 @@ func ExampleResolve() {
 	fmt.Println(err)
 	// Output:
 	// <nil> counters 7 9
-	// somebody else changed the bytes
+	// another transaction changed the bytes
 }

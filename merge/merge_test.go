@@ -282,7 +282,9 @@ func TestResolve_Verdicts(t *testing.T) {
 	}{
 		"set, disjoint":            {Set(20, []byte{1}), mine(Set(21, []byte{2})), nil, "independent-keys"},
 		"set, overlapping":         {Set(20, []byte{1, 1}), mine(Set(21, []byte{2})), ErrChanged, ""},
-		"set, identical":           {Set(20, []byte{1}), mine(Set(20, []byte{1})), nil, "independent-keys"},
+		"set, identical":           {Set(20, []byte{1}), mine(Set(20, []byte{1})), ErrChanged, ""},
+		"set blind, identical":     {Set(20, []byte{1}), mine(SetBlind(20, []byte{1})), nil, "independent-keys"},
+		"set blind, different":     {Set(20, []byte{1}), mine(SetBlind(20, []byte{2})), ErrChanged, ""},
 		"extents":                  {Extent(20, []byte{1}), mine(Extent(24, []byte{2})), nil, "non-overlapping-extents"},
 		"append":                   {Append(used, 40, 56, []byte("abc")), mine(Append(used, 40, 56, []byte("de"))), nil, "append-only"},
 		"append, full":             {Append(used, 40, 56, make([]byte, 15)), mine(Append(used, 40, 56, []byte("de"))), ErrRoom, ""},

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"math/bits"
 	"slices"
+
+	"github.com/varvefs/varve/internal/mutant"
 )
 
-// ErrChanged says that somebody else changed bytes which the edit needs as they were.
-var ErrChanged = errors.New("somebody else changed the bytes")
+// ErrChanged says that another transaction changed bytes which the edit needs as they were.
+var ErrChanged = errors.New("another transaction changed the bytes")
 
 // Result is what Resolve found. Its slices are reused by the next call with the same Result.
 type Result struct {
@@ -17,6 +19,8 @@ type Result struct {
 	Ranges []Range  // what differs from newest, ascending and disjoint: the resolved delta
 	Placed []uint32 // by edit: where an append landed
 	Edit   int      // of a refusal: the index of the edit that does not stand
+
+	moved relocation
 }
 
 // Resolve runs mine, which was decided on base, on newest, and leaves the block in dst. All three blocks have one length;
@@ -27,15 +31,24 @@ func Resolve(dst, base, newest []byte, mine []Edit, r *Result) error {
 	same := len(base) == 0 || &base[0] == &newest[0]
 	copy(dst, newest)
 	moved, diff := false, false
+	follow := !same && r.moved.needed(mine)
+	if follow {
+		r.moved.begin(base)
+	}
 	for i := range mine {
 		e := &mine[i]
-		if !same && !e.stands(base, newest, moved) {
-			r.Edit = i
+		r.Edit = i
+		if !same && !e.stands(base, newest, moved) || follow && !r.moved.stands(e) {
 			return ErrChanged
 		}
+		if follow {
+			r.moved.keep(e, dst)
+		}
 		at, err := Apply(dst, e)
+		if err == nil && follow {
+			err = r.moved.follow(e, at, dst)
+		}
 		if err != nil {
-			r.Edit = i
 			return err
 		}
 		r.Placed = append(r.Placed, at)
@@ -46,6 +59,7 @@ func Resolve(dst, base, newest []byte, mine []Edit, r *Result) error {
 			r.Ranges = e.ranges(r.Ranges, at)
 		}
 	}
+	r.Edit = 0
 	if same {
 		r.Proof = DisjointBlocks
 	}
@@ -69,7 +83,7 @@ func (e *Edit) stands(base, newest []byte, moved bool) bool {
 		if moved {
 			return bytes.Equal(base, newest)
 		}
-		return Unchanged(base, newest, rg) || bytes.Equal(newest[rg.Off:rg.End()], e.data)
+		return Unchanged(base, newest, rg) || (e.blind || mutant.Off(mutant.EqualBytes)) && bytes.Equal(newest[rg.Off:rg.End()], e.data)
 	case KindWhole:
 		return bytes.Equal(base, newest)
 	}

@@ -48,3 +48,21 @@ func TestGroups_ForgetMutant(t *testing.T) {
 		t.Error("the group was dropped without a look, and the commit is remembered")
 	}
 }
+
+// TestReads_Mutants: where failed edits are no reads, and equal bytes stand, transactions commit on answers that have changed.
+func TestReads_Mutants(t *testing.T) {
+	defer mutant.Switch(mutant.None)
+	mutant.Switch(mutant.FailedEdit)
+	for name, c := range failedReads {
+		if err := failedRead(t, c.ask, c.theirs); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	mutant.Switch(mutant.EqualBytes)
+	for range 50 {
+		if increments(t, 8, 1000) < 8000 {
+			return
+		}
+	}
+	t.Error("equal bytes stand, and no increment was lost")
+}

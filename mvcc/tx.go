@@ -9,6 +9,7 @@ import (
 
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/invariant"
+	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/merge"
 )
 
@@ -332,6 +333,9 @@ func (tx *Tx) Edit(n block.Number, e merge.Edit) error {
 	}
 	at, err := merge.Apply(t.view, &e)
 	if err != nil {
+		if tx.isolation == Serializable && !mutant.Off(mutant.FailedEdit) {
+			t.all = true // the caller has learnt something about the block
+		}
 		t.view = t.view[:0] // a reapply may have left it half changed
 		return fmt.Errorf("%s in %v: %w", e.Kind(), n, err)
 	}
@@ -340,18 +344,29 @@ func (tx *Tx) Edit(n block.Number, e merge.Edit) error {
 }
 
 // Placed is the offset in the block at which the transaction's edit number i of block n, an append, landed: as the transaction saw it
-// before the commit, and finally after it.
+// before the commit, and finally after it. Before the commit this is a read: at Serializable the transaction depends on it.
 func (tx *Tx) Placed(n block.Number, i int) (uint32, bool) {
 	var placed []uint32
 	if f := tx.fresher(n); f != nil {
 		placed = f.placed
 	} else if t := tx.find(n); t != nil {
 		placed = t.placed
+		tx.readPlace(t, i)
 	}
 	if i < 0 || i >= len(placed) {
 		return 0, false
 	}
 	return placed[i], true
+}
+
+// readPlace makes the place of an append, asked before the commit, a read.
+func (tx *Tx) readPlace(t *touched, i int) {
+	if tx.isolation != Serializable || tx.seq != 0 || i < 0 || i >= len(t.edits) || mutant.Off(mutant.FailedEdit) {
+		return
+	}
+	if r, ok := t.edits[i].Used(); ok {
+		t.depends = append(t.depends, r)
+	}
 }
 
 // Depend declares that the transaction's edits follow from these bytes of a block: if somebody changes them first, it conflicts (M4).
