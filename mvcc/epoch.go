@@ -233,7 +233,7 @@ func (s *Store) commitEpoch(sealing *Sealing) error {
 	for n := range sealing.freed {
 		freed = append(freed, n)
 	}
-	if !e.opts.Journal.Fits(len(images), len(freed)) {
+	if !e.opts.Journal.Fits(len(images), freed) {
 		mark := e.opts.Journal.Next()
 		list, err := s.writePending()
 		if err == nil {

@@ -146,14 +146,31 @@ func (j *Journal) need(images, revokes int) int {
 	return n + (revokes+j.super.RevokesPerBlock()-1)/j.super.RevokesPerBlock()
 }
 
-// Fits reports whether there is room for an epoch with so many images and freed blocks. One block always stays free.
-func (j *Journal) Fits(images, freed int) bool { return int(j.used)+j.need(images, freed) < j.Blocks() }
+// Fits reports whether there is room for an epoch with so many images, which frees blocks. Only those that the log has copies of are revoked, so
+// no number of freed blocks is too large for an empty log. One block always stays free.
+func (j *Journal) Fits(images int, freed []block.Number) bool {
+	revokes := len(j.revoked(freed))
+	if mutant.Off(mutant.RevokeAll) {
+		revokes = len(freed)
+	}
+	return int(j.used)+j.need(images, revokes) < j.Blocks()
+}
+
+// revoked are those of the freed blocks that the log has copies of (J1).
+func (j *Journal) revoked(freed []block.Number) (out []block.Number) {
+	for _, n := range freed {
+		if _, ok := j.logged[n]; ok && !mutant.Off(mutant.J1) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
 
 // Commit writes an epoch and returns when it is durable. Freed blocks are revoked where the log has copies of them (J1); none of them is
 // among the images. With ordered set, what was written to the same device before is durable before the commit block is (W3). That takes two flushes; one is
 // enough without, unless there are revokes, which checksums of version 1 do not cover.
 func (j *Journal) Commit(images []Image, freed []block.Number, ordered bool) error {
-	if !j.Fits(len(images), len(freed)) {
+	if !j.Fits(len(images), freed) {
 		return fmt.Errorf("%w: an epoch of %d blocks, and %d of %d are in use", ErrFull, len(images), j.used, j.Blocks())
 	}
 	if !j.begun {
@@ -161,12 +178,7 @@ func (j *Journal) Commit(images []Image, freed []block.Number, ordered bool) err
 			return err
 		}
 	}
-	var revoked []block.Number
-	for _, n := range freed {
-		if _, ok := j.logged[n]; ok && !mutant.Off(mutant.J1) {
-			revoked = append(revoked, n)
-		}
-	}
+	revoked := j.revoked(freed)
 	w := &journalWriter{j: j, sum: jbd2.SumV1Seed}
 	for rest := images; len(rest) > 0; {
 		n := min(len(rest), j.super.TagsPerBlock())

@@ -4,4 +4,6 @@ package mutant
 const (
 	// StaleSeal: recovery takes a seal of a recycled segment's former life for damage.
 	StaleSeal Promise = "stale-seal"
+	// RevokeAll: an epoch needs room for a revoke of each block that it frees, logged or not.
+	RevokeAll Promise = "revoke-all"
 )
