@@ -12,13 +12,13 @@ import (
 )
 
 // orphans are the inodes that recovery has to finish: those without links that somebody still uses, and those that are being cut shorter. The set is in
-// memory; its form on the image (a list through the inodes' times of deletion, or the orphan file) is sealed.
+// memory; its form on the image is sealed (orphanForm).
 type orphans struct {
-	mu     sync.Mutex   // guards the rest
-	now    map[Ino]bool // true: made without a name (O_TMPFILE), and may get one
-	log    []orphanStep // not yet in the image's form, in commit order
-	sealed []Ino        // the image's form, the list's head last
-	left   []Ino        // found at open
+	mu   sync.Mutex   // guards the rest
+	now  map[Ino]bool // true: made without a name (O_TMPFILE), and may get one
+	log  []orphanStep // not yet in the image's form, in commit order
+	form orphanForm   // the image's; of the sealer alone
+	left []Ino        // found at open
 }
 
 type orphanChange struct {
@@ -59,40 +59,20 @@ func (s *orphans) note(seq block.Seq, changes []orphanChange) {
 	}
 }
 
-// seal brings the image's form up to a commit. It returns the inodes whose link of the list changed, and whether anything did.
-func (s *orphans) seal(last block.Seq) (relinked []Ino, changed bool) {
+// seal brings the image's form up to a commit.
+func (s *orphans) seal(last block.Seq) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := 0
 	for k < len(s.log) && s.log[k].seq <= last {
-		c := s.log[k]
-		k++
-		i := slices.Index(s.sealed, c.ino)
-		switch {
-		case c.add && i < 0:
-			s.sealed = append(s.sealed, c.ino)
-			relinked = append(relinked, c.ino)
-		case !c.add && i >= 0:
-			s.sealed = slices.Delete(s.sealed, i, i+1)
-			if i < len(s.sealed) {
-				relinked = append(relinked, s.sealed[i])
-			}
-		default:
-			continue
+		if c := s.log[k]; c.add {
+			s.form.add(c.ino)
+		} else {
+			s.form.remove(c.ino)
 		}
-		changed = true
+		k++
 	}
 	s.log = slices.Delete(s.log, 0, k)
-	return relinked, changed
-}
-
-// next is the orphan behind one in the list on the image: 0 at its end. ok is false for an inode that is none.
-func (s *orphans) next(ino Ino) (next Ino, ok bool) {
-	i := slices.Index(s.sealed, ino)
-	if i > 0 {
-		return s.sealed[i-1], true
-	}
-	return 0, i == 0
 }
 
 func (o *op) addOrphan(ino Ino)    { o.orphans = append(o.orphans, orphanChange{ino: ino, add: true}) }
@@ -101,6 +81,7 @@ func (o *op) removeOrphan(ino Ino) { o.orphans = append(o.orphans, orphanChange{
 // openOrphans reads the list or the file that an earlier mount left.
 func (l *Live) openOrphans() error {
 	l.orphans.now = map[Ino]bool{}
+	l.orphans.form.init()
 	fs := l.base
 	var n Inode
 	for ino, budget := l.super.LastOrphan, l.super.Inodes; ino != 0; budget-- {
@@ -117,15 +98,16 @@ func (l *Live) openOrphans() error {
 		l.orphans.left = append(l.orphans.left, ino)
 		ino = Ino(n.Dtime)
 	}
-	if l.super.Compat&disk.CompatOrphanFile == 0 {
-		slices.Reverse(l.orphans.left)
-		l.orphans.sealed = slices.Clone(l.orphans.left)
-		return nil
+	for _, ino := range slices.Backward(l.orphans.left) {
+		l.orphans.form.link(ino)
 	}
-	if err := l.readOrphanFile(); err != nil {
-		return err
+	if l.super.Compat&disk.CompatOrphanFile != 0 {
+		if err := l.readOrphanFile(); err != nil {
+			return err
+		}
 	}
-	l.orphans.sealed = slices.Clone(l.orphans.left)
+	l.orphans.form.ready()
+	l.orphans.form.sealed()
 	return nil
 }
 
@@ -159,6 +141,7 @@ func (l *Live) readOrphanFile() error {
 			l.orphans.now[ino] = false
 			l.orphans.left = append(l.orphans.left, ino)
 		}
+		l.orphans.form.addBlock((len(p)-8)/4, list)
 		l.sealer.orphanBlocks = append(l.sealer.orphanBlocks, r.Start)
 		l.kinds[r.Start] = fixed{kind: kindOrphanFile}
 	}

@@ -2,7 +2,6 @@ package ext4
 
 import (
 	"encoding/binary"
-	"fmt"
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
@@ -42,17 +41,10 @@ func (l *Live) Seal(e Epoch) error {
 		}
 		return p
 	}
-	relinked, orphansChanged := l.orphans.seal(e.Last())
+	l.orphans.seal(e.Last())
 	tables := map[block.Number]disk.Group{}
-	if len(l.sealer.orphanBlocks) == 0 {
-		for _, ino := range relinked {
-			g, nth, _ := s.InodeBlock(ino)
-			table, err := l.base.inodeTable(g)
-			if err != nil {
-				return err
-			}
-			tables[table+nth] = g
-		}
+	if err := l.orphanTables(tables); err != nil {
+		return err
 	}
 	var maps []fixed
 	e.Blocks(func(n block.Number, kind uint8, owner uint64) {
@@ -93,19 +85,12 @@ func (l *Live) Seal(e Epoch) error {
 	for n := range descs {
 		l.sealDescs(n, image(n))
 	}
-	if orphansChanged && len(l.sealer.orphanBlocks) > 0 {
-		rest := l.orphans.sealed
-		for _, n := range l.sealer.orphanBlocks {
-			if p := image(n); failed == nil {
-				rest = rest[s.PutOrphans(s.OrphanFileIno, l.sealer.orphanGeneration, n, p, rest):]
-			}
-		}
-		if len(rest) > 0 {
-			return fmt.Errorf("%d orphans do not fit the orphan file", len(rest))
-		}
-	}
-	if counted || orphansChanged {
+	l.sealOrphanFile(image)
+	if counted || l.orphans.form.superblock {
 		l.sealSuper(image(block.Number(disk.SuperblockOffset / uint32(s.BlockSize))))
+	}
+	if failed == nil {
+		l.orphans.form.sealed()
 	}
 	return failed
 }
@@ -153,16 +138,13 @@ func (l *Live) sealInodes(g disk.Group, n block.Number, p []byte) {
 	}
 	size := int(l.super.InodeSize)
 	first := uint32(g)*l.super.InodesPerGroup + uint32(n-table)*uint32(len(p)/size) + 1
-	listed := len(l.sealer.orphanBlocks) == 0
 	for i := range len(p) / size {
 		slot := p[i*size : (i+1)*size]
 		ino := Ino(first + uint32(i))
-		if listed {
-			if next, ok := l.orphans.next(ino); ok {
-				putDtime(slot, next)
-			} else if binary.LittleEndian.Uint16(slot[disk.OffLinks:]) > 0 {
-				putDtime(slot, 0)
-			}
+		if next, ok := l.orphans.form.next[ino]; ok {
+			putDtime(slot, next)
+		} else if binary.LittleEndian.Uint16(slot[disk.OffLinks:]) > 0 {
+			putDtime(slot, 0)
 		}
 		if binary.LittleEndian.Uint16(slot) != 0 || binary.LittleEndian.Uint32(slot[disk.OffDtime:]) != 0 {
 			l.super.SealInode(ino, slot)
@@ -192,11 +174,7 @@ func (l *Live) sealSuper(p []byte) {
 		return
 	}
 	q := p[disk.SuperblockOffset%uint32(l.super.BlockSize):][:disk.SuperblockSize]
-	last := Ino(0)
-	if k := len(l.orphans.sealed); k > 0 && len(l.sealer.orphanBlocks) == 0 {
-		last = l.orphans.sealed[k-1]
-	}
-	l.super.PutSuperCounts(q, l.sealer.freeBlocks, uint32(l.sealer.freeInodes), last)
+	l.super.PutSuperCounts(q, l.sealer.freeBlocks, uint32(l.sealer.freeInodes), l.orphans.form.head)
 	l.super.PutRecovery(q, !l.opts.Private, true)
 	l.super.PutWritten(q, l.opts.Now().Unix())
 	l.super.SealSuperblock(q)
