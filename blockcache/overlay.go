@@ -17,7 +17,7 @@ import (
 // journal takes. The file, little-endian:
 //
 //	0      header, one sector: "varveOVL", version u32, state u32, base size u64, device size u64, identity of the base (64 bytes), CRC32C
-//	4096   map: a bit a block of 4,096 bytes, set where the block is in the file; whole blocks
+//	4096   map: which blocks of 4,096 bytes are in the file, with checksums (overlayMap); whole blocks
 //	...    the blocks, each at its number times 4,096
 //
 // As any device it may lose what was written since the last Sync, by sectors. A block's bit is written after its contents are durable: a crash in between leaves
@@ -27,9 +27,9 @@ type Overlay struct {
 	base Device
 	head overlayHeader
 
-	mu    sync.RWMutex // guards the rest; held for writing while a block comes into the file
-	bits  []byte
-	dirty map[int64]bool // blocks of the map that are newer than the file
+	mu      sync.RWMutex // guards the rest; held for writing while a block comes into the file
+	present overlayMap
+	dirty   map[int64]bool // blocks of the map that are newer than the file
 
 	flusher flusher
 }
@@ -53,15 +53,17 @@ type overlayHeader struct {
 
 const (
 	overlayMagic   = "varveOVL"
-	overlayVersion = 1
+	overlayVersion = 2
 	overlayBlock   = 4096
 	overlayHead    = 512
+	maxExtra       = 1 << 30 // bytes behind the base
 )
 
 // Errors of overlays.
 var (
-	ErrNoOverlay = errors.New("is no overlay of varve")
-	ErrForeign   = errors.New("the image is another one, or was changed since the overlay was made")
+	ErrNoOverlay      = errors.New("is no overlay of varve")
+	ErrOverlayDamaged = errors.New("the overlay is damaged")
+	ErrForeign        = errors.New("the image is another one, or was changed since the overlay was made")
 )
 
 var overlayTable = crc32.MakeTable(crc32.Castagnoli)
@@ -84,28 +86,53 @@ func decodeOverlay(b []byte) (h overlayHeader, err error) {
 	if len(b) < overlayHead || string(b[:8]) != overlayMagic || le.Uint32(b[508:]) != crc32.Checksum(b[:508], overlayTable) {
 		return h, ErrNoOverlay
 	}
-	if v := le.Uint32(b[8:]); v != overlayVersion {
+	switch v := le.Uint32(b[8:]); {
+	case v > overlayVersion:
 		return h, fmt.Errorf("has format %d of overlays, this program knows %d: use a newer varve", v, overlayVersion)
+	case v < overlayVersion:
+		return h, fmt.Errorf("has format %d of overlays, this program knows %d: commit it with the varve that made it", v, overlayVersion)
 	}
 	h = overlayHeader{state: OverlayState(le.Uint32(b[12:])), baseSize: int64(le.Uint64(b[16:])), size: int64(le.Uint64(b[24:])), identity: [64]byte(b[32:96])}
-	if h.baseSize < 0 || h.size < h.baseSize || h.size > 1<<56 || h.size%overlayBlock != 0 {
+	if h.baseSize < 0 || h.size < h.baseSize || h.size-h.baseSize > overlayBlock+maxExtra || h.size%overlayBlock != 0 {
 		return h, fmt.Errorf("%w: sizes %d and %d", ErrNoOverlay, h.baseSize, h.size)
 	}
 	return h, nil
 }
 
 // OpenOverlay opens an overlay of a base, and makes it where the file is missing or empty: with extra bytes behind the base, and zeros in them. fresh says that it
-// was made. identity tells bases apart.
-func OpenOverlay(path string, base Device, identity [64]byte, extra int64) (o *Overlay, fresh bool, err error) {
+// was made. identity distinguishes bases: an overlay of another one is ErrForeign, unless adopt says that it goes over this base from now on.
+func OpenOverlay(path string, base Device, identity [64]byte, extra int64, adopt bool) (o *Overlay, fresh bool, err error) {
 	d, err := CreateDisk(path, 0)
 	if err != nil {
 		return nil, false, err
 	}
-	if o, fresh, err = OpenOverlayOn(d, base, identity, extra); err != nil {
+	o, fresh, err = OpenOverlayOn(d, base, identity, extra)
+	if adopt && errors.Is(err, ErrForeign) {
+		o, err = adoptOverlay(d, base, identity)
+	}
+	if err != nil {
 		d.Close()
 		return nil, false, fmt.Errorf("%s: %w", path, err)
 	}
 	return o, fresh, nil
+}
+
+// adoptOverlay opens an overlay over another base of the same size, and has it belong to that durably.
+func adoptOverlay(file Writable, base Device, identity [64]byte) (*Overlay, error) {
+	o := &Overlay{file: file, base: base, dirty: map[int64]bool{}}
+	b := make([]byte, overlayHead)
+	if _, err := file.ReadAt(b, 0); err != nil {
+		return nil, err
+	}
+	h, err := decodeOverlay(b)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.load(h.identity); err != nil { // another size stays ErrForeign
+		return nil, err
+	}
+	o.head.identity = identity
+	return o, o.writeHead()
 }
 
 // OpenOverlayOn is OpenOverlay for a file that is open, and is made an overlay where it is empty.
@@ -119,12 +146,8 @@ func OpenOverlayOn(file Writable, base Device, identity [64]byte, extra int64) (
 	return o, true, o.create()
 }
 
-func (o *Overlay) mapLength() int64 {
-	return (o.head.size/overlayBlock/8 + overlayBlock) / overlayBlock * overlayBlock
-}
-
 func (o *Overlay) place(block int64) int64 {
-	return overlayBlock + o.mapLength() + block*overlayBlock
+	return overlayBlock + o.present.length() + block*overlayBlock
 }
 
 // isBlank reports whether a file is empty, or what a crash leaves of one that was about to become an overlay: a header's length of zeros.
@@ -141,7 +164,7 @@ func isBlank(file Writable) (bool, error) {
 
 // create writes the header. The map is a hole, or lies behind the file's end.
 func (o *Overlay) create() error {
-	o.bits = make([]byte, o.mapLength())
+	o.present = newOverlayMap(o.head.size / overlayBlock)
 	return o.writeHead()
 }
 
@@ -164,11 +187,8 @@ func (o *Overlay) load(identity [64]byte) error {
 	if o.head.baseSize != o.base.Size() || o.head.identity != identity && o.head.state == OverlayOpen {
 		return ErrForeign
 	}
-	o.bits = make([]byte, o.mapLength())
-	if _, err = o.file.ReadAt(o.bits, overlayBlock); errors.Is(err, io.EOF) {
-		err = nil // nothing was written behind yet: zeros
-	}
-	return err
+	o.present = newOverlayMap(o.head.size / overlayBlock)
+	return o.present.load(o.file, overlayBlock)
 }
 
 // State is what the overlay is for, and SetState changes it durably.
@@ -188,7 +208,7 @@ func (o *Overlay) BaseSize() int64 {
 	return (o.head.baseSize + overlayBlock - 1) / overlayBlock * overlayBlock
 }
 
-func (o *Overlay) has(block int64) bool { return o.bits[block/8]>>(block%8)&1 == 1 }
+func (o *Overlay) has(block int64) bool { return o.present.has(block) }
 
 // ReadAt follows io.ReaderAt.
 func (o *Overlay) ReadAt(p []byte, offset int64) (int, error) {
@@ -269,8 +289,7 @@ func (o *Overlay) bring(p []byte, offset, first, last int64) (int, error) {
 		return 0, err
 	}
 	for b := first; b <= last; b++ {
-		o.bits[b/8] |= 1 << (b % 8)
-		o.dirty[b/8/overlayBlock] = true
+		o.dirty[o.present.set(b)] = true
 	}
 	return len(p), nil
 }
@@ -291,7 +310,7 @@ func (o *Overlay) flush() error {
 	o.dirty = map[int64]bool{}
 	pages := map[int64][]byte{}
 	for page := range dirty {
-		pages[page] = bytes.Clone(o.bits[page*overlayBlock : (page+1)*overlayBlock])
+		pages[page] = o.present.encode(page)
 	}
 	o.mu.Unlock()
 	if err := o.file.Sync(); err != nil {

@@ -95,3 +95,85 @@ func TestOverlay_SyncError(t *testing.T) {
 		t.Errorf("a later Sync returned %v", err)
 	}
 }
+
+// TestOverlay_Damage: a flipped bit of the header or of the map is an error that says where, and a header that was made up allocates nothing.
+func TestOverlay_Damage(t *testing.T) {
+	base := Memory(make([]byte, 1<<20))
+	file := NewRAM(nil)
+	o, _, err := OpenOverlayOn(file, base, [64]byte{1}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.WriteAt(bytes.Repeat([]byte{7}, 3*overlayBlock), overlayBlock); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	good := file.Bytes()
+	for name, c := range map[string]struct {
+		change func(b []byte)
+		want   error
+	}{
+		"a bit of the map":    {func(b []byte) { b[overlayBlock] ^= 0x10 }, ErrOverlayDamaged},
+		"the map's checksum":  {func(b []byte) { b[overlayBlock+mapBytes] ^= 1 }, ErrOverlayDamaged},
+		"a sector that moved": {func(b []byte) { copy(b[overlayBlock+Sector:], b[overlayBlock:][:Sector]) }, ErrOverlayDamaged},
+		"the header":          {func(b []byte) { b[40] ^= 1 }, ErrNoOverlay},
+		"a size": {func(b []byte) {
+			copy(b, overlayHeader{baseSize: 1 << 20, size: 1 << 56, identity: [64]byte{1}}.encode())
+		}, ErrNoOverlay},
+		"two sizes": {func(b []byte) {
+			copy(b, overlayHeader{baseSize: 1 << 56, size: 1 << 56, identity: [64]byte{1}}.encode())
+		}, ErrForeign},
+	} {
+		b := bytes.Clone(good)
+		c.change(b)
+		if _, _, err := OpenOverlayOn(NewRAM(b), base, [64]byte{1}, 0); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+	if got := reopenedWith(t, good, base, [64]byte{1}, 2*overlayBlock); got != 7 {
+		t.Errorf("undamaged, the block reads %d", got)
+	}
+}
+
+func reopenedWith(t *testing.T, img []byte, base Device, id [64]byte, offset int64) byte {
+	t.Helper()
+	o, _, err := OpenOverlayOn(NewRAM(img), base, id, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 1)
+	if _, err := o.ReadAt(p, offset); err != nil {
+		t.Fatal(err)
+	}
+	return p[0]
+}
+
+// TestOverlayMap_Pages: blocks at the ends of sectors and pages have bits of their own, and come back.
+func TestOverlayMap_Pages(t *testing.T) {
+	const blocks = 3 * blocksPerPage
+	m := newOverlayMap(blocks)
+	set := map[int64]bool{}
+	for _, b := range []int64{0, 7, 8, blocksPerSector - 1, blocksPerSector, blocksPerPage - 1, blocksPerPage, 2*blocksPerPage + 5, blocks - 1} {
+		m.set(b)
+		set[b] = true
+	}
+	var file []byte
+	for page := range m.pages {
+		if m.pages[page] == nil {
+			file = append(file, make([]byte, overlayBlock)...)
+			continue
+		}
+		file = append(file, m.encode(int64(page))...)
+	}
+	again := newOverlayMap(blocks)
+	if err := again.load(bytes.NewReader(file), 0); err != nil {
+		t.Fatal(err)
+	}
+	for b := range int64(blocks) {
+		if m.has(b) != set[b] || again.has(b) != set[b] {
+			t.Fatalf("block %d: %v, and %v after loading, want %v", b, m.has(b), again.has(b), set[b])
+		}
+	}
+}

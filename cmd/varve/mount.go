@@ -32,6 +32,7 @@ Options for -o, in mount(8)'s grammar:
   ro                     read-only (the default)
   rw                     read-write, in place: the image needs a journal
   overlay=FILE           read-write, with all changes in FILE (see varve commit, diff and discard); for images without a journal, too
+  overlay_adopt          take the overlay although the image was changed since it was made
   data=ordered|journal   rw: metadata alone goes through the journal (ordered), or file data, too
   commit=SECONDS         rw: make changes durable at least so often (5)
   noatime, relatime      rw: times of access are not kept, or kept as mount(8) says for relatime (the default)

@@ -67,6 +67,8 @@ func (o *mountOptions) set(item string) (err error) {
 		o.live = name == "rw"
 	case "overlay":
 		o.overlay = value
+	case "overlay_adopt":
+		o.spec.Adopt = true
 	case "data":
 		o.only = append(o.only, item)
 		switch value {

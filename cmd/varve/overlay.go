@@ -44,7 +44,13 @@ image.`,
 		},
 	}
 	placeFlags(cmd, &spec)
+	adoptFlag(cmd, &spec)
 	return cmd
+}
+
+// adoptFlag is for an image that changed below its overlay.
+func adoptFlag(cmd *cobra.Command, spec *volume.Spec) {
+	cmd.Flags().BoolVar(&spec.Adopt, "adopt", false, "take the overlay although the image was changed since it was made")
 }
 
 func isTerminal(f *os.File) bool {
@@ -94,6 +100,7 @@ func newDiff() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	placeFlags(cmd, &spec)
+	adoptFlag(cmd, &spec)
 	return cmd
 }
 

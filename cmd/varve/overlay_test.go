@@ -82,6 +82,15 @@ func TestOverlay_Refusals(t *testing.T) {
 	if err := os.Chtimes(image, later, later); err != nil {
 		t.Fatal(err)
 	}
+	moved := image + ".moved"
+	if err := os.Rename(image, moved); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "diff", moved, file) // another time and name change nothing
+	if err := os.Rename(moved, image); err != nil {
+		t.Fatal(err)
+	}
+	oracle.MustRun(t, "tune2fs", "-L", "changed", image)
 	for _, args := range [][]string{{"mount", "--overlay", file, image, dir}, {"commit", image, file}, {"diff", image, file}} {
 		if r := varve(t, args...); r.code == 0 || !strings.Contains(r.stderr, "changed since") {
 			t.Errorf("varve %v on a changed image: %+v", args, r)
@@ -90,6 +99,10 @@ func TestOverlay_Refusals(t *testing.T) {
 	if r := varve(t, "discard", image); r.code == 0 || !strings.Contains(r.stderr, "no overlay") {
 		t.Errorf("an image was discarded: %+v", r)
 	}
+	if out := must(t, "diff", "--adopt", image, file).stdout; !strings.Contains(out, "A /dir") {
+		t.Errorf("adopted, the overlay shows %q", out)
+	}
+	must(t, "diff", image, file) // from now on it is this image's
 	must(t, "discard", file)
 }
 

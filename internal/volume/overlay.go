@@ -21,21 +21,34 @@ import (
 // overlayJournal is the size in bytes of the journal that an overlay has for itself, behind the image.
 const overlayJournal = 16 << 20
 
-// identify tells an image from others, and from itself after a change: by the time of its last modification and by its superblock.
-func identify(path string, d blockcache.Device) (id [64]byte, err error) {
-	info, err := os.Stat(path)
+// identify distinguishes an image from others, and from itself after it was written to, by what is in it: its size, its superblock (identity, counts
+// of mounts and times of writing) and its journal's (sequence). A new name, place or time of the file changes nothing.
+func identify(v *Volume) (id [64]byte, err error) {
+	p := make([]byte, disk.SuperblockSize)
+	if _, err := v.Device.ReadAt(p, disk.SuperblockOffset); err != nil {
+		return id, err
+	}
+	p = fmt.Appendf(p, "%d", v.Device.Size())
+	super, err := ext4.ReadSuperblock(v.Device, 0)
 	if err != nil {
 		return id, err
 	}
-	p := make([]byte, disk.SuperblockSize)
-	if _, err := d.ReadAt(p, disk.SuperblockOffset); err != nil {
-		return id, err
+	if super.Compat&disk.CompatHasJournal != 0 && super.JournalIno != 0 {
+		fs, err := ext4.Open(v.Device, ext4.Options{NoRecovery: true})
+		if err != nil {
+			return id, err
+		}
+		places, _, err := fs.JournalPlaces()
+		if err != nil {
+			return id, err
+		}
+		j := make([]byte, super.BlockSize)
+		if _, err := v.Device.ReadAt(j, super.BlockSize.Offset(places[0])); err != nil {
+			return id, err
+		}
+		p = append(p, j...)
 	}
-	if info.Mode().IsRegular() {
-		p = fmt.Appendf(p, "%d %d", info.ModTime().UnixNano(), info.Size())
-	}
-	sum := blake3.Sum512(p)
-	return sum, nil
+	return blake3.Sum512(p), nil
 }
 
 // openOverlay opens an image and the overlay over it.
@@ -43,9 +56,12 @@ func openOverlay(s Spec, path string) (v *Volume, o *blockcache.Overlay, fresh b
 	if v, err = openPlain(s); err != nil {
 		return nil, nil, false, err
 	}
-	id, err := identify(s.Image, v.Device)
+	id, err := identify(v)
 	if err == nil {
-		o, fresh, err = blockcache.OpenOverlay(path, v.Device, id, overlayJournal)
+		o, fresh, err = blockcache.OpenOverlay(path, v.Device, id, overlayJournal, s.Adopt)
+	}
+	if errors.Is(err, blockcache.ErrForeign) {
+		err = fmt.Errorf("%w; with overlay_adopt (varve commit and diff: --adopt) it goes over the image as it is now", err)
 	}
 	if err != nil {
 		v.Close()
