@@ -69,7 +69,7 @@ func startDaemon() (*mounted, error) {
 	}
 	// A question of our own shows that the mount answers.
 	if _, err := os.Stat(told.Mounted.Dir); err != nil {
-		return nil, mountError{err}
+		return nil, mountError{errors.Join(err, detach(told.Mounted.Dir))}
 	}
 	return told.Mounted, nil
 }
@@ -115,12 +115,12 @@ func (m *mountCommand) daemon(o mountOptions, dir string, ready *os.File) error 
 	}
 	o.write.Notice = func(text string) { _ = out.Encode(report{Notice: text}) }
 	said := keepStderr()
-	err := m.serve(o, dir, daemonLog(), func(d *mounted) error {
+	err := endLives(m.serve(o, dir, daemonLog(), func(d *mounted) error {
 		if err := os.Chdir("/"); err != nil { // keep no other mount busy
 			return err
 		}
 		return tell(report{Mounted: d})
-	})
+	}))
 	if err != nil {
 		if tell(report{Error: err.Error() + said(), Code: exitCode(err)}) == nil {
 			return codedError{errTold, exitCode(err)}

@@ -122,8 +122,8 @@ func (i *imageInfo) open(spec volume.Spec) {
 	if want := v.Superblock().BlockSize.Offset(v.Superblock().Blocks); v.Device.Size() < want {
 		i.Problems = append(i.Problems, fmt.Sprintf("the image is cut short: %d bytes of %d", v.Device.Size(), want))
 	}
-	if _, err := v.Inode(disk.RootIno); err != nil {
-		i.Problems = append(i.Problems, fmt.Sprintf("root directory: %v", err))
+	if err := v.CheckRoot(); err != nil {
+		i.Problems = append(i.Problems, err.Error())
 		return
 	}
 	i.Readable = true

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,30 +23,84 @@ func lifeName(dev uint64) string {
 	return fmt.Sprintf("@varve/%d:%d/", unix.Major(dev), unix.Minor(dev))
 }
 
+// life is the socket of this process. What it writes last says how the mount ended.
+type life struct {
+	mu    sync.Mutex
+	conns []net.Conn // guarded by mu
+	last  string     // guarded by mu: empty until the mount has ended
+}
+
+// lifeDone is what a daemon writes that has written and released everything. Any other line is an error; nothing at all comes from one that was killed.
+const lifeDone = "done"
+
 // announceLife opens the daemon's socket.
-func announceLife(m *fuse.Mount) (io.Closer, error) {
+func announceLife(m *fuse.Mount) (*life, error) {
 	dev, err := m.Device()
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("unix", fmt.Sprint(lifeName(dev), os.Getpid()))
+	socket, err := net.Listen("unix", fmt.Sprint(lifeName(dev), os.Getpid()))
 	if err != nil {
 		return nil, err
 	}
+	l := new(life)
 	go func() {
 		for {
-			c, err := l.Accept()
+			c, err := socket.Accept()
 			if err != nil {
 				return
 			}
-			go func() {
-				// The daemon's end closes the connection; so does the other side's.
-				_, _ = io.Copy(io.Discard, c)
-				c.Close()
-			}()
+			l.take(c)
 		}
 	}()
 	return l, nil
+}
+
+// take keeps a connection until its other side closes it, or this process ends.
+func (l *life) take(c net.Conn) {
+	l.mu.Lock()
+	l.conns = append(l.conns, c)
+	l.say(c)
+	l.mu.Unlock()
+	go func() {
+		_, _ = io.Copy(io.Discard, c)
+		l.mu.Lock()
+		l.conns = slices.DeleteFunc(l.conns, func(o net.Conn) bool { return o == c })
+		l.mu.Unlock()
+		c.Close()
+	}()
+}
+
+// say writes the last line, if there is one. The caller holds mu.
+func (l *life) say(c net.Conn) {
+	if l.last != "" {
+		_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = io.WriteString(c, l.last+"\n")
+	}
+}
+
+// end says how the mount ended, to those that wait now and later.
+func (l *life) end(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = lifeDone
+	if err != nil {
+		l.last = strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	for _, c := range l.conns {
+		l.say(c)
+	}
+}
+
+// lives are the sockets of this process: one a mount.
+var lives []*life
+
+// endLives is end for all of them.
+func endLives(err error) error {
+	for _, l := range lives {
+		l.end(err)
+	}
+	return err
 }
 
 // daemonLives are connections to daemons.
@@ -72,16 +128,26 @@ func watchLives(dev uint64, owner uint32) (out daemonLives) {
 	return out
 }
 
-// ended waits for the daemons to end, and reports whether they have.
-func (l daemonLives) ended(timeout time.Duration) bool {
+// errStillRuns says that a daemon did not end in time.
+var errStillRuns = errors.New("its daemon did not end")
+
+// ended waits for the daemons to end, and returns what went wrong as they did.
+func (l daemonLives) ended(timeout time.Duration) error {
 	deadline := time.Now().Add(timeout)
 	for _, c := range l {
 		_ = c.SetReadDeadline(deadline)
-		if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
-			return false
+		last, err := io.ReadAll(io.LimitReader(c, 64<<10))
+		switch said := strings.TrimSpace(string(last)); {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return fmt.Errorf("%w within %v", errStillRuns, timeout)
+		case said == lifeDone:
+		case said == "":
+			return errors.New("its daemon was killed before it had written everything: the next mount, or e2fsck, recovers what was synced")
+		default:
+			return errors.New(said)
 		}
 	}
-	return true
+	return nil
 }
 
 func (l daemonLives) close() {

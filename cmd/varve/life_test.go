@@ -32,6 +32,7 @@ func TestUmount_TwoDaemons(t *testing.T) {
 		}
 		time.Sleep(300 * time.Millisecond)
 		ended <- time.Now()
+		_, _ = c.Write([]byte(lifeDone))
 		c.Close()
 		other.Close()
 	}()

@@ -32,6 +32,7 @@ Options for -o, in mount(8)'s grammar:
   ro                     read-only (the default)
   rw                     read-write, in place: the image needs a journal
   overlay=FILE           read-write, with all changes in FILE (see varve commit, diff and discard); for images without a journal, too
+  no_lock                mount although another mount may write to the image: what is read may be wrong
   overlay_adopt          take the overlay although the image was changed since it was made
   data=ordered|journal   rw: metadata alone goes through the journal (ordered), or file data, too
   commit=SECONDS         rw: make changes durable at least so often (5)
@@ -138,7 +139,7 @@ func (m *mountCommand) run(cmd *cobra.Command, image, dir string) error {
 	}
 	if m.foreground || m.debug {
 		logger := log.New(os.Stderr, "varve: ", 0)
-		return m.serve(o, dir, logger, func(d *mounted) error { return m.announce(cmd, d) })
+		return endLives(m.serve(o, dir, logger, func(d *mounted) error { return m.announce(cmd, d) }))
 	}
 	d, err := startDaemon()
 	if err != nil {
@@ -239,6 +240,12 @@ func (m *mountCommand) serve(o mountOptions, dir string, logger *log.Logger, rea
 		return mountError{advise(err)}
 	}
 	defer v.Close()
+	if err := v.Share(o.spec); err != nil {
+		return mountError{advise(err)}
+	}
+	if err := v.CheckRoot(); err != nil {
+		return mountError{advise(fmt.Errorf("%s: %w", o.spec.Image, err))}
+	}
 	if v.Device.Size() < v.Superblock().BlockSize.Offset(v.Superblock().Blocks) {
 		logger.Printf("%s is cut short: %d bytes of %d; reading past its end gives EIO", o.spec.Image, v.Device.Size(),
 			v.Superblock().BlockSize.Offset(v.Superblock().Blocks))
@@ -277,9 +284,6 @@ func attend(mount *fuse.Mount, dir string, logger *log.Logger, ready func(*mount
 	}
 	<-served
 }
-
-// lives are the sockets that tell when this process ends.
-var lives []io.Closer
 
 // daemonGCPercent lets the heap grow to twice the bounded cache, which is nearly all that is in it.
 const daemonGCPercent = 100

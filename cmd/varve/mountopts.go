@@ -33,7 +33,7 @@ var ignoredOptions = []string{
 }
 
 // switches are the options that take no value.
-var switches = []string{"allow_other", "auto_unmount", "norecovery", "noload", "suid", "nosuid", "dev", "nodev", "exec", "noexec",
+var switches = []string{"no_lock", "overlay_adopt", "allow_other", "auto_unmount", "norecovery", "noload", "suid", "nosuid", "dev", "nodev", "exec", "noexec",
 	"ro", "rw", "noatime", "relatime", "atime", "writeback_cache", "no_open"}
 
 // parseMountOptions reads options in mount(8)'s grammar: names and name=value, separated by commas, the later ones
@@ -67,6 +67,8 @@ func (o *mountOptions) set(item string) (err error) {
 		o.live = name == "rw"
 	case "overlay":
 		o.overlay = value
+	case "no_lock":
+		o.spec.NoLock = true
 	case "overlay_adopt":
 		o.spec.Adopt = true
 	case "data":

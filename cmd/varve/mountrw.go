@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/fuse"
 	"github.com/varvefs/varve/internal/evidence"
 	"github.com/varvefs/varve/internal/volume"
@@ -38,6 +39,9 @@ func (m *mountCommand) serveLive(o mountOptions, dir string, logger *log.Logger,
 	}
 	if seen != nil {
 		seen.watch(w.Store)
+	}
+	if err := w.View((*ext4.FS).CheckRoot); err != nil {
+		return mountError{errors.Join(advise(fmt.Errorf("%s: %w", o.spec.Image, err)), w.Close())}
 	}
 	defer func() {
 		if cerr := w.Close(); cerr != nil {

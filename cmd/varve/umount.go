@@ -57,13 +57,43 @@ func umount(dir string, lazy bool, timeout time.Duration) error {
 	}
 	daemons := watchLives(info.dev, info.owner)
 	defer daemons.close()
-	if err := unmountNow(dir); err != nil {
+	if err := unmountPatiently(dir); err != nil {
 		return err
 	}
-	if !daemons.ended(timeout) {
-		return fmt.Errorf("%s is unmounted, but its daemon did not end within %v", dir, timeout)
+	if stillMounted(info.dev) {
+		return nil // there, or as the mount that this one was bound to: the daemon goes on
+	}
+	if err := daemons.ended(timeout); err != nil {
+		return fmt.Errorf("%s is unmounted, but %w", dir, err)
 	}
 	return nil
+}
+
+// stillMounted reports whether a device is mounted anywhere in this namespace.
+func stillMounted(dev uint64) bool {
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return false
+	}
+	number := fmt.Sprintf("%d:%d", unix.Major(dev), unix.Minor(dev))
+	for line := range strings.Lines(string(table)) {
+		if f := strings.Fields(line); len(f) > 2 && f[2] == number {
+			return true
+		}
+	}
+	return false
+}
+
+// busyFor is how long a busy mount is tried again: indexers, df and the like touch new mounts for a moment.
+const busyFor = time.Second
+
+// unmountPatiently unmounts, and tries again for a while where the mount is busy.
+func unmountPatiently(dir string) (err error) {
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		if err = unmountNow(dir); !errors.Is(err, syscall.EBUSY) || time.Since(began) > busyFor {
+			return err
+		}
+	}
 }
 
 // resolveMountPoint makes a path absolute and resolves symlinks above its last name. The last name is left alone: a
@@ -83,11 +113,17 @@ func resolveMountPoint(dir string) (string, error) {
 	return filepath.Join(parent, filepath.Base(abs)), nil
 }
 
+// busy is EBUSY without its text.
+type busy struct{}
+
+func (busy) Error() string        { return "" }
+func (busy) Is(target error) bool { return target == syscall.EBUSY }
+
 func unmountNow(dir string) error {
 	if os.Geteuid() == 0 {
 		err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW)
 		if errors.Is(err, syscall.EBUSY) {
-			return fmt.Errorf("%s is busy: files on it are open, or a process works in it (see: fuser -vm %s)", dir, dir)
+			return fmt.Errorf("%s is busy: files on it are open, or a process works in it (see: fuser -vm %s)%w", dir, dir, busy{})
 		}
 		if err != nil {
 			return fmt.Errorf("unmount %s: %w", dir, err)
@@ -95,6 +131,9 @@ func unmountNow(dir string) error {
 		return nil
 	}
 	out, err := exec.Command("fusermount3", "-u", "--", dir).CombinedOutput()
+	if err != nil && strings.Contains(string(out), "busy") {
+		return fmt.Errorf("unmount %s: %s%w", dir, strings.TrimSpace(string(out)), busy{})
+	}
 	if err != nil {
 		return fmt.Errorf("unmount %s: %s", dir, strings.TrimSpace(string(out)))
 	}

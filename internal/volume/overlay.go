@@ -87,6 +87,9 @@ func OpenOverlay(s Spec, path string, o WriteOptions) (*Writable, error) {
 	if overlay.State() != blockcache.OverlayOpen {
 		return fail(ErrCommitting)
 	}
+	if err := v.Share(s); err != nil {
+		return fail(err)
+	}
 	w, err := openOver(overlay, o)
 	if err != nil {
 		return fail(err)
@@ -208,6 +211,9 @@ func CommitOverlay(s Spec, path string, progress func(done, all int64), notice f
 		return 0, errors.Join(fmt.Errorf("%s: %w", path, os.ErrNotExist), os.Remove(path))
 	}
 	super, err := ext4.ReadSuperblock(v.Device, 0)
+	if err == nil {
+		err = refuseLoop(s, false)
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -26,6 +26,7 @@ type Spec struct {
 	Offset     int64  // bytes from the image's start to the file system
 	Superblock int64  // byte offset of a backup superblock within the file system
 	Journal    string // the external journal's image
+	NoLock     bool   // open it although another mount may write to it
 	Adopt      bool   // an overlay goes over the image although that is not as it was when the overlay was made
 	NoRecovery bool
 	Cache      int64  // bytes; 0: DefaultCache

@@ -58,7 +58,10 @@ func OpenWritable(s Spec, o WriteOptions) (*Writable, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer v.Close() // what is there, and where, was found out by the reader
+	defer v.Close() // needed only to locate the file system
+	if err := refuseLoop(s, false); err != nil {
+		return nil, err
+	}
 	d, device, err := openDisk(s.Image, v)
 	if err != nil {
 		return nil, err
