@@ -44,12 +44,18 @@ type Live struct {
 	spread     atomic.Uint32 // where the next top-level directory goes
 	views      sync.Pool
 	counts     counters
+	damage     damage
+	turned     atomic.Uint64 // features that were turned on since the file system was opened
 }
 
 // LiveOptions say how a file system is written.
 type LiveOptions struct {
 	JournalData bool // file data goes through the journal, too
 	NoAtime     bool
+	StrictAtime bool // each read sets the time of access, not only where relatime does
+	Sync        bool // every change is durable when its operation returns
+	DirSync     bool // changes of directories are
+	OnDamage    OnDamage
 	Private     bool             // the journal is none of the image's: its superblock never says that it needs recovery
 	Now         func() time.Time // the time in ticks of 4 ms where nil
 }

@@ -30,6 +30,8 @@ type op struct {
 	inos    []taken
 	freed   []taken
 	orphans []orphanChange
+	turns   uint64 // features turned on, as Live.turned has them
+	sync    bool   // the change is to be durable when the operation returns
 }
 
 // run is blocks that follow one another.
@@ -121,6 +123,10 @@ func (l *Live) do(kind opKind, owner Owner, fn func(*op) error) error {
 			l.counts.note(kind, out, nil)
 			o.reach("commit")
 			o.settle(out.Seq)
+			l.turned.Or(o.turns)
+			if o.sync && kind != opAtime && kind != opEvict {
+				return l.store.Sync(context.Background())
+			}
 			return nil
 		}
 		o.undo()
@@ -193,6 +199,7 @@ func (o *op) reach(stage string) { failpoint.At(o.what, stage) }
 // begin begins an attempt. What the one before has reserved goes back.
 func (o *op) begin(tx Tx) {
 	o.undo()
+	o.turns, o.sync = 0, false
 	o.tx, o.fs, o.now = tx, o.l.view(tx), o.l.opts.Now()
 }
 
@@ -224,6 +231,8 @@ func (o *op) inode(node Node) (*Inode, error) {
 		return nil, err
 	}
 	o.tx.Group(uint64(n.Ino))
+	l := &o.l.opts
+	o.sync = o.sync || l.Sync || n.Has(disk.InodeSync) || n.IsDir() && (l.DirSync || n.Has(disk.InodeDirSync))
 	return n, nil
 }
 
@@ -405,6 +414,9 @@ func (o *op) addBlocks(n *Inode, delta int64) error {
 // setSize sets a file's size. grow says that a greater size, which somebody else sets meanwhile, may stay.
 func (o *op) setSize(n *Inode, size uint64, grow bool) error {
 	n.Size = size
+	if err := o.useLargeFile(size); err != nil {
+		return err
+	}
 	if grow {
 		return o.editInode(n.Ino, func(at uint32) merge.Edit {
 			return merge.Max([]merge.Field{{Off: at + disk.OffSizeHigh, Width: 4}, {Off: at + disk.OffSizeLow, Width: 4}}, []uint64{size >> 32, size & (1<<32 - 1)})

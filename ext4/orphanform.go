@@ -30,6 +30,9 @@ func (f *orphanForm) init() {
 
 // addBlock adds a block of the orphan file, with room for so many inodes, and those that it has.
 func (f *orphanForm) addBlock(room int, has []Ino) {
+	if f.place == nil { // the checker only reads
+		f.init()
+	}
 	b := len(f.slots)
 	f.slots = append(f.slots, make([]Ino, room))
 	for i, ino := range has {

@@ -61,6 +61,8 @@ func (l *Live) Seal(e Epoch) error {
 			counted = true
 		case kindGroupDesc:
 			descs[n] = true
+		case kindSuper:
+			counted = true
 		case kindDirLeaf:
 			s.SealDirBlock(seed, p)
 		case kindHtreeRoot, kindHtreeNode:

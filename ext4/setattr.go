@@ -159,8 +159,8 @@ func (o *op) setTimes(n *Inode, a Attr) error {
 
 // NeedsTouch is the rule of relatime: the time of access is not after the last change, or older than a day.
 func (l *Live) NeedsTouch(n *Inode) bool {
-	return !l.opts.NoAtime && !n.Has(disk.InodeNoAtime|disk.InodeImmutable) &&
-		(!n.Atime.After(n.Mtime) || !n.Atime.After(n.Ctime) || l.opts.Now().Sub(n.Atime) >= 24*time.Hour)
+	return !l.opts.NoAtime && !n.Has(disk.InodeNoAtime|disk.InodeImmutable) && (l.opts.StrictAtime ||
+		!n.Atime.After(n.Mtime) || !n.Atime.After(n.Ctime) || l.opts.Now().Sub(n.Atime) >= 24*time.Hour)
 }
 
 // Touch sets the time of access, where NeedsTouch asks for it.

@@ -20,8 +20,9 @@ type Store interface {
 	Oldest() (name string, ok bool)
 	// Sync makes all commits durable.
 	Sync(ctx context.Context) error
-	// Err is why no more changes are taken, if so.
+	// Err is why no more changes are taken, if so, and Fail makes it so.
 	Err() error
+	Fail(err error)
 }
 
 // Outcome is what came of a transaction.

@@ -144,6 +144,11 @@ func (o *op) setXattr(n *Inode, index uint8, name string, value []byte, flags ui
 			outside = append(outside, x)
 		}
 	}
+	if value != nil {
+		if err := o.useXattr(); err != nil {
+			return err
+		}
+	}
 	if err := o.putInside(n, a.inside, inside); err != nil {
 		return err
 	}

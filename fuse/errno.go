@@ -59,6 +59,9 @@ func (f reporter) status(op string, err error) gofuse.Status {
 		return gofuse.OK
 	}
 	errno := errnoOf(err)
+	if f.damaged != nil && errors.Is(err, ondisk.ErrCorrupt) {
+		go f.damaged(op, err) // a transaction of its own: the request may hold a snapshot
+	}
 	if errno == syscall.EUCLEAN || errno == syscall.EIO || errno == syscall.EROFS {
 		f.report(op, err)
 	}

@@ -33,10 +33,12 @@ type front struct {
 type reporter struct {
 	log  *log.Logger
 	last *atomic.Int64 // second of the last report
+
+	damaged func(operation string, err error) // notes damage that was found; nil where nothing is written
 }
 
 func newFront(fs *ext4.FS, device blockcache.Device, ahead *blockcache.Readahead, logger *log.Logger) *front {
-	f := &front{RawFileSystem: gofuse.NewDefaultRawFileSystem(), fs: fs, reporter: reporter{logger, new(atomic.Int64)},
+	f := &front{RawFileSystem: gofuse.NewDefaultRawFileSystem(), fs: fs, reporter: reporter{log: logger, last: new(atomic.Int64)},
 		xattrs: new(xattrProof), listings: new(listings)}
 	f.mapped, _ = device.(blockcache.Mapped)
 	f.ahead = ahead

@@ -14,8 +14,9 @@ import (
 // The ioctls that read what lsattr(1) shows (linux/fs.h). FS_IOC_GETVERSION is not among them: by its number it returns
 // 8 bytes, and FUSE would write them all to where callers have room for the 4 that ext4 returns.
 const (
-	fsIocGetFlags = 0x80086601
-	fsIocGetXattr = 0x801c581f
+	fsIocGetFlags   = 0x80086601
+	fsIocGetVersion = 0x80087601 // the inode's generation
+	fsIocGetXattr   = 0x801c581f
 )
 
 // nativeEndian is the byte order of what ioctls hand over.
@@ -39,6 +40,8 @@ func (f *front) Ioctl(_ <-chan struct{}, in *gofuse.IoctlIn, _ []byte, _ *gofuse
 	switch {
 	case in.Cmd == fsIocGetFlags && len(out) >= 4:
 		le.PutUint32(out, n.Flags&userFlags)
+	case in.Cmd == fsIocGetVersion && len(out) >= 4:
+		le.PutUint32(out, n.Generation)
 	case in.Cmd == fsIocGetXattr && len(out) >= 16:
 		var bits uint32
 		for _, x := range xflags {

@@ -25,6 +25,7 @@ type live struct {
 	fs                   *ext4.Live
 	listings             *listings
 	lookups              *lookups
+	server               *gofuse.Server
 	fronts               sync.Pool
 	opendir              bool
 	noOpen               bool // ENOSYS to OPEN and CREATE: the kernel does without, MKNOD creates, and no file has flags of its own
@@ -32,11 +33,22 @@ type live struct {
 }
 
 func newLive(fs *ext4.Live, logger *log.Logger) *live {
-	return &live{RawFileSystem: gofuse.NewDefaultRawFileSystem(), fs: fs, reporter: reporter{logger, new(atomic.Int64)},
+	return &live{RawFileSystem: gofuse.NewDefaultRawFileSystem(), fs: fs, reporter: reporter{log: logger, last: new(atomic.Int64), damaged: fs.Damaged},
 		listings: new(listings), lookups: new(lookups)}
 }
 
 func (f *live) String() string { return "varve" }
+
+// Init keeps the way in which the kernel is told that what it has cached is not so any more.
+func (f *live) Init(s *gofuse.Server) { f.server = s }
+
+// changed has the kernel ask for the attributes of a node again: it does not expect an ioctl to change them.
+func (f *live) changed(id uint64, status gofuse.Status) gofuse.Status {
+	if status.Ok() && f.server != nil {
+		_ = f.server.InodeNotify(id, -1, 0)
+	}
+	return status
+}
 
 // view answers a question over a snapshot.
 func (f *live) view(do func(*front) gofuse.Status) (status gofuse.Status) {
@@ -425,9 +437,9 @@ func (f *live) Ioctl(cancel <-chan struct{}, in *gofuse.IoctlIn, inbuf []byte, o
 	who, n := owner(&in.InHeader), node(in.NodeId)
 	switch {
 	case in.Cmd == fsIocSetFlags && len(inbuf) >= 4:
-		return f.status("chattr", f.fs.SetFlags(who, n, nativeEndian.Uint32(inbuf)))
+		return f.changed(in.NodeId, f.status("chattr", f.fs.SetFlags(who, n, nativeEndian.Uint32(inbuf))))
 	case in.Cmd == fsIocSetXattr && len(inbuf) >= 16:
-		return f.setXflags(who, n, nativeEndian.Uint32(inbuf), nativeEndian.Uint32(inbuf[12:]))
+		return f.changed(in.NodeId, f.setXflags(who, n, nativeEndian.Uint32(inbuf), nativeEndian.Uint32(inbuf[12:])))
 	}
 	return f.view(func(r *front) gofuse.Status { return r.Ioctl(cancel, in, inbuf, out, outbuf) })
 }

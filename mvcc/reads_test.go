@@ -115,3 +115,23 @@ func increments(t *testing.T, writers, each int) uint64 {
 	}
 	return got
 }
+
+// TestSnapshot_EqualBytes: of two transactions that read a counter and set it to one more, the second conflicts, although it sets equal bytes.
+func TestSnapshot_EqualBytes(t *testing.T) {
+	if err := equalBytes(t); !errors.Is(err, ErrConflict) {
+		t.Errorf("the second increment: %v, want a conflict", err)
+	}
+}
+
+// equalBytes commits two such transactions, and returns what the second was told.
+func equalBytes(t *testing.T) error {
+	t.Helper()
+	s := mustOpen(t, Options{Home: blockcache.NewRAM(make([]byte, 16<<12)), Policy: Merge})
+	a, b := mustBegin(t, s, TxOptions{}), mustBegin(t, s, TxOptions{})
+	mustEdit(t, a, 1, set(0, 1))
+	mustEdit(t, b, 1, set(0, 1))
+	if err := a.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Commit()
+}

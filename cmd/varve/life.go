@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,9 @@ type life struct {
 	conns []net.Conn // guarded by mu
 	last  string     // guarded by mu: empty until the mount has ended
 }
+
+// lifeServing is the first line of a daemon that serves its mount.
+const lifeServing = "serving"
 
 // lifeDone is what a daemon writes that has written and released everything. Any other line is an error; nothing at all comes from one that was killed.
 const lifeDone = "done"
@@ -71,12 +75,14 @@ func (l *life) take(c net.Conn) {
 	}()
 }
 
-// say writes the last line, if there is one. The caller holds mu.
+// say writes how it stands. The caller holds mu.
 func (l *life) say(c net.Conn) {
-	if l.last != "" {
-		_ = c.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = io.WriteString(c, l.last+"\n")
+	line := l.last
+	if line == "" {
+		line = lifeServing
 	}
+	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = io.WriteString(c, line+"\n")
 }
 
 // end says how the mount ended, to those that wait now and later.
@@ -104,7 +110,24 @@ func endLives(err error) error {
 }
 
 // daemonLives are connections to daemons.
-type daemonLives []net.Conn
+type daemonLives []daemonLife
+
+type daemonLife struct {
+	net.Conn
+	r     *bufio.Reader
+	ended bool // it has said how its mount ended: of an earlier mount with the same number
+}
+
+// greet reads a daemon's first line, and reports false for one that is about to end.
+func (d *daemonLife) greet() bool {
+	_ = d.SetReadDeadline(time.Now().Add(time.Second))
+	line, err := d.r.ReadString('\n')
+	if err != nil {
+		return errors.Is(err, os.ErrDeadlineExceeded) // it may be stopped
+	}
+	d.ended = strings.TrimSpace(line) != lifeServing
+	return true
+}
 
 // watchLives connects to the daemons of a mount. They must belong to the user who mounted, or to root, so that nobody else can keep an umount waiting.
 func watchLives(dev uint64, owner uint32) (out daemonLives) {
@@ -118,8 +141,9 @@ func watchLives(dev uint64, owner uint32) (out daemonLives) {
 			continue
 		}
 		if c, err := net.Dial("unix", f[7]); err == nil {
-			if peer, err := peerOf(c); err == nil && (peer == owner || peer == 0) {
-				out = append(out, c)
+			d := daemonLife{Conn: c, r: bufio.NewReader(c)}
+			if peer, err := peerOf(c); err == nil && (peer == owner || peer == 0) && d.greet() {
+				out = append(out, d)
 			} else {
 				c.Close()
 			}
@@ -136,15 +160,15 @@ func (l daemonLives) ended(timeout time.Duration) error {
 	deadline := time.Now().Add(timeout)
 	for _, c := range l {
 		_ = c.SetReadDeadline(deadline)
-		last, err := io.ReadAll(io.LimitReader(c, 64<<10))
+		last, err := io.ReadAll(io.LimitReader(c.r, 64<<10))
 		switch said := strings.TrimSpace(string(last)); {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return fmt.Errorf("%w within %v", errStillRuns, timeout)
-		case said == lifeDone:
-		case said == "":
+		case said == lifeDone, said == lifeServing+"\n"+lifeDone, c.ended:
+		case strings.TrimPrefix(said, lifeServing) == "":
 			return errors.New("its daemon was killed before it had written everything: the next mount, or e2fsck, recovers what was synced")
 		default:
-			return errors.New(said)
+			return errors.New(strings.TrimPrefix(said, lifeServing+"\n"))
 		}
 	}
 	return nil

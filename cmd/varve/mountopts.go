@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/fuse"
 	"github.com/varvefs/varve/internal/volume"
 	"github.com/varvefs/varve/mvcc"
@@ -22,18 +23,17 @@ type mountOptions struct {
 	write   volume.WriteOptions
 	only    []string // options given that only a read-write mount takes
 
-	unheeded []string // options given that a read-only mount may ignore, and a read-write mount does not have
 }
 
 // ignoredOptions mean something to mount(8) or fstab(5), and nothing to a FUSE mount.
 var ignoredOptions = []string{
 	"defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "loop",
-	"async", "diratime", "nodiratime", "nostrictatime", "silent", "loud", "default_permissions",
-	"acl", "user_xattr", "errors",
+	"diratime", "nodiratime", "nostrictatime", "silent", "loud", "default_permissions",
+	"acl", "user_xattr",
 }
 
 // switches are the options that take no value.
-var switches = []string{"no_lock", "overlay_adopt", "allow_other", "auto_unmount", "norecovery", "noload", "suid", "nosuid", "dev", "nodev", "exec", "noexec",
+var switches = []string{"sync", "async", "dirsync", "strictatime", "norelatime", "lazytime", "nolazytime", "no_lock", "overlay_adopt", "allow_other", "auto_unmount", "norecovery", "noload", "suid", "nosuid", "dev", "nodev", "exec", "noexec",
 	"ro", "rw", "noatime", "relatime", "atime", "writeback_cache", "no_open"}
 
 // parseMountOptions reads options in mount(8)'s grammar: names and name=value, separated by commas, the later ones
@@ -98,10 +98,19 @@ func (o *mountOptions) set(item string) (err error) {
 	case "no_open":
 		o.only = append(o.only, item)
 		o.fuse.NoOpen = true
-	case "noatime", "relatime", "atime":
-		o.write.NoAtime = name == "noatime"
-	case "sync", "dirsync", "strictatime", "norelatime", "lazytime", "nolazytime":
-		o.unheeded = append(o.unheeded, item)
+	case "noatime", "relatime", "atime", "strictatime", "norelatime":
+		o.write.NoAtime, o.write.StrictAtime = name == "noatime", name == "strictatime" || name == "norelatime"
+	case "sync", "async":
+		o.write.Sync = name == "sync"
+	case "dirsync":
+		o.write.DirSync = true
+	case "lazytime", "nolazytime": // times are written with each commit, which lazytime allows
+	case "errors":
+		on, ok := map[string]ext4.OnDamage{"continue": ext4.Continue, "remount-ro": ext4.RemountRO, "panic": ext4.Panic}[value]
+		if !ok {
+			err = fmt.Errorf("option errors: %q is none of continue, remount-ro and panic", value)
+		}
+		o.write.OnDamage = on
 	case "allow_other":
 		o.fuse.AllowOther = true
 	case "auto_unmount":
@@ -154,8 +163,6 @@ func (o *mountOptions) check() error {
 		return fmt.Errorf("option %s: for read-write mounts only (--rw)", o.only[0])
 	case o.overlay != "" && len(o.only) > 0 && slices.Contains(o.only, "data=ordered"):
 		return fmt.Errorf("option data=ordered: an overlay's journal always has the file data, too")
-	case o.live && len(o.unheeded) > 0:
-		return fmt.Errorf("option %s: a read-write mount does not have it", o.unheeded[0])
 	case o.live && (o.spec.Superblock != 0 || o.spec.NoRecovery || o.spec.Journal != ""):
 		return fmt.Errorf("sb, norecovery and journal_path are for read-only mounts")
 	}
@@ -197,7 +204,10 @@ func (o *mountOptions) effective() string {
 		add(true, "data="+data)
 		add(true, fmt.Sprintf("commit=%d", int(o.write.Commit.Seconds())))
 		add(o.write.NoAtime, "noatime")
-		add(!o.write.NoAtime, "relatime")
+		add(!o.write.NoAtime && !o.write.StrictAtime, "relatime")
+		add(o.write.StrictAtime, "strictatime")
+		add(o.write.Sync, "sync")
+		add(o.write.DirSync, "dirsync")
 		add(true, fmt.Sprintf("memory=%d", o.write.Memory))
 		add(true, "policy="+o.write.Policy.String())
 		add(o.fuse.Writeback, "writeback_cache")

@@ -35,7 +35,7 @@ func refuseLoop(s Spec, reading bool) error {
 	if dir == "" || reading && !writes {
 		return nil
 	}
-	return fmt.Errorf("%s: the kernel has it mounted at %s, through a loop device: unmount it there first, or mount with no_lock", s.Image, dir)
+	return fmt.Errorf("%s: %w: the kernel has it mounted at %s, through a loop device: unmount it there first, or mount with no_lock", s.Image, ErrInUse, dir)
 }
 
 // loopMount finds where the kernel has an image mounted through a loop device, and whether it may write to it (sysfs, Documentation/ABI, "backing_file").

@@ -26,6 +26,10 @@ const DefaultMemory = 64 << 20
 type WriteOptions struct {
 	JournalData bool
 	NoAtime     bool
+	StrictAtime bool
+	Sync        bool
+	DirSync     bool
+	OnDamage    ext4.OnDamage
 	Commit      time.Duration // an epoch ends at least so often: 5 s where 0
 	Memory      int64         // bytes: DefaultMemory where 0
 	Policy      mvcc.Policy
@@ -223,7 +227,7 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 	}
 	w.Store = s
 	live, err = ext4.OpenLive(base, store{s, o.Between}, w.device, ext4.LiveOptions{JournalData: o.JournalData, NoAtime: o.NoAtime,
-		Private: w.private})
+		StrictAtime: o.StrictAtime, Sync: o.Sync, DirSync: o.DirSync, OnDamage: o.OnDamage, Private: w.private})
 	if err == nil {
 		w.Live = live
 		if !mutant.Off(mutant.J3) {
@@ -261,6 +265,9 @@ func (w *Writable) editSuper(edit func([]byte)) error {
 // to recovery.
 func (w *Writable) Close() error {
 	err := w.Store.Err()
+	if err == nil {
+		err = w.MarkDamage()
+	}
 	if err == nil {
 		err = w.EvictAll()
 	}

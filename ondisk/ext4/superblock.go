@@ -90,6 +90,7 @@ type Superblock struct {
 	EncryptLevel      uint8
 	KBytesWritten     uint64
 	ErrorCount        uint32
+	OnError           uint16 // what to do when damage is found: 1 continue, 2 mount read-only, 3 panic
 	UserQuotaIno      Ino
 	GroupQuotaIno     Ino
 	ProjectQuotaIno   Ino
@@ -202,6 +203,7 @@ func (s *Superblock) decodeDynamic(p []byte) {
 	s.ChecksumType = p[0x175]
 	s.EncryptLevel = p[0x176]
 	s.KBytesWritten = le.Uint64(p[0x178:])
+	s.OnError = le.Uint16(p[0x3c:])
 	s.ErrorCount = le.Uint32(p[0x194:])
 	s.UserQuotaIno = Ino(le.Uint32(p[0x240:]))
 	s.GroupQuotaIno = Ino(le.Uint32(p[0x244:]))

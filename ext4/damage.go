@@ -1,0 +1,122 @@
+package ext4
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/merge"
+	"github.com/varvefs/varve/ondisk"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// OnDamage says what a file system does when damage is found while it is mounted for writing (ext4(5), errors=).
+type OnDamage uint16
+
+// The choices, with the numbers that the superblock has for them. Panic is taken as RemountRO: a daemon does not stop its machine.
+const (
+	AsSuperblock OnDamage = iota // what the superblock says
+	Continue
+	RemountRO
+	Panic
+)
+
+// damage is what was found since the last mark in the superblock.
+type damage struct {
+	mu      sync.Mutex // guards the rest
+	count   uint32
+	first   disk.ErrorMark
+	last    disk.ErrorMark
+	written time.Time // the last mark
+}
+
+// markEvery bounds how often damage is marked.
+const markEvery = time.Second
+
+// Damaged notes that an operation found damage: in the superblock, as the kernel does, where e2fsck and dumpe2fs find it. Where the file system is
+// not to go on, no further change is taken. Other errors are none of its business.
+func (l *Live) Damaged(operation string, found error) {
+	if !errors.Is(found, ondisk.ErrCorrupt) {
+		return
+	}
+	l.damage.note(disk.ErrorMark{Time: l.opts.Now().Unix(), Function: operation})
+	on := l.opts.OnDamage
+	if on == AsSuperblock {
+		on = OnDamage(l.super.OnError)
+	}
+	stop := on == RemountRO || on == Panic
+	if err := l.markDamage(stop); err != nil || !stop {
+		return
+	}
+	if l.store.Sync(context.Background()) == nil {
+		l.store.Fail(fmt.Errorf("damage was found, and errors= says to change nothing more: %w", found))
+	}
+}
+
+func (d *damage) note(m disk.ErrorMark) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.count == 0 {
+		d.first = m
+	}
+	d.count++
+	d.last = m
+}
+
+// MarkDamage writes what was found since the last mark into the superblock, before the file system is closed.
+func (l *Live) MarkDamage() error { return l.markDamage(true) }
+
+// markDamage writes what was found since the last mark into the superblock: at most once a second, unless it is to be now.
+func (l *Live) markDamage(now bool) error {
+	d := &l.damage
+	d.mu.Lock()
+	count, first, last := d.count, d.first, d.last
+	if count == 0 || !now && time.Since(d.written) < markEvery {
+		d.mu.Unlock()
+		return nil
+	}
+	d.count, d.written = 0, time.Now()
+	d.mu.Unlock()
+	return l.do(opSetattr, Owner{}, func(o *op) error {
+		return o.editSuper(func(p []byte) { l.super.PutErrors(p, count, first, last) })
+	})
+}
+
+// editSuper changes bytes of the superblock that are not sealed. The change must be right on any newer bytes.
+func (o *op) editSuper(change func(super []byte)) error {
+	s := o.l.super
+	n := block.Number(disk.SuperblockOffset / uint32(s.BlockSize))
+	return o.edit(n, kindSuper, 0, merge.Reapply(func(p []byte) error {
+		change(p[disk.SuperblockOffset%uint32(s.BlockSize):][:disk.SuperblockSize])
+		return nil
+	}))
+}
+
+// turnOn turns a feature of the superblock on at its first use, as the kernel does. at is where its word lies in the superblock, turned is the
+// feature's bit in Live.turned.
+func (o *op) turnOn(at int, bit uint32, turned uint64, has bool) error {
+	if has || o.l.turned.Load()&turned != 0 {
+		return nil
+	}
+	o.turns |= turned
+	return o.editSuper(func(p []byte) {
+		binary.LittleEndian.PutUint32(p[at:], binary.LittleEndian.Uint32(p[at:])|bit)
+	})
+}
+
+// useLargeFile is for a file that grows to 2 GiB.
+func (o *op) useLargeFile(size uint64) error {
+	if size < 1<<31 {
+		return nil
+	}
+	return o.turnOn(0x64, uint32(disk.ROCompatLargeFile), 1, o.l.super.ROCompat&disk.ROCompatLargeFile != 0)
+}
+
+// useXattr is for an attribute.
+func (o *op) useXattr() error {
+	return o.turnOn(0x5c, uint32(disk.CompatExtAttr), 2, o.l.super.Compat&disk.CompatExtAttr != 0)
+}
