@@ -28,6 +28,7 @@ var ours = map[string]struct {
 	"wal":                {[]string{"blockcache", "internal/block", "internal/invariant", "merge", "ondisk/jbd2"}, []string{"lukechampine.com/blake3"}, "the log knows devices and byte ranges, not versions"},
 	"mvcc":               {[]string{"blockcache", "internal/block", "internal/invariant", "merge", "wal"}, []string{"github.com/klauspost/compress/s2", "github.com/klauspost/compress/zstd", "github.com/puzpuzpuz/xsync/v3"}, "the store knows blocks, not files"},
 	"stress":             {[]string{"blockcache", "internal/block", "merge", "mvcc", "wal"}, []string{"github.com/HdrHistogram/hdrhistogram-go", "github.com/anishathalye/porcupine"}, "it loads the engine from outside"},
+	"stress/sched":       {[]string{"blockcache"}, nil, "it schedules whatever yields"},
 	"stress/files":       {[]string{"blockcache", "ext4", "internal/block", "internal/volume", "ondisk/ext4", "ondisk/jbd2"}, []string{"golang.org/x/sys/unix"}, "it loads a file system from outside"},
 	"blockcache":         {[]string{"internal/block"}, []string{"github.com/diskfs/go-diskfs/partition", "golang.org/x/sys/unix"}, "devices and the cache do not know what blocks mean"},
 	"ext4":               {[]string{"internal/block", "merge", "ondisk", "ondisk/ext4", "ondisk/jbd2"}, []string{"golang.org/x/text/cases", "golang.org/x/text/unicode/norm"}, "the file system reads through an interface of its own, so that any storage can stand behind it"},

@@ -1,6 +1,10 @@
 package blockcache
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/varvefs/varve/internal/yield"
+)
 
 // flusher runs one flush of a device at a time. A caller waits for a flush that began after its call: all that was written before the call
 // is durable then. The first error is final, and every caller sees it: Linux reports a failed writeback once to each open file (fsync(2)),
@@ -27,6 +31,7 @@ func (f *flusher) do(flush func() error) error {
 		f.running = true
 		f.begun++
 		f.mu.Unlock()
+		yield.At("device flush")
 		err := flush()
 		f.mu.Lock()
 		f.running, f.done = false, f.begun

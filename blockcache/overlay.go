@@ -8,9 +8,9 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
-	"sync"
 
 	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/internal/yield"
 )
 
 // Overlay is a copy-on-write device: what is written goes to a sparse file, the base below is only read. Behind the base's end it has room of its own, which a
@@ -27,7 +27,7 @@ type Overlay struct {
 	base Device
 	head overlayHeader
 
-	mu      sync.RWMutex // guards the rest; held for writing while a block comes into the file
+	mu      yield.RWMutex // guards the rest; held for writing while a block comes into the file
 	present overlayMap
 	dirty   map[int64]bool // blocks of the map that are newer than the file
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/internal/yield"
 )
 
 // Checkpoint writes every block that was changed home, as of now, and gives up the part of the log that is not needed any more. Commits go
@@ -50,11 +51,13 @@ func (s *Store) checkpointAt(tx *Tx) error {
 	if err := s.home.Sync(); err != nil {
 		return s.fail(fmt.Errorf("flush the image: %w", err))
 	}
+	yield.At("checkpoint homes")
 	if s.log != nil {
 		if err := s.log.Truncate(tx.snap); err != nil {
 			return err
 		}
 	}
+	yield.At("checkpoint tail")
 	tx.word.snap.Store(0) // else this snapshot would keep what it has just written
 	for _, c := range dirty {
 		s.drop(c)

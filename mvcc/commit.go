@@ -7,6 +7,7 @@ import (
 
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/internal/yield"
 	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/wal"
 )
@@ -41,6 +42,7 @@ func (tx *Tx) commit() error {
 		return err
 	}
 	tx.letGo()
+	yield.At("commit")
 	for _, t := range tx.writes {
 		if !tx.latch(t) {
 			tx.unlatch()
@@ -63,6 +65,7 @@ func (tx *Tx) commit() error {
 		s.tell(Event{Kind: EventConflict, Tx: tx.age, Reason: "a block that it depends on has changed"})
 		return ErrConflict
 	}
+	yield.At("published")
 	if len(tx.groups) > 0 {
 		s.groups.bound(s.Durable())
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/failpoint"
 	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/internal/yield"
 	"github.com/varvefs/varve/wal"
 )
 
@@ -29,9 +30,9 @@ type Sealed struct {
 type epochs struct {
 	opts Sealed
 
-	io sync.Mutex // held while an epoch is closed; guards the journal
+	io yield.Mutex // held while an epoch is closed; guards the journal
 
-	home    sync.Mutex // guards pending, and is held while one of its blocks is written home
+	home    yield.Mutex // guards pending, and is held while one of its blocks is written home
 	pending map[block.Number]wal.Image
 	late    []homeWrite // file data that W3, switched off, has left behind
 
@@ -195,6 +196,7 @@ func (s *Store) closeEpoch() error {
 	if tx.snap == block.Seq(e.durable.Load()) {
 		return nil
 	}
+	yield.At("epoch snapshot")
 	ordered := e.ordered.Swap(false) // after the snapshot was taken
 	sealing := &Sealing{Last: tx.snap, ordered: ordered, tx: tx, images: map[block.Number][]byte{}, tags: map[block.Number]Tag{}, freed: map[block.Number]bool{}}
 	err := s.gather(sealing)
@@ -205,6 +207,7 @@ func (s *Store) closeEpoch() error {
 		return e.fail(fmt.Errorf("close an epoch: %w", err))
 	}
 	tx.end()
+	yield.At("epoch sealed")
 	failpoint.At("epoch", "sealed")
 	if err := s.commitEpoch(sealing); err != nil {
 		return e.fail(err)

@@ -7,6 +7,7 @@ import (
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/failpoint"
 	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/internal/yield"
 	"github.com/varvefs/varve/wal"
 )
 
@@ -116,6 +117,7 @@ func (s *Store) checkpointSealed() error {
 		_ = e.opts.Journal.Trim(mark)
 	}
 	e.io.Unlock()
+	yield.At("checkpoint begins")
 	dirty := s.takeDirty()
 	list, err := s.writePending()
 	if err != nil {
@@ -131,6 +133,7 @@ func (s *Store) checkpointSealed() error {
 		return e.fail(err)
 	}
 	failpoint.At("checkpoint", "tail")
+	yield.At("checkpoint tail")
 	e.came(list)
 	// A later epoch may have sealed a block anew that no commit had changed since: then neither image of it is home yet, and its chain stays.
 	waits := map[block.Number]bool{}

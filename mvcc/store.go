@@ -13,6 +13,7 @@ import (
 
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/yield"
 	"github.com/varvefs/varve/wal"
 )
 
@@ -89,8 +90,8 @@ type Store struct {
 	historyBytes atomic.Int64
 	historyCount atomic.Int64
 
-	checkpoints sync.Mutex // one at a time
-	collecting  sync.Mutex
+	checkpoints yield.Mutex // one at a time
+	collecting  yield.Mutex
 	lasting     lasting // guarded by collecting
 	kick        chan struct{}
 	stop        chan struct{}

@@ -17,6 +17,7 @@ import (
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/invariant"
 	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/internal/yield"
 )
 
 // Policy says when an epoch ends without anybody waiting for it.
@@ -67,7 +68,7 @@ type Log struct {
 	opts Options
 	salt Salt
 
-	io      sync.Mutex // held while the device is written; guards the next group
+	io      yield.Mutex // held while the device is written; guards the next group
 	ctl     control
 	segs    segments
 	tail    tail
@@ -250,10 +251,12 @@ func (l *Log) lead() error {
 	crowd := l.crowd
 	l.crowd = false
 	l.mu.Unlock()
+	yield.At("lead")
 	if crowd {
 		runtime.Gosched() // those that the last epoch woke commit before this one ends
 	}
 	err := l.end()
+	yield.At("led")
 	l.mu.Lock()
 	l.flushing = false
 	l.ended[(l.taken+1)%2].Broadcast()
