@@ -5,6 +5,8 @@ BIN     := bin/varve
 # A folder of *.img.gz images to read; the test of it says SKIP where there is none.
 CORPUS  ?= $(wildcard $(CURDIR)/../shared/corpus)
 FUZZTIME ?= 30s
+# Crash states of concurrent actors in make crash and crash-fs, for each form.
+CONCURRENT ?= 20000
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 
 # What the tests need beside Go: a program and the Debian package that has it.
@@ -75,11 +77,12 @@ soak-fs: bench-deps ## the file system's long runs: 50 kills of a mount in each 
 	VARVE_RW_ALL=1 VARVE_FSX_STEPS=1000 $(GO) test -count=1 -timeout 60m -run 'TestRW_(Posix|Tools|Exerciser)' ./cmd/varve
 	VARVE_CRASH_ROUNDS=2000 $(GO) test -count=1 -timeout 30m -run TestCrash_Concurrent -v ./internal/volume
 
-crash: ## explore 100,000 crash states of the engine, and switch off each promise on purpose
-	VARVE_CRASH_STATES=100000 $(GO) test -tags testhooks -count=1 -timeout 30m -run 'TestCrash' -v ./stress
+crash: ## explore 100,000 crash states of the engine, and 20,000 of concurrent writers; switch off each promise on purpose
+	VARVE_CRASH_STATES=100000 VARVE_CRASH_CONCURRENT=$(CONCURRENT) $(GO) test -tags testhooks -count=1 -timeout 30m -run 'TestCrash|TestInterleavings' -v ./stress
 
-crash-fs: ## explore 20,000 crash states of written file systems, with e2fsck and the kernel as judges, and switch off each promise on purpose
-	VARVE_CRASH_FS_STATES=$(or $(STATES),20000) VARVE_CRASH_FSCK=8 VARVE_CRASH_KERNEL=60 $(GO) test -tags testhooks -count=1 -timeout 60m -run 'TestCrash' -v ./stress/files
+crash-fs: ## explore 20,000 crash states of file systems, with e2fsck and the kernel as judges, and 20,000 of concurrent operations in each of four forms; switch off each promise
+	VARVE_CRASH_FS_STATES=$(or $(STATES),20000) VARVE_CRASH_FSCK=8 VARVE_CRASH_KERNEL=60 VARVE_CRASH_CONCURRENT=$(CONCURRENT) \
+		$(GO) test -tags testhooks -count=1 -timeout 80m -run 'TestCrash|TestConcurrent' -v ./stress/files
 
 fuzz: ## fuzz each decoder, and whole images, for FUZZTIME each
 	@set -e; for pkg in $$($(GO) list ./...); do \

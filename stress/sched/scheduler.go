@@ -68,7 +68,7 @@ func (s *Scheduler) Run(actors ...func()) {
 		if done {
 			break
 		}
-		if !s.step() {
+		if s.timePasses() || !s.step() {
 			time.Sleep(time.Millisecond)
 		}
 	}
@@ -76,6 +76,13 @@ func (s *Scheduler) Run(actors ...func()) {
 	for s.step() { // background work ends as it likes
 		synctest.Wait()
 	}
+}
+
+// timePasses lets timers fire although somebody is parked, now and then.
+func (s *Scheduler) timePasses() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rng.IntN(25) == 0
 }
 
 // step lets one goroutine go on, and reports false where none is parked.
