@@ -16,7 +16,7 @@ MISSING   = $(sort $(foreach p,$(1),$(if $(shell PATH=$$PATH:/sbin:/usr/sbin com
 
 export PATH := $(PATH):/sbin:/usr/sbin
 
-.PHONY: help build demo test deps check unit race announce invariants soak soak-fs crash crash-fs fuzz bench-mount bench-engine bench-cache bench-deps install clean
+.PHONY: help build demo test everything deps check unit race race-all announce invariants soak soak-fs crash crash-fs fuzz bench-mount bench-engine bench-cache bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,14 @@ demo: deps build ## make an image, mount it, verify every byte, unmount; then ra
 	$(BIN) demo
 	$(BIN) stress --workload hot
 
-test: deps check unit race invariants announce ## everything: format, vet, staticcheck, unit, mounted end to end, race, invariants
+RUNGS := check unit race invariants
+
+test: deps ## every rung, with the time of each: format, vet, staticcheck, unit, mounted end to end, race, invariants
+	@for rung in $(RUNGS); do began=$$(date +%s); $(MAKE) --no-print-directory $$rung CORPUS="$(CORPUS)" || exit 1; \
+		echo "rung $$rung: $$(($$(date +%s) - began)) s"; done
+	@$(MAKE) --no-print-directory announce CORPUS="$(CORPUS)"
+
+everything: test race-all soak soak-fs crash crash-fs fuzz ## the tests, and every long run
 
 # go test keeps the words of skipped tests to itself.
 announce:
@@ -60,8 +67,15 @@ check: ## format, vet, staticcheck
 unit: ## unit and mounted tests, with the test hooks: mutants, failpoints, yield points
 	VARVE_CORPUS=$(CORPUS) $(GO) test -tags testhooks -count=1 -timeout 20m ./...
 
-race: ## the same under the race detector
-	VARVE_CORPUS=$(CORPUS) $(GO) test -race -count=1 -timeout 30m $$($(GO) list ./... | grep -v stress/files)
+# What has concurrency; and mounts, which the unit rung has in all their forms, once.
+RACE := ./blockcache ./wal ./mvcc ./fuse ./internal/evidence ./internal/volume ./stress
+
+race: ## the packages with concurrency, and mounts once, under the race detector
+	$(GO) test -race -count=1 -timeout 20m $(RACE)
+	$(GO) test -race -count=1 -timeout 20m -run 'TestMount_(Lifecycle|Concurrent|ReadOnly)|TestRW_(Posix|Exerciser|DirectSync)|TestStats' ./cmd/varve
+
+race-all: ## every test under the race detector
+	VARVE_CORPUS=$(CORPUS) $(GO) test -race -count=1 -timeout 60m $$($(GO) list ./... | grep -v stress/files)
 
 invariants: ## the engine's tests with its invariants checked while they run
 	$(GO) test -tags invariants -count=1 -timeout 10m ./internal/invariant ./wal ./mvcc ./stress
