@@ -5,10 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/fuse"
@@ -16,18 +13,6 @@ import (
 	"github.com/varvefs/varve/internal/volume"
 	"github.com/varvefs/varve/mvcc"
 )
-
-// controlDir is where the sockets of this user's mounts lie.
-func controlDir(uid int) string {
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && uid == os.Getuid() {
-		return filepath.Join(dir, "varve")
-	}
-	return filepath.Join(os.TempDir(), fmt.Sprintf("varve-%d", uid))
-}
-
-func controlPath(dev uint64, uid int) string {
-	return filepath.Join(controlDir(uid), fmt.Sprintf("%d:%d.sock", unix.Major(dev), unix.Minor(dev)))
-}
 
 // mountStats is what a live mount tells about itself.
 type mountStats struct {
@@ -85,24 +70,22 @@ func serveControl(mount *fuse.Mount, stats func() mountStats) (close func(), err
 	if err != nil {
 		return nil, err
 	}
-	path := controlPath(dev, os.Getuid())
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
-	if info, err := os.Lstat(filepath.Dir(path)); err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s is not a directory of this user's alone: %v", filepath.Dir(path), err)
-	}
-	_ = os.Remove(path) // of a daemon that was killed
-	old := unix.Umask(0o177)
-	l, err := net.Listen("unix", path)
-	unix.Umask(old)
+	dir, err := makePrivate()
 	if err != nil {
 		return nil, err
+	}
+	path := dir.at(controlName(dev))
+	_ = os.Remove(path) // of a daemon that was killed
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		dir.Close()
+		return nil, fmt.Errorf("listen in %s: %w", dir.path, err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	own, err := os.Lstat(path)
 	if err != nil {
 		l.Close()
+		dir.Close()
 		return nil, err
 	}
 	go func() {
@@ -123,5 +106,6 @@ func serveControl(mount *fuse.Mount, stats func() mountStats) (close func(), err
 		if now, err := os.Lstat(path); err == nil && os.SameFile(own, now) { // another daemon may have got this mount's number meanwhile
 			os.Remove(path)
 		}
+		dir.Close()
 	}, nil
 }

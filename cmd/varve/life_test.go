@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +57,7 @@ func TestControl_Owner(t *testing.T) {
 	if err != nil || info == nil {
 		t.Fatalf("%v, %v", info, err)
 	}
-	path := controlPath(info.dev, os.Getuid())
+	path := filepath.Join(controlDirs(os.Getuid())[0], controlName(info.dev))
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}

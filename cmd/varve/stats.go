@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"text/tabwriter"
 	"time"
 
@@ -45,15 +44,27 @@ func askStats(dir string) (*mountStats, error) {
 	if info == nil || info.fstype != "fuse.varve" && info.fstype != "fuseblk.varve" {
 		return nil, fmt.Errorf("%s is no mount of varve's", dir)
 	}
-	c, err := net.Dial("unix", controlPath(info.dev, int(info.owner)))
+	m, err := askDaemon(info.dev, int(info.owner))
 	if err != nil {
-		return nil, fmt.Errorf("%s: its daemon does not answer (read-only mounts have no statistics): %w", dir, err)
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return m, nil
+}
+
+// maxAnswer bounds what a daemon may answer, in bytes.
+const maxAnswer = 16 << 20
+
+// askDaemon asks the daemon of the mount with a device number, which a user has mounted.
+func askDaemon(dev uint64, owner int) (*mountStats, error) {
+	c, err := dialControl(dev, owner)
+	if err != nil {
+		return nil, fmt.Errorf("its daemon does not answer (read-only mounts have no statistics): %w", err)
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 	var m mountStats
-	if err := json.NewDecoder(c).Decode(&m); err != nil {
-		return nil, fmt.Errorf("%s: its daemon answers nothing: only the user who mounted may ask: %w", dir, err)
+	if err := json.NewDecoder(io.LimitReader(c, maxAnswer)).Decode(&m); err != nil {
+		return nil, fmt.Errorf("its daemon answers nothing: only the user who mounted, and root, may ask: %w", err)
 	}
 	return &m, nil
 }

@@ -48,7 +48,7 @@ func TestStats(t *testing.T) {
 	if err != nil || !strings.Contains(string(body), "varve_commits_total 2") {
 		t.Errorf("metrics: %v\n%s", err, body)
 	}
-	info, err := os.Stat(filepath.Dir(controlPath(1, os.Getuid())))
+	info, err := os.Stat(controlDirs(os.Getuid())[0])
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the sockets' folder: %v, %v", info, err)
 	}
