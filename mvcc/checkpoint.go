@@ -5,39 +5,27 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/internal/yield"
 )
 
 // Checkpoint writes every block that was changed home, as of now, and gives up the part of the log that is not needed any more. Commits go
 // on meanwhile.
-func (s *Store) Checkpoint() error {
-	if s.epochs != nil {
-		if err := s.wait(context.Background(), s.Published()); err != nil {
-			return err
-		}
-	}
+func (s *Store) Checkpoint() error { return s.durability.checkpoint() }
+
+// checkpointNow writes home what is published, and then has the log truncated up to it. ready is called with its snapshot before.
+func (s *Store) checkpointNow(ready func(*Tx) error, truncate func(block.Seq) error) error {
 	s.checkpoints.Lock()
 	defer s.checkpoints.Unlock()
-	if s.epochs != nil {
-		return s.checkpointSealed()
-	}
 	tx := s.begin(context.Background(), TxOptions{ReadOnly: true, Name: "checkpoint"})
 	defer s.finish(tx)
-	return s.checkpointAt(tx)
-}
-
-// checkpointAt writes home what a snapshot sees.
-func (s *Store) checkpointAt(tx *Tx) error {
-	// W2: what goes home is durable in the log first.
-	if s.log != nil && !mutant.Off(mutant.W2) {
-		if err := s.log.Wait(tx.ctx, tx.snap); err != nil {
-			return err
-		}
+	if err := ready(tx); err != nil {
+		return err
 	}
 	dirty := s.takeDirty()
-	if mutant.Off(mutant.W6) && s.log != nil { // too early: the homes are not even written
-		if err := s.log.Truncate(tx.snap); err != nil {
+	if mutant.Off(mutant.W6) { // too early: the homes are not even written
+		if err := truncate(tx.snap); err != nil {
 			return err
 		}
 	}
@@ -52,10 +40,8 @@ func (s *Store) checkpointAt(tx *Tx) error {
 		return s.fail(fmt.Errorf("flush the image: %w", err))
 	}
 	yield.At("checkpoint homes")
-	if s.log != nil {
-		if err := s.log.Truncate(tx.snap); err != nil {
-			return err
-		}
+	if err := truncate(tx.snap); err != nil {
+		return err
 	}
 	yield.At("checkpoint tail")
 	tx.word.snap.Store(0) // else this snapshot would keep what it has just written
@@ -149,7 +135,7 @@ func (c *chain) cameHome(s *Store) bool {
 
 // dropNow gives a chain up. The caller holds the latch; home has the newest version, and there is no other one.
 func (s *Store) dropNow(c *chain) {
-	if s.epochs == nil { // else the cache has the sealed copy since that came home
+	if !s.durability.homeCached() {
 		s.clean.Put(c.number, c.head.Load().data) // never recycled: the chain keeps its reference
 	}
 	s.retire(c)

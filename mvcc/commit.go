@@ -6,10 +6,8 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
-	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/internal/yield"
 	"github.com/varvefs/varve/merge"
-	"github.com/varvefs/varve/wal"
 )
 
 // commit runs the protocol of the package comment. On an error nothing of the transaction stays (M7).
@@ -49,11 +47,14 @@ func (tx *Tx) commit() error {
 			return ErrConflict
 		}
 	}
-	if err := tx.resolve(); err != nil {
+	size, err := tx.resolve()
+	if err == nil {
+		err = s.durability.encode(tx, size)
+	}
+	if err != nil {
 		tx.unlatch()
 		return err
 	}
-	tx.encode()
 	tx.install()
 	ok, err := tx.sequence()
 	tx.unlatch()
@@ -97,8 +98,8 @@ func (tx *Tx) writeFresh() error {
 		}
 		s.clean.Put(f.number, slices.Clone(f.data))
 	}
-	if len(tx.fresh) > 0 && s.log != nil {
-		s.log.Ordered()
+	if len(tx.fresh) > 0 {
+		s.durability.wroteHome(true)
 	}
 	return tx.writeHomes()
 }
@@ -117,23 +118,12 @@ func (tx *Tx) writeHomes() error {
 				}
 			}
 		}
-		if mutant.Off(mutant.W3) && s.epochs != nil {
-			late := h
-			late.data = slices.Clone(h.data)
-			s.epochs.home.Lock()
-			s.epochs.late = append(s.epochs.late, late)
-			s.epochs.home.Unlock()
-			continue
-		}
 		if _, err := s.home.WriteAt(h.data, s.size.Offset(h.number)+int64(h.off)); err != nil {
 			return fmt.Errorf("write %v: %w", h.number, err)
 		}
 	}
-	if len(tx.homes) > 0 && s.log != nil {
-		s.log.Ordered() // an epoch flushes them, overwrites too: with its commit, what was written is durable
-	}
-	if ordered && s.epochs != nil && !mutant.Off(mutant.W3) {
-		s.epochs.ordered.Store(true) // after the writes, and before the commit can be seen: the epoch that has the commit, or an earlier one, flushes them
+	if len(tx.homes) > 0 {
+		s.durability.wroteHome(ordered)
 	}
 	return nil
 }
@@ -193,20 +183,21 @@ func (tx *Tx) unlatch() {
 	}
 }
 
-// resolve makes the new version of each block that is written, by the policy of its chain. The latches are held.
-func (tx *Tx) resolve() error {
+// resolve makes the new version of each block that is written, by the policy of its chain, and returns the bytes that a record of them may
+// have. The latches are held.
+func (tx *Tx) resolve() (size int, err error) {
 	s := tx.s
-	size := recordOverhead + len(tx.fresh)*recordOverhead
+	size = recordOverhead + len(tx.fresh)*recordOverhead
 	for _, t := range tx.writes {
 		c := t.chain
 		newest := c.head.Load()
 		if !s.lets(tx.age, t.number) {
 			tx.needLine = true
-			return tx.conflict(t, newest, errInLine)
+			return 0, tx.conflict(t, newest, errInLine)
 		}
 		t.stood = &newest.data[0] == &t.base[0] || newest.seq <= tx.snap
 		if !t.stood && !tx.mayMerge(c) {
-			return tx.conflict(t, newest, nil)
+			return 0, tx.conflict(t, newest, nil)
 		}
 		base := t.base
 		if t.stood {
@@ -214,7 +205,7 @@ func (tx *Tx) resolve() error {
 		}
 		t.next = s.versions.get()
 		if err := tx.merge(t, newest, base); err != nil {
-			return tx.conflict(t, newest, err)
+			return 0, tx.conflict(t, newest, err)
 		}
 		t.next.changed = append(t.next.changed[:0], tx.result.Ranges...)
 		copy(t.placed, tx.result.Placed)
@@ -224,10 +215,7 @@ func (tx *Tx) resolve() error {
 		}
 		c.observe(s, tx, t.stood)
 	}
-	if s.log != nil && size > s.log.Largest() {
-		return fmt.Errorf("%w: its record may have %d bytes, and %d fit a segment; split it, or open the store with larger segments", wal.ErrSize, size, s.log.Largest())
-	}
-	return nil
+	return size, nil
 }
 
 // recordOverhead is at least what a record, a block or a range of it needs beside its bytes.
@@ -293,40 +281,6 @@ func (tx *Tx) unchanged(t *touched) bool {
 	return true
 }
 
-// encode makes the record for the log: ranges as resolved (W7). Its sequence is filled in by seal.
-func (tx *Tx) encode() {
-	s := tx.s
-	if s.log == nil {
-		return
-	}
-	n := len(tx.fresh)
-	for _, t := range tx.writes {
-		if len(t.next.changed) > 0 {
-			n++
-		}
-	}
-	tx.record = wal.BeginCommit(tx.record[:0], 0, n)
-	for _, f := range tx.fresh {
-		tx.record = wal.AppendFresh(tx.record, f.number)
-	}
-	for _, t := range tx.writes {
-		if len(t.next.changed) == 0 {
-			continue
-		}
-		data := t.next.data
-		if mutant.Off(mutant.W7) {
-			data, _ = tx.see(t)
-		}
-		tx.record = wal.AppendChange(tx.record, t.number, t.next.changed, data)
-	}
-}
-
-// seal fills in a record's sequence.
-func (tx *Tx) seal(seq block.Seq) {
-	wal.SetSeq(tx.record, seq)
-	wal.EndRecord(tx.record, 0, tx.s.log.Salt())
-}
-
 // install makes everything ready for the new versions to become the heads of their chains, which takes a pointer each.
 func (tx *Tx) install() {
 	s := tx.s
@@ -344,6 +298,6 @@ func (tx *Tx) install() {
 		if t.tag != (Tag{}) {
 			t.chain.tag = t.tag
 		}
-		s.listEpoch(t.chain)
+		s.durability.changed(t.chain)
 	}
 }

@@ -10,9 +10,8 @@ import (
 // credits is how many blocks a transaction under way is taken to add to the epoch.
 const credits = 24
 
-// holdCredits waits until the epoch has room for one more transaction (J9).
-func (s *Store) holdCredits(ctx context.Context) error {
-	e := s.epochs
+// admit waits until the epoch has room for one more transaction (J9).
+func (e *journalEpochs) admit(ctx context.Context) error {
 	limit := int64(e.opts.Journal.Largest()) - sealerBlocks
 	for {
 		held := e.held.Add(credits)
@@ -20,12 +19,12 @@ func (s *Store) holdCredits(ctx context.Context) error {
 		if blocks+held <= max(limit, 2*credits) || mutant.Off(mutant.J9) {
 			return nil
 		}
-		e.held.Add(-credits)
+		e.release()
 		if ctx != nil && ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if blocks > 0 {
-			if err := s.wait(ctx, s.Published()); err != nil {
+			if err := e.wait(orBackground(ctx), e.s.Published()); err != nil {
 				return err
 			}
 		}
@@ -34,6 +33,9 @@ func (s *Store) holdCredits(ctx context.Context) error {
 		}
 	}
 }
+
+// release gives back what admit took: the transaction's blocks are in the epoch, or nowhere.
+func (e *journalEpochs) release() { e.held.Add(-credits) }
 
 // sealerBlocks is how many blocks the sealer is taken to add to an epoch.
 const sealerBlocks = 16

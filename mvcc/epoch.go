@@ -23,29 +23,29 @@ type Sealed struct {
 	Every time.Duration // an epoch ends at least so often: 5 s where 0
 }
 
-// epochs closes epochs and hands them to the journal: one is written while the next one fills.
+// journalEpochs is the durability of a store whose epochs go into a journal: one is written while the next one fills.
 //
 // A block's way: changed by a commit → its chain is listed in the epoch → copied at the epoch's last sequence, and sealed → in the
 // journal → pending until a checkpoint has written it home → its chain is dropped, and the cache has the sealed copy.
-type epochs struct {
+type journalEpochs struct {
+	s    *Store
 	opts Sealed
 
 	io yield.Mutex // held while an epoch is closed; guards the journal
 
 	home    yield.Mutex // guards pending, and is held while one of its blocks is written home
 	pending map[block.Number]wal.Image
-	late    []homeWrite // file data that W3, switched off, has left behind
 
 	mu      sync.Mutex // guards the rest; held for moments
 	ended   *sync.Cond
 	closing bool
-	freed   []freedBlock
+	frees   []freedBlock
 	waits   int           // calls of wait that are not served yet
 	crowd   int           // how many there were, served and not, when the last epoch ended
 	full    chan struct{} // told when as many are there again; nil where nobody gathers
 
-	durable atomic.Uint64 // block.Seq
-	err     atomic.Pointer[error]
+	last    atomic.Uint64 // block.Seq of the last durable commit
+	failed  atomic.Pointer[error]
 	blocks  atomic.Int64 // in the epoch that fills
 	held    atomic.Int64 // blocks that transactions under way may add
 	closed  atomic.Uint64
@@ -59,25 +59,18 @@ type freedBlock struct {
 	seq    block.Seq
 }
 
-func newEpochs(o Sealed) *epochs {
+func newJournalEpochs(s *Store, o Sealed) *journalEpochs {
 	if o.Every == 0 {
 		o.Every = 5 * time.Second
 	}
-	e := &epochs{opts: o, pending: map[block.Number]wal.Image{}}
+	e := &journalEpochs{s: s, opts: o, pending: map[block.Number]wal.Image{}}
 	e.ended = sync.NewCond(&e.mu)
 	return e
 }
 
 // wait returns when a sequence is durable (W1), or with the context's error.
-func (s *Store) wait(ctx context.Context, seq block.Seq) error {
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	if s.log != nil {
-		return s.log.Wait(ctx, seq)
-	}
-	e := s.epochs
-	if e == nil || mutant.Off(mutant.W1) {
+func (e *journalEpochs) wait(ctx context.Context, seq block.Seq) error {
+	if mutant.Off(mutant.W1) {
 		return nil
 	}
 	if ctx.Done() != nil {
@@ -85,7 +78,7 @@ func (s *Store) wait(ctx context.Context, seq block.Seq) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if block.Seq(e.durable.Load()) >= seq {
+	if e.durable() >= seq {
 		return nil
 	}
 	e.waits++
@@ -94,8 +87,8 @@ func (s *Store) wait(ctx context.Context, seq block.Seq) error {
 		close(e.full)
 		e.full = nil
 	}
-	for block.Seq(e.durable.Load()) < seq {
-		if p := e.err.Load(); p != nil {
+	for e.durable() < seq {
+		if p := e.failed.Load(); p != nil {
 			return *p
 		}
 		if err := ctx.Err(); err != nil {
@@ -108,7 +101,7 @@ func (s *Store) wait(ctx context.Context, seq block.Seq) error {
 		e.closing = true
 		e.awaitCrowd()
 		e.mu.Unlock()
-		err := s.closeEpoch()
+		err := e.closeEpoch()
 		e.mu.Lock()
 		e.closing, e.crowd = false, e.waits
 		e.ended.Broadcast()
@@ -119,7 +112,7 @@ func (s *Store) wait(ctx context.Context, seq block.Seq) error {
 	return nil
 }
 
-func (e *epochs) wakeAll() {
+func (e *journalEpochs) wakeAll() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ended.Broadcast()
@@ -127,7 +120,7 @@ func (e *epochs) wakeAll() {
 
 // awaitCrowd waits, for as long as a flush takes, until as many wait as when the last one ended: those whom that woke are about to commit again, and one flush does for
 // all (kernel, fs/jbd2: the batching of synchronous handles). The caller holds mu, which is let go meanwhile.
-func (e *epochs) awaitCrowd() {
+func (e *journalEpochs) awaitCrowd() {
 	if e.waits >= e.crowd || e.crowd > maxCrowd {
 		return
 	}
@@ -151,82 +144,82 @@ const (
 	maxCrowd = 32
 )
 
-// listEpoch notes that a chain is changed in the epoch that fills. The caller holds its latch until the change is published.
-func (s *Store) listEpoch(c *chain) {
-	if s.epochs == nil || c.inEpoch {
-		return
+// changed lists a chain in the epoch that fills.
+func (e *journalEpochs) changed(c *chain) {
+	if !c.inEpoch {
+		c.inEpoch = true
+		e.list(c)
 	}
-	c.inEpoch = true
-	s.relistEpoch(c)
 }
 
-// relistEpoch puts a chain into the list of the epoch that fills.
-func (s *Store) relistEpoch(c *chain) {
-	s.epochs.blocks.Add(1)
-	sh := s.shardOf(c.number)
+// list puts a chain into the list of the epoch that fills.
+func (e *journalEpochs) list(c *chain) {
+	e.blocks.Add(1)
+	sh := e.s.shardOf(c.number)
 	sh.mu.Lock()
 	sh.epoch = append(sh.epoch, c)
 	sh.mu.Unlock()
 }
 
-func (s *Store) takeEpoch() []*chain {
+func (e *journalEpochs) takeChanged() []*chain {
 	var out []*chain
-	for i := range s.shards {
-		sh := &s.shards[i]
+	for i := range e.s.shards {
+		sh := &e.s.shards[i]
 		sh.mu.Lock()
 		out = append(out, sh.epoch...)
 		sh.epoch = nil
 		sh.mu.Unlock()
 	}
-	s.epochs.blocks.Add(-int64(len(out)))
+	e.blocks.Add(-int64(len(out)))
 	return out
 }
 
 // closeEpoch ends the epoch that fills: all that is published now.
-func (s *Store) closeEpoch() error {
-	e := s.epochs
+func (e *journalEpochs) closeEpoch() error {
 	e.io.Lock()
 	defer e.io.Unlock()
-	if p := e.err.Load(); p != nil {
+	if p := e.failed.Load(); p != nil {
 		return *p
 	}
 	began := time.Now()
-	tx := s.begin(context.Background(), TxOptions{ReadOnly: true, Name: "epoch"})
-	defer s.finish(tx)
-	if tx.snap == block.Seq(e.durable.Load()) {
+	tx := e.s.begin(context.Background(), TxOptions{ReadOnly: true, Name: "epoch"})
+	defer e.s.finish(tx)
+	if tx.snap == e.durable() {
 		return nil
 	}
 	yield.At("epoch snapshot")
 	ordered := e.ordered.Swap(false) // after the snapshot was taken
 	sealing := &Sealing{Last: tx.snap, ordered: ordered, tx: tx, images: map[block.Number][]byte{}, tags: map[block.Number]Tag{}, freed: map[block.Number]bool{}}
-	err := s.gather(sealing)
+	err := e.gather(sealing)
 	if err == nil {
 		err = e.opts.Seal(sealing)
 	}
 	if err != nil {
-		return e.fail(fmt.Errorf("close an epoch: %w", err))
+		return e.end(fmt.Errorf("close an epoch: %w", err))
 	}
 	tx.end()
 	yield.At("epoch sealed")
 	failpoint.At("epoch", "sealed")
-	if err := s.commitEpoch(sealing); err != nil {
-		return e.fail(err)
+	if err := e.commitEpoch(sealing); err != nil {
+		return e.end(err)
 	}
 	e.spent.Add(int64(time.Since(began)))
-	if s.opts.Log.OnEpoch != nil {
-		s.opts.Log.OnEpoch(block.Epoch(e.closed.Load()), sealing.Last, time.Since(began))
+	if e.s.opts.Log.OnEpoch != nil {
+		e.s.opts.Log.OnEpoch(block.Epoch(e.closed.Load()), sealing.Last, time.Since(began))
 	}
 	return nil
 }
 
-func (e *epochs) fail(err error) error {
-	e.err.CompareAndSwap(nil, &err)
+// end ends the store's commits and all writing for an error, which it returns.
+func (e *journalEpochs) end(err error) error {
+	e.failed.CompareAndSwap(nil, &err)
 	return err
 }
 
+func (e *journalEpochs) fail(err error) { _ = e.end(err) }
+
 // commitEpoch writes a sealed epoch. The caller holds io.
-func (s *Store) commitEpoch(sealing *Sealing) error {
-	e := s.epochs
+func (e *journalEpochs) commitEpoch(sealing *Sealing) error {
 	images := make([]wal.Image, 0, len(sealing.images))
 	for n, p := range sealing.images {
 		images = append(images, wal.Image{Number: n, Data: p})
@@ -238,53 +231,99 @@ func (s *Store) commitEpoch(sealing *Sealing) error {
 	}
 	if !e.opts.Journal.Fits(len(images), freed) {
 		mark := e.opts.Journal.Next()
-		list, err := s.writePending()
+		list, err := e.writePending()
 		if err == nil {
 			err = e.opts.Journal.Trim(mark)
 		}
 		if err != nil {
 			return err
 		}
-		e.came(list)
+		e.removePending(list)
 	}
 	if len(images)+len(freed) == 0 { // file data alone, in its place
-		if err := s.home.Sync(); err != nil {
+		if err := e.s.home.Sync(); err != nil {
 			return fmt.Errorf("flush the image: %w", err)
 		}
-		s.settleEpoch(sealing.Last, nil, nil)
+		e.settleEpoch(sealing.Last, nil, nil)
 		return nil
 	}
 	if mutant.Off(mutant.W2) {
 		for _, i := range images {
-			_, _ = s.home.WriteAt(i.Data, s.size.Offset(i.Number))
+			_, _ = e.s.home.WriteAt(i.Data, e.s.size.Offset(i.Number))
 		}
 	}
 	if err := e.opts.Journal.Commit(images, freed, sealing.ordered); err != nil {
 		return err
 	}
 	e.used.Store(int64(e.opts.Journal.Used()))
-	s.settleEpoch(sealing.Last, images, freed)
+	e.settleEpoch(sealing.Last, images, freed)
 	return nil
 }
 
-// epochTimer ends epochs at intervals. Where nothing happened between two of them it writes home what is left, so that an idle store holds no versions.
-func (s *Store) epochTimer() {
-	last := s.Published()
-	t := time.NewTicker(s.epochs.opts.Every)
+// run ends epochs at intervals. Where nothing happened between two of them it writes home what is left, so that an idle store holds no versions.
+func (e *journalEpochs) run() {
+	last := e.s.Published()
+	t := time.NewTicker(e.opts.Every)
 	defer t.Stop()
 	for {
 		select {
-		case <-s.stop:
+		case <-e.s.stop:
 			return
 		case <-t.C:
-			now := s.Published()
-			if s.wait(context.Background(), now) != nil {
+			now := e.s.Published()
+			if e.wait(context.Background(), now) != nil {
 				return
 			}
-			if now == last && s.chains.Load() > 0 {
-				s.askCheckpoint()
+			if now == last && e.s.chains.Load() > 0 {
+				e.s.askCheckpoint()
 			}
 			last = now
 		}
 	}
 }
+
+// wroteHome is called after the writes, and before the commit can be seen: the epoch that has the commit, or an earlier one, flushes them.
+func (e *journalEpochs) wroteHome(ordered bool) {
+	if ordered && !mutant.Off(mutant.W3) {
+		e.ordered.Store(true)
+	}
+}
+
+// freed keeps the blocks for the epoch, which revokes them. Store.Matured says when they may be used again.
+func (e *journalEpochs) freed(blocks []block.Number, seq block.Seq) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, n := range blocks {
+		e.frees = append(e.frees, freedBlock{n, seq})
+	}
+	return true
+}
+
+func (e *journalEpochs) encode(*Tx, int) error       { return nil }
+func (e *journalEpochs) append(*Tx, block.Seq)       {}
+func (e *journalEpochs) durable() block.Seq          { return block.Seq(e.last.Load()) }
+func (e *journalEpochs) outlasts(seq block.Seq) bool { return seq <= e.durable() }
+func (e *journalEpochs) writeOut() error             { return nil }
+func (e *journalEpochs) homeCached() bool            { return true } // the sealed copy, since that came home
+
+func (e *journalEpochs) sync(ctx context.Context, seq block.Seq) error { return e.wait(ctx, seq) }
+
+func (e *journalEpochs) pressure() float64 {
+	return float64(e.used.Load()) / float64(e.opts.Journal.Blocks())
+}
+
+func (e *journalEpochs) err() error {
+	if p := e.failed.Load(); p != nil {
+		return fmt.Errorf("no more changes are taken: %w; unmount, mend what is wrong, and mount again", *p)
+	}
+	return nil
+}
+
+func (e *journalEpochs) count(out *Stats) {
+	out.FlushSeconds, out.Durable, out.Flushes = time.Duration(e.spent.Load()).Seconds(), e.last.Load(), e.closed.Load()
+	out.Pressure = e.pressure()
+}
+
+func (e *journalEpochs) halt()        { e.failed.CompareAndSwap(nil, &errStoreClosed) }
+func (e *journalEpochs) close() error { return nil }
+func (e *journalEpochs) abandon()     {}

@@ -18,13 +18,8 @@ func (tx *Tx) noteFrees(seq block.Seq) {
 	if len(tx.freed) == 0 {
 		return
 	}
-	if e := tx.s.epochs; e != nil {
-		e.mu.Lock()
-		for _, n := range tx.freed {
-			e.freed = append(e.freed, freedBlock{n, seq})
-		}
-		e.mu.Unlock()
-		return // Matured tells
+	if tx.s.durability.freed(tx.freed, seq) {
+		return
 	}
 	f := &tx.s.frees
 	f.mu.Lock()
@@ -50,7 +45,7 @@ func (s *Store) Reusable(n block.Number) bool {
 		return true
 	}
 	published := s.Published()
-	if (s.log != nil || s.epochs != nil) && seq > s.Durable() || seq > published {
+	if !s.durability.outlasts(seq) || seq > published {
 		return false
 	}
 	if oldest, _, ok := s.snapshots.oldest(); ok && oldest < seq {
@@ -65,7 +60,7 @@ func (s *Store) Matured(seq block.Seq) bool {
 	if mutant.Off(mutant.W4) {
 		return true
 	}
-	if (s.log != nil || s.epochs != nil) && seq > s.Durable() || seq > s.Published() {
+	if !s.durability.outlasts(seq) || seq > s.Published() {
 		return false
 	}
 	oldest, _, ok := s.snapshots.oldest()

@@ -135,11 +135,8 @@ func (s *Store) standing(key uint64) Standing {
 
 // SyncGroup makes the commits of a group durable, and with them everything before them: at least.
 func (s *Store) SyncGroup(ctx context.Context, key uint64) error {
-	if s.log == nil && s.epochs == nil {
-		return s.Sync(ctx)
-	}
 	visible := s.Standing(key).Visible
-	err := s.wait(ctx, visible)
+	err := s.durability.sync(orBackground(ctx), visible)
 	if invariant.On && err == nil {
 		invariant.Must(invariant.SyncCompleteness(visible, s.Durable()))
 	}

@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -12,8 +13,7 @@ import (
 )
 
 // settleEpoch makes an epoch that is in the journal known. Images of blocks that it freed are not written home any more (J2).
-func (s *Store) settleEpoch(last block.Seq, images []wal.Image, freed []block.Number) {
-	e := s.epochs
+func (e *journalEpochs) settleEpoch(last block.Seq, images []wal.Image, freed []block.Number) {
 	e.home.Lock()
 	for _, i := range images {
 		e.pending[i.Number] = i
@@ -25,76 +25,70 @@ func (s *Store) settleEpoch(last block.Seq, images []wal.Image, freed []block.Nu
 	}
 	e.home.Unlock()
 	for _, n := range freed {
-		if c, _ := s.index.Load(n); c != nil {
-			s.dropFreed(c, last)
+		if c, _ := e.s.index.Load(n); c != nil {
+			e.dropFreed(c, last)
 		}
 	}
 	e.closed.Add(1)
-	e.durable.Store(uint64(last))
+	e.last.Store(uint64(last))
 }
 
 // dropFreed drops the chain of a block that was freed, where nobody needs it.
-func (s *Store) dropFreed(c *chain, last block.Seq) {
+func (e *journalEpochs) dropFreed(c *chain, last block.Seq) {
 	c.latch.lock()
 	defer c.latch.unlock()
 	if c.dead || c.head.Load().seq > last {
 		return
 	}
-	if !c.alone(s) {
+	if !c.alone(e.s) {
 		return
 	}
-	s.unlistDirty(c)
-	s.retire(c)
+	e.s.unlistDirty(c)
+	e.s.retire(c)
 }
 
 // writePending writes every pending image home and flushes. It returns what it wrote.
-func (s *Store) writePending() ([]wal.Image, error) {
-	e := s.epochs
+func (e *journalEpochs) writePending() ([]wal.Image, error) {
 	e.home.Lock()
 	list := make([]wal.Image, 0, len(e.pending))
 	for _, i := range e.pending {
 		list = append(list, i)
 	}
-	for _, h := range e.late {
-		_, _ = s.home.WriteAt(h.data, s.size.Offset(h.number)+int64(h.off))
-	}
-	e.late = nil
 	e.home.Unlock()
 	slices.SortFunc(list, func(a, b wal.Image) int { return int(int64(a.Number) - int64(b.Number)) })
 	for _, i := range list {
-		if err := s.writeImage(i); err != nil {
-			return nil, e.fail(err)
+		if err := e.writeImage(i); err != nil {
+			return nil, e.end(err)
 		}
 		failpoint.At("checkpoint", "home")
 	}
 	failpoint.At("checkpoint", "homes")
-	if err := s.home.Sync(); err != nil {
-		return nil, e.fail(fmt.Errorf("flush the image: %w", err))
+	if err := e.s.home.Sync(); err != nil {
+		return nil, e.end(fmt.Errorf("flush the image: %w", err))
 	}
 	failpoint.At("checkpoint", "flush")
 	return list, nil
 }
 
 // writeImage writes a sealed block home, unless it was freed or sealed anew meanwhile: a later copy of it is in the journal then.
-func (s *Store) writeImage(i wal.Image) error {
-	e := s.epochs
+func (e *journalEpochs) writeImage(i wal.Image) error {
 	e.home.Lock()
 	defer e.home.Unlock()
 	if now, ok := e.pending[i.Number]; !ok || &now.Data[0] != &i.Data[0] {
 		return nil
 	}
-	if p := e.err.Load(); p != nil {
+	if p := e.failed.Load(); p != nil {
 		return *p
 	}
-	if _, err := s.home.WriteAt(i.Data, s.size.Offset(i.Number)); err != nil {
+	if _, err := e.s.home.WriteAt(i.Data, e.s.size.Offset(i.Number)); err != nil {
 		return fmt.Errorf("write %v home: %w", i.Number, err)
 	}
-	s.clean.Put(i.Number, i.Data)
+	e.s.clean.Put(i.Number, i.Data)
 	return nil
 }
 
-// came forgets images that are home.
-func (e *epochs) came(list []wal.Image) {
+// removePending forgets images that are home.
+func (e *journalEpochs) removePending(list []wal.Image) {
 	e.home.Lock()
 	defer e.home.Unlock()
 	for _, i := range list {
@@ -104,24 +98,28 @@ func (e *epochs) came(list []wal.Image) {
 	}
 }
 
-// checkpointSealed writes what is durable home, gives up the journal's part that is not needed any more (J4), and drops the chains of blocks that
+// checkpoint writes what is durable home, gives up the journal's part that is not needed any more (J4), and drops the chains of blocks that
 // were not changed since.
-func (s *Store) checkpointSealed() error {
-	e := s.epochs
-	if p := e.err.Load(); p != nil {
+func (e *journalEpochs) checkpoint() error {
+	if err := e.wait(context.Background(), e.s.Published()); err != nil {
+		return err
+	}
+	e.s.checkpoints.Lock()
+	defer e.s.checkpoints.Unlock()
+	if p := e.failed.Load(); p != nil {
 		return *p
 	}
 	e.io.Lock()
-	mark, last := e.opts.Journal.Next(), block.Seq(e.durable.Load())
+	mark, last := e.opts.Journal.Next(), e.durable()
 	if mutant.Off(mutant.J4) || mutant.Off(mutant.W6) {
 		_ = e.opts.Journal.Trim(mark)
 	}
 	e.io.Unlock()
 	yield.At("checkpoint begins")
-	dirty := s.takeDirty()
-	list, err := s.writePending()
+	dirty := e.s.takeDirty()
+	list, err := e.writePending()
 	if err != nil {
-		s.relist(dirty)
+		e.s.relist(dirty)
 		return err
 	}
 	e.io.Lock()
@@ -129,12 +127,12 @@ func (s *Store) checkpointSealed() error {
 	e.used.Store(int64(e.opts.Journal.Used()))
 	e.io.Unlock()
 	if err != nil {
-		s.relist(dirty)
-		return e.fail(err)
+		e.s.relist(dirty)
+		return e.end(err)
 	}
 	failpoint.At("checkpoint", "tail")
 	yield.At("checkpoint tail")
-	e.came(list)
+	e.removePending(list)
 	// A later epoch may have sealed a block anew that no commit had changed since: then neither image of it is home yet, and its chain stays.
 	waits := map[block.Number]bool{}
 	e.home.Lock()
@@ -143,23 +141,23 @@ func (s *Store) checkpointSealed() error {
 	}
 	e.home.Unlock()
 	for _, c := range dirty {
-		s.dropSealed(c, last, waits[c.number])
+		e.dropSealed(c, last, waits[c.number])
 	}
 	return nil
 }
 
 // dropSealed gives up a chain whose newest version is home, unless there is something older in it. The cache has the sealed copy.
-func (s *Store) dropSealed(c *chain, last block.Seq, waits bool) {
+func (e *journalEpochs) dropSealed(c *chain, last block.Seq, waits bool) {
 	c.latch.lock()
 	defer c.latch.unlock()
 	if c.dead {
 		return
 	}
 	if c.head.Load().seq > last || c.inEpoch || waits {
-		s.shardOf(c.number).listDirty(c)
+		e.s.shardOf(c.number).listDirty(c)
 		return
 	}
-	if c.cameHome(s) {
-		s.retire(c)
+	if c.cameHome(e.s) {
+		e.s.retire(c)
 	}
 }

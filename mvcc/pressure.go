@@ -49,13 +49,7 @@ func (s *Store) weigh() (p float64, now step) {
 // pressure is what share of the log's space or of the memory is in use.
 func (s *Store) pressure() float64 {
 	p := float64(s.chains.Load()*2*int64(s.size)+s.historyBytes.Load()) / float64(s.opts.Memory-s.opts.Memory/4)
-	if s.log != nil {
-		p = max(p, s.log.Pressure())
-	}
-	if s.epochs != nil {
-		p = max(p, float64(s.epochs.used.Load())/float64(s.epochs.opts.Journal.Blocks()))
-	}
-	return p
+	return max(p, s.durability.pressure())
 }
 
 // PushBackError tells writers that versions cannot be dropped because a snapshot still reads them.
@@ -77,10 +71,7 @@ func (s *Store) admit(ctx context.Context) error {
 			return err
 		}
 	}
-	if s.epochs != nil {
-		return s.holdCredits(ctx)
-	}
-	return nil
+	return s.durability.admit(ctx)
 }
 
 // relieve does what the step asks for.
@@ -126,7 +117,7 @@ func (s *Store) shorter(ctx context.Context, c *chain) error {
 
 // cramped reports whether it is history that takes the room, or keeps blocks from being dropped: only the end of a snapshot helps then.
 func (s *Store) cramped() bool {
-	return s.historyBytes.Load() > s.opts.Memory/4 || s.historyCount.Load() > 0 && (s.log == nil || s.log.Pressure() < marks[waiting].take)
+	return s.historyBytes.Load() > s.opts.Memory/4 || s.historyCount.Load() > 0 && s.durability.pressure() < marks[waiting].take
 }
 
 // holdBack waits until there is room. Where history takes it, as the caller knows or the store finds, only the end of a snapshot makes

@@ -53,10 +53,7 @@ func (tx *Tx) sequence() (bool, error) {
 	}
 	tx.noteFrees(seq)
 	tx.noteGroups(seq)
-	if s.log != nil {
-		tx.seal(seq)
-		s.log.Append(tx.record, seq)
-	}
+	s.durability.append(tx, seq)
 	s.order.published.Store(uint64(seq))
 	tx.seq = seq
 	return true, nil

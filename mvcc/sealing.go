@@ -49,46 +49,45 @@ func (e *Sealing) Image(n block.Number) ([]byte, error) {
 }
 
 // gather copies what the epoch changed, as of its last commit.
-func (s *Store) gather(e *Sealing) error {
-	before := block.Seq(s.epochs.durable.Load())
-	for _, c := range s.takeEpoch() {
-		v, exact := c.seen(e.Last, &s.versions)
+func (e *journalEpochs) gather(to *Sealing) error {
+	before := e.durable()
+	for _, c := range e.takeChanged() {
+		v, exact := c.seen(to.Last, &e.s.versions)
 		data, seq := slices.Clone(v.data), v.seq
 		var err error
 		if !exact {
 			var ok bool
-			if ok, err = v.older(e.Last, data); err == nil && !ok {
-				err = fmt.Errorf("history of %v does not reach back to commit %d: this is a bug", c.number, e.Last)
+			if ok, err = v.older(to.Last, data); err == nil && !ok {
+				err = fmt.Errorf("history of %v does not reach back to commit %d: this is a bug", c.number, to.Last)
 			}
-			seq = e.Last
+			seq = to.Last
 		}
-		v.release(&s.versions)
+		v.release(&e.s.versions)
 		if err != nil {
 			return err
 		}
 		c.latch.lock()
-		if c.head.Load().seq > e.Last {
-			s.relistEpoch(c)
+		if c.head.Load().seq > to.Last {
+			e.list(c)
 		} else {
 			c.inEpoch = false
 		}
 		tag := c.tag
 		c.latch.unlock()
 		if seq > before {
-			e.images[c.number], e.tags[c.number] = data, tag
+			to.images[c.number], to.tags[c.number] = data, tag
 		}
 	}
-	q := s.epochs
-	q.mu.Lock()
+	e.mu.Lock()
 	k := 0
-	for k < len(q.freed) && q.freed[k].seq <= e.Last {
-		e.freed[q.freed[k].number] = true
+	for k < len(e.frees) && e.frees[k].seq <= to.Last {
+		to.freed[e.frees[k].number] = true
 		k++
 	}
-	q.freed = slices.Delete(q.freed, 0, k)
-	q.mu.Unlock()
-	for n := range e.freed {
-		delete(e.images, n)
+	e.frees = slices.Delete(e.frees, 0, k)
+	e.mu.Unlock()
+	for n := range to.freed {
+		delete(to.images, n)
 	}
 	return nil
 }

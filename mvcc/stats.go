@@ -90,14 +90,7 @@ func (s *Store) Stats() Stats {
 		Switches: st.switches.Load(), Collected: st.collected.Load(), HeldBack: st.held.Load(), Chains: s.chains.Load(),
 		History: s.historyCount.Load(), HistoryBytes: s.historyBytes.Load(), CleanBlocks: s.clean.Stats().Blocks,
 		Published: uint64(s.Published()), Hot: st.hot.list(), BackPressure: step(st.step.Load()).String()}
-	if s.log != nil {
-		out.FlushSeconds = s.log.FlushTime().Seconds()
-		out.Durable, out.WALBytes, out.Flushes, out.Pressure = uint64(s.log.Durable()), s.log.Bytes(), s.log.Flushes(), s.log.Pressure()
-	}
-	if e := s.epochs; e != nil {
-		out.FlushSeconds, out.Durable, out.Flushes = time.Duration(e.spent.Load()).Seconds(), e.durable.Load(), e.closed.Load()
-		out.Pressure = float64(e.used.Load()) / float64(e.opts.Journal.Blocks())
-	}
+	s.durability.count(&out)
 	st.all.mu.Lock()
 	if out.Commits > 0 {
 		st.all.losses.ConflictRate = float64(out.Conflicts) / float64(out.Commits)

@@ -62,13 +62,12 @@ func (o Options) defaults() (Options, error) {
 
 // Store is a transactional store over a device. Its methods may be called concurrently.
 type Store struct {
-	opts   Options
-	size   block.Size
-	blocks block.Number
-	home   blockcache.Writable
-	clean  *blockcache.Cache
-	log    *wal.Log // nil without a WAL, and with epochs
-	epochs *epochs  // nil unless epochs are sealed
+	opts       Options
+	size       block.Size
+	blocks     block.Number
+	home       blockcache.Writable
+	clean      *blockcache.Cache
+	durability durability
 
 	_     [64]byte
 	order sequencer
@@ -139,19 +138,9 @@ func Open(o Options) (*Store, wal.Recovery, error) {
 	}
 	s := &Store{opts: o, size: o.BlockSize, home: o.Home, blocks: block.Number(o.Home.Size() / int64(o.BlockSize)),
 		index: xsync.NewMapOf[block.Number, *chain](), kick: make(chan struct{}, 1), stop: make(chan struct{})}
-	var rec wal.Recovery
-	if o.WAL != nil {
-		if o.Events != nil {
-			o.Log.OnEpoch = s.tellFlush(o.Log.OnEpoch)
-		}
-		s.log, rec, err = wal.Open(o.WAL, o.Home, o.BlockSize, o.Log)
-		if err != nil {
-			return nil, rec, err
-		}
-		s.tell(Event{Kind: EventRecovery, Count: int64(rec.Commits), Seq: rec.Last, Reason: fmt.Sprintf("%d epochs, %d commits dropped", rec.Epochs, rec.Dropped)})
-	}
-	if o.Sealed != nil {
-		s.epochs = newEpochs(*o.Sealed)
+	rec, err := s.openDurability()
+	if err != nil {
+		return nil, rec, err
 	}
 	s.clean = blockcache.NewCache(o.Home, nil, o.BlockSize, o.Memory/4)
 	s.versions.size = o.BlockSize
@@ -164,10 +153,21 @@ func Open(o Options) (*Store, wal.Recovery, error) {
 	s.clock.Store(time.Now().UnixNano())
 	s.running.Go(s.background)
 	s.running.Go(s.checkpointer)
-	if s.epochs != nil {
-		s.running.Go(s.epochTimer)
-	}
+	s.running.Go(s.durability.run)
 	return s, rec, nil
+}
+
+// openDurability chooses how commits become durable, and recovers the device.
+func (s *Store) openDurability() (rec wal.Recovery, err error) {
+	switch o := s.opts; {
+	case o.Sealed != nil:
+		s.durability = newJournalEpochs(s, *o.Sealed)
+	case o.WAL != nil:
+		s.durability, rec, err = openNativeLog(s)
+	default:
+		s.durability = volatile{s}
+	}
+	return rec, err
 }
 
 // Blocks is the number of blocks of the device, and BlockSize their size in bytes.
@@ -203,7 +203,7 @@ func (s *Store) Begin(ctx context.Context, o TxOptions) (*Tx, error) {
 		}
 	}
 	tx := s.begin(ctx, o)
-	tx.credit = !o.ReadOnly && s.epochs != nil
+	tx.admitted = !o.ReadOnly
 	tx.age = s.newAge(uint64(tx.snap) + 1)
 	return tx, nil
 }
@@ -295,7 +295,7 @@ func (tx *Tx) settleDurable() error {
 	if !tx.durable || tx.seq == 0 {
 		return nil
 	}
-	if err := tx.s.wait(tx.ctx, tx.seq); err != nil {
+	if err := tx.s.durability.wait(orBackground(tx.ctx), tx.seq); err != nil {
 		return fmt.Errorf("%w: commit %d: %w", ErrInDoubt, tx.seq, err)
 	}
 	return nil
@@ -317,17 +317,7 @@ func (s *Store) fate() error {
 	if p := s.failed.Load(); p != nil {
 		return *p
 	}
-	if s.epochs != nil {
-		if p := s.epochs.err.Load(); p != nil {
-			return fmt.Errorf("no more changes are taken: %w; unmount, mend what is wrong, and mount again", *p)
-		}
-	}
-	if s.log != nil {
-		if err := s.log.Err(); err != nil {
-			return fmt.Errorf("the store takes no more commits, because its log has failed: %w; close it, mend the device, and open it again", err)
-		}
-	}
-	return nil
+	return s.durability.err()
 }
 
 // fail makes the store stop taking commits.
@@ -339,39 +329,27 @@ func (s *Store) fail(err error) error {
 
 // Fail ends the taking of commits, and all writing to the device, for a reason that lies outside of the store.
 func (s *Store) Fail(err error) {
-	if s.epochs != nil {
-		_ = s.epochs.fail(err)
-		return
-	}
-	_ = s.fail(err)
+	s.durability.fail(err)
 }
 
 // Sync makes every commit so far durable. Where the context ends first they may be durable, or become so later.
 func (s *Store) Sync(ctx context.Context) error {
-	if s.log == nil && s.epochs == nil {
-		return s.Checkpoint()
+	return s.durability.sync(orBackground(ctx), s.Published())
+}
+
+// orBackground is a context that is not nil.
+func orBackground(ctx context.Context) context.Context {
+	if ctx == nil {
+		return context.Background()
 	}
-	return s.wait(ctx, s.Published())
+	return ctx
 }
 
 // Flush hands the log's records to the device, without making anything durable (E1).
-func (s *Store) Flush() error {
-	if s.log == nil {
-		return nil
-	}
-	return s.log.Flush()
-}
+func (s *Store) Flush() error { return s.durability.writeOut() }
 
 // Durable is the sequence up to which commits are durable.
-func (s *Store) Durable() block.Seq {
-	switch {
-	case s.epochs != nil:
-		return block.Seq(s.epochs.durable.Load())
-	case s.log == nil:
-		return 0
-	}
-	return s.log.Durable()
-}
+func (s *Store) Durable() block.Seq { return s.durability.durable() }
 
 // end refuses all commits from now on, and reports whether none did so before.
 func (s *Store) end() bool {
@@ -390,10 +368,8 @@ func (s *Store) Close() error {
 		err = s.Checkpoint()
 	}
 	s.halt()
-	if s.log != nil {
-		if cerr := s.log.Close(); err == nil {
-			err = cerr
-		}
+	if cerr := s.durability.close(); err == nil {
+		err = cerr
 	}
 	return err
 }
@@ -402,17 +378,13 @@ func (s *Store) Close() error {
 func (s *Store) Abandon() {
 	s.end()
 	s.halt()
-	if s.log != nil {
-		s.log.Abandon()
-	}
+	s.durability.abandon()
 }
 
 func (s *Store) halt() {
 	if s.closed.CompareAndSwap(false, true) {
 		close(s.stop)
-		if s.epochs != nil {
-			s.epochs.err.CompareAndSwap(nil, &errStoreClosed)
-		}
+		s.durability.halt()
 		s.running.Wait()
 	}
 }

@@ -65,7 +65,7 @@ type Tx struct {
 	fresh     []fresh              // ordered data
 	freshAt   map[block.Number]int // in fresh
 	homes     []homeWrite
-	credit    bool // holds credits of the epoch
+	admitted  bool // by the durability, which has it released
 	record    []byte
 	hooks     []func()
 	sequenced []func(block.Seq)
@@ -489,9 +489,9 @@ func (tx *Tx) end() {
 		return
 	}
 	tx.done = true
-	if tx.credit {
-		tx.credit = false
-		tx.s.epochs.held.Add(-credits)
+	if tx.admitted {
+		tx.admitted = false
+		tx.s.durability.release()
 	}
 	tx.work += 1 + len(tx.touched)
 	tx.word.snap.Store(0)

@@ -88,7 +88,7 @@ func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *att
 	}
 	tx := s.begin(ctx, o)
 	defer s.finish(tx) // also if fn panics
-	tx.credit = s.epochs != nil
+	tx.admitted = true
 	if a.first == 0 {
 		a.first = uint64(tx.snap) + 1
 	}

@@ -1,0 +1,108 @@
+package mvcc
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/wal"
+)
+
+// nativeLog is the durability of a store with a log of byte ranges: a commit is one record.
+type nativeLog struct {
+	s   *Store
+	log *wal.Log
+}
+
+// openNativeLog recovers the home device from its log.
+func openNativeLog(s *Store) (*nativeLog, wal.Recovery, error) {
+	o := s.opts
+	if o.Events != nil {
+		o.Log.OnEpoch = s.tellFlush(o.Log.OnEpoch)
+	}
+	log, rec, err := wal.Open(o.WAL, o.Home, o.BlockSize, o.Log)
+	if err != nil {
+		return nil, rec, err
+	}
+	s.tell(Event{Kind: EventRecovery, Count: int64(rec.Commits), Seq: rec.Last, Reason: fmt.Sprintf("%d epochs, %d commits dropped", rec.Epochs, rec.Dropped)})
+	return &nativeLog{s, log}, rec, nil
+}
+
+func (l *nativeLog) admit(context.Context) error          { return nil }
+func (l *nativeLog) release()                             {}
+func (l *nativeLog) changed(*chain)                       {}
+func (l *nativeLog) freed([]block.Number, block.Seq) bool { return false }
+
+// wroteHome has the epoch flush what was written, overwrites too: with its commit, that is durable.
+func (l *nativeLog) wroteHome(bool) { l.log.Ordered() }
+
+// encode makes the record: ranges as resolved (W7). Its sequence is filled in by append.
+func (l *nativeLog) encode(tx *Tx, size int) error {
+	if largest := l.log.Largest(); size > largest {
+		return fmt.Errorf("%w: its record may have %d bytes, and %d fit a segment; split it, or open the store with larger segments", wal.ErrSize, size, largest)
+	}
+	n := len(tx.fresh)
+	for _, t := range tx.writes {
+		if len(t.next.changed) > 0 {
+			n++
+		}
+	}
+	tx.record = wal.BeginCommit(tx.record[:0], 0, n)
+	for _, f := range tx.fresh {
+		tx.record = wal.AppendFresh(tx.record, f.number)
+	}
+	for _, t := range tx.writes {
+		if len(t.next.changed) == 0 {
+			continue
+		}
+		data := t.next.data
+		if mutant.Off(mutant.W7) {
+			data, _ = tx.see(t)
+		}
+		tx.record = wal.AppendChange(tx.record, t.number, t.next.changed, data)
+	}
+	return nil
+}
+
+func (l *nativeLog) append(tx *Tx, seq block.Seq) {
+	wal.SetSeq(tx.record, seq)
+	wal.EndRecord(tx.record, 0, l.log.Salt())
+	l.log.Append(tx.record, seq)
+}
+
+func (l *nativeLog) durable() block.Seq                            { return l.log.Durable() }
+func (l *nativeLog) outlasts(seq block.Seq) bool                   { return seq <= l.log.Durable() }
+func (l *nativeLog) wait(ctx context.Context, seq block.Seq) error { return l.log.Wait(ctx, seq) }
+func (l *nativeLog) sync(ctx context.Context, seq block.Seq) error { return l.log.Wait(ctx, seq) }
+func (l *nativeLog) writeOut() error                               { return l.log.Flush() }
+func (l *nativeLog) pressure() float64                             { return l.log.Pressure() }
+func (l *nativeLog) homeCached() bool                              { return false }
+
+func (l *nativeLog) checkpoint() error {
+	return l.s.checkpointNow(func(tx *Tx) error {
+		if mutant.Off(mutant.W2) {
+			return nil
+		}
+		return l.log.Wait(tx.ctx, tx.snap) // what goes home is durable in the log first
+	}, l.log.Truncate)
+}
+
+func (l *nativeLog) err() error {
+	if err := l.log.Err(); err != nil {
+		return fmt.Errorf("the store takes no more commits, because its log has failed: %w; close it, mend the device, and open it again", err)
+	}
+	return nil
+}
+
+func (l *nativeLog) fail(err error) { _ = l.s.fail(err) }
+
+func (l *nativeLog) count(out *Stats) {
+	out.FlushSeconds = l.log.FlushTime().Seconds()
+	out.Durable, out.WALBytes, out.Flushes, out.Pressure = uint64(l.log.Durable()), l.log.Bytes(), l.log.Flushes(), l.log.Pressure()
+}
+
+func (l *nativeLog) run()         {}
+func (l *nativeLog) halt()        {}
+func (l *nativeLog) close() error { return l.log.Close() }
+func (l *nativeLog) abandon()     { l.log.Abandon() }
