@@ -37,8 +37,8 @@ type checker struct {
 	out      *Verdict
 	progress func(done, all int)
 
-	used    []uint64 // by cluster: somebody refers to it
-	inodes  []inodeState
+	used    blockSet // clusters that somebody refers to
+	inodes  inodeStates
 	xattrs  map[block.Number]int // references that were found
 	orphans map[Ino]bool
 	dirs    []Ino
@@ -68,8 +68,11 @@ func (fs *FS) Check(progress func(done, all int)) (*Verdict, error) {
 	if c.progress == nil {
 		c.progress = func(int, int) {}
 	}
-	c.used = make([]uint64, (uint64(c.s.Blocks)/uint64(c.s.ClusterBlocks))/64+1)
-	c.inodes = make([]inodeState, c.s.Inodes+1)
+	if err := fs.reaches(c.s.BlockSize.Offset(c.s.Blocks)); err != nil {
+		return c.out, c.damage("superblock", err) // what to check is not known
+	}
+	c.used.pieces = map[uint64]*[blockPiece / 64]uint64{}
+	c.inodes = inodeStates{}
 	for _, step := range []func() error{c.super, c.groups, c.orphanList, c.tables, c.directories, c.reach, c.linkCounts, c.references, c.maps} {
 		if err := step(); err != nil {
 			return c.out, err
@@ -99,20 +102,22 @@ func (c *checker) damage(where string, err error) error {
 	return err
 }
 
-// mark notes that somebody refers to blocks, and reports it where another one does already, or where they are not on the image.
-func (c *checker) mark(where string, first block.Number, n uint64) {
+// mark notes that somebody refers to blocks. Where another one does already, or they are not on the image, it reports that, and returns false: what such blocks
+// refer to is not to be followed, or a few of them would be read without end.
+func (c *checker) mark(where string, first block.Number, n uint64) bool {
 	if first < c.s.FirstDataBlock || !c.s.Contains(first, n) {
 		c.problem(where, "blocks %d to %d are not on the image", uint64(first), uint64(first)+n-1)
-		return
+		return false
 	}
 	per := uint64(c.s.ClusterBlocks)
 	for b := uint64(first) / per; b <= (uint64(first)+n-1)/per; b++ {
-		if c.used[b/64]>>(b%64)&1 == 1 && per == 1 && c.s.ROCompat&disk.ROCompatSharedBlocks == 0 {
+		if c.used.has(b) && per == 1 && c.s.ROCompat&disk.ROCompatSharedBlocks == 0 {
 			c.problem(where, "block %d is somebody else's, too", b)
-			return
+			return false
 		}
-		c.used[b/64] |= 1 << (b % 64)
+		c.used.add(b)
 	}
+	return true
 }
 
 func (c *checker) super() error {
@@ -197,18 +202,16 @@ func (c *checker) orphanList() error {
 
 // linkCounts compares the links that inodes have with the names that were found.
 func (c *checker) linkCounts() error {
-	for i := range c.inodes {
-		st := &c.inodes[i]
-		ino := Ino(i)
+	c.inodes.each(func(ino Ino, st *inodeState) {
 		if st.flags&stateInUse == 0 || ino < c.s.FirstIno && ino != RootIno || c.fs.special(ino) {
-			continue
+			return
 		}
 		switch {
 		case st.flags&stateDir != 0 && st.stored == 1 && st.flags&stateCountless != 0:
 		case uint32(st.stored) != st.links && !(c.orphans[ino] && st.links == 0):
 			c.problem(fmt.Sprintf("inode %d", ino), "has %d links, and %d names", st.stored, st.links)
 		}
-	}
+	})
 	return nil
 }
 
@@ -275,7 +278,7 @@ func (c *checker) blockMap(g disk.Group, d disk.GroupDesc) (free uint32, err err
 	wrong := 0
 	for i := range n {
 		b := uint64(first) + uint64(i)
-		used := c.used[b/64]>>(b%64)&1 == 1
+		used := c.used.has(b)
 		if !used {
 			free++
 		}
@@ -317,7 +320,7 @@ func (c *checker) inodeMap(g disk.Group, d disk.GroupDesc) error {
 	free, dirs, wrong := uint32(0), uint32(0), 0
 	for i := range c.s.InodesPerGroup {
 		ino := uint32(g)*c.s.InodesPerGroup + i + 1
-		st := &c.inodes[ino]
+		st := c.inodes.of(Ino(ino))
 		used := st.flags&stateInUse != 0
 		if !used {
 			free++

@@ -8,7 +8,7 @@ import (
 
 // directories reads every directory's entries.
 func (c *checker) directories() error {
-	if c.inodes[RootIno].flags&stateDir == 0 {
+	if c.inodes.of(RootIno).flags&stateDir == 0 {
 		c.problem("root directory", "is none")
 	}
 	for i, ino := range c.dirs {
@@ -112,7 +112,7 @@ func (d *dirCheck) entry(name string, ino Ino, typ uint8) {
 	if uint32(ino) > c.s.Inodes || ino == 0 {
 		return
 	}
-	st := &c.inodes[ino]
+	st := c.inodes.of(ino)
 	switch {
 	case ino < c.s.FirstIno && ino != RootIno || c.fs.special(ino):
 		c.problem(d.where, "entry %q refers to reserved inode %d", name, ino)
@@ -123,12 +123,12 @@ func (d *dirCheck) entry(name string, ino Ino, typ uint8) {
 	case c.s.Incompat&disk.IncompatFiletype != 0 && typ != st.typ:
 		c.problem(d.where, "entry %q has type %d, and inode %d is of type %d", name, typ, ino, st.typ)
 	}
-	st.links++
+	c.inodes.at(ino).links++
 	if st.flags&stateDir != 0 && name != "." && name != ".." {
 		if st.flags&stateParented != 0 || ino == RootIno {
 			c.problem(d.where, "entry %q is another name of directory %d", name, ino)
 		}
-		st.flags |= stateParented
+		c.inodes.at(ino).flags |= stateParented
 	}
 }
 
@@ -229,7 +229,7 @@ func (t *treeCheck) leaf(b FileBlock, low, high uint64) error {
 // reach walks from the root: every directory is below it, and names the parent that it was found in.
 func (c *checker) reach() error {
 	queue := []Ino{RootIno}
-	c.inodes[RootIno].flags |= stateReached
+	c.inodes.at(RootIno).flags |= stateReached
 	for len(queue) > 0 {
 		ino := queue[0]
 		queue = queue[1:]
@@ -239,20 +239,17 @@ func (c *checker) reach() error {
 		}
 		err := n.readDirHome(0, func(e Dirent) bool {
 			name := string(e.Name)
-			st := &c.inodes[0]
-			if uint32(e.Ino) <= c.s.Inodes {
-				st = &c.inodes[e.Ino]
-			}
+			st := c.inodes.of(e.Ino)
 			switch {
 			case name == ".." && ino == RootIno && e.Ino != RootIno:
 				c.problem("root directory", "its parent is inode %d", e.Ino)
 			case name == "." || name == "..":
 			case st.flags&stateDir != 0 && st.flags&stateReached == 0:
-				st.flags |= stateReached
+				c.inodes.at(e.Ino).flags |= stateReached
 				c.parent(e.Ino, ino)
 				queue = append(queue, e.Ino)
-			case st.flags&stateDir == 0:
-				st.flags |= stateReached
+			case st.flags&stateInUse != 0 && st.flags&stateDir == 0:
+				c.inodes.at(e.Ino).flags |= stateReached
 			}
 			return true
 		})
@@ -260,12 +257,11 @@ func (c *checker) reach() error {
 			return err
 		}
 	}
-	for i := range c.inodes {
-		if st := &c.inodes[i]; st.flags&(stateInUse|stateReached) == stateInUse && Ino(i) >= c.s.FirstIno && !c.orphans[Ino(i)] && !c.fs.special(Ino(i)) &&
-			!c.valueInode(Ino(i)) {
-			c.problem(fmt.Sprintf("inode %d", i), "has no name that leads to it")
+	c.inodes.each(func(ino Ino, st *inodeState) {
+		if st.flags&(stateInUse|stateReached) == stateInUse && ino >= c.s.FirstIno && !c.orphans[ino] && !c.fs.special(ino) && !c.valueInode(ino) {
+			c.problem(fmt.Sprintf("inode %d", ino), "has no name that leads to it")
 		}
-	}
+	})
 	return nil
 }
 
@@ -274,7 +270,7 @@ func (c *checker) valueInode(ino Ino) bool {
 	var n Inode
 	ok := c.fs.slot(&n, ino) == nil && n.Has(disk.InodeEAInode)
 	if ok {
-		c.inodes[ino].links = uint32(n.Links)
+		c.inodes.at(ino).links = uint32(n.Links)
 	}
 	return ok
 }

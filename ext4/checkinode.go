@@ -38,7 +38,7 @@ func (c *checker) tables() error {
 		}
 	}
 	for ino := Ino(1); ino < s.FirstIno; ino++ {
-		c.inodes[ino].flags |= stateInUse // whether they hold something or not
+		c.inodes.at(ino).flags |= stateInUse // whether they hold something or not
 	}
 	return nil
 }
@@ -63,7 +63,6 @@ func (c *checker) inode(ino Ino) error {
 		}
 		n.Ino, n.fs = ino, c.fs
 	}
-	st := &c.inodes[ino]
 	if n.Links == 0 && !c.orphans[ino] {
 		if n.Mode != 0 && n.Dtime == 0 && ino >= c.s.FirstIno {
 			c.problem(where, "has no links, and no time of deletion")
@@ -73,6 +72,7 @@ func (c *checker) inode(ino Ino) error {
 	if n.Dtime != 0 && n.Links > 0 && !c.orphans[ino] && ino >= c.s.FirstIno {
 		c.problem(where, "is in use, and has a time of deletion")
 	}
+	st := c.inodes.at(ino)
 	st.flags |= stateInUse
 	st.stored, st.typ = n.Links, fileType(n.Mode)
 	c.out.Files++
@@ -234,8 +234,11 @@ func (m *mapCheck) extents(node disk.ExtentNode, low, high uint64) error {
 			m.c.problem(m.where, "extent index at file block %d points at block %d", x.File, uint64(x.Leaf))
 			continue
 		}
-		m.c.mark(m.where+", extent tree", x.Leaf, 1)
 		m.count++
+		if !m.c.mark(m.where+", extent tree", x.Leaf, 1) {
+			m.bad = true
+			continue
+		}
 		child, err := m.n.extentNode(x, node.Depth()-1)
 		if err != nil {
 			m.bad = true
@@ -286,8 +289,7 @@ func (m *mapCheck) indirect(at block.Number, base, span uint64, level int) error
 		return nil
 	}
 	m.count++
-	m.c.mark(m.where+", indirect block", at, 1)
-	if !m.c.s.Contains(at, 1) {
+	if !m.c.mark(m.where+", indirect block", at, 1) {
 		m.bad = true
 		return nil
 	}

@@ -26,6 +26,9 @@ type fastOverlay struct {
 func (fs *FS) replayFast(l *log) error {
 	scanner := jbd2.FastScanner{Want: l.next}
 	for b := l.super.FastFirst(); b < l.super.Blocks; b++ {
+		if err := l.once(b); err != nil {
+			return err
+		}
 		p, err := l.block(b)
 		if err != nil {
 			return err

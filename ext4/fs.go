@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/ondisk"
@@ -48,7 +47,7 @@ type FS struct {
 	blocks Blocks
 	log    replayed
 	fast   *fastOverlay
-	tables []atomic.Uint64 // where each group's inode table begins; 0 where nobody asked yet
+	tables *tableCache
 
 	statOnce  sync.Once
 	statCache Stat
@@ -71,7 +70,11 @@ func Open(image io.ReaderAt, opts Options) (*FS, error) {
 	if err := super.CheckReadable(); err != nil {
 		return nil, err
 	}
-	fs := &FS{super: super, image: image, tables: make([]atomic.Uint64, super.Groups())}
+	fs := &FS{super: super, image: image}
+	if err := fs.reaches(int64(super.Groups()) * int64(super.DescSize)); err != nil {
+		return nil, fmt.Errorf("%d block groups: %w", super.Groups(), err)
+	}
+	fs.tables = newTableCache(super.Groups())
 	if opts.Blocks != nil {
 		fs.blocks = opts.Blocks(image, super.BlockSize)
 	} else {
@@ -99,6 +102,18 @@ func ReadSuperblock(image io.ReaderAt, offset int64) (*disk.Superblock, error) {
 		return nil, fmt.Errorf("read the superblock: %w", err)
 	}
 	return disk.DecodeSuperblock(p)
+}
+
+// reaches says that an image has fewer bytes than it claims, where that is so: how much it claims bounds nothing, so what takes memory or time by it asks first.
+func (fs *FS) reaches(bytes int64) error {
+	n, err := fs.image.ReadAt(make([]byte, 1), bytes-1)
+	switch {
+	case n == 1:
+		return nil
+	case err == nil || errors.Is(err, io.EOF):
+		return ondisk.Corruptf("superblock", "the image ends before byte %d, which it must have by its counts: it is cut short, or its superblock is damaged", bytes)
+	}
+	return fmt.Errorf("read byte %d of the image: %w", bytes-1, err)
 }
 
 // direct reads blocks from the image without a cache.
@@ -164,6 +179,6 @@ func (fs *FS) reloadSuper() error {
 		return err
 	}
 	fs.super = super
-	clear(fs.tables) // the journal's inode was read through descriptors that may be older
+	fs.tables = newTableCache(super.Groups()) // the journal's inode was read through descriptors that may be older
 	return nil
 }

@@ -93,14 +93,15 @@ func (fs *FS) rawInode(n *Inode, ino Ino) ([]byte, error) {
 
 // inodeTable is where the inode table of a group begins. It is remembered, because every inode asks for it.
 func (fs *FS) inodeTable(g disk.Group) (block.Number, error) {
-	if at := fs.tables[g].Load(); at != 0 {
+	place := fs.tables.of(g)
+	if at := place.Load(); at != 0 {
 		return block.Number(at), nil
 	}
 	desc, err := fs.GroupDesc(g)
 	if err != nil {
 		return 0, err
 	}
-	fs.tables[g].Store(uint64(desc.InodeTable))
+	place.Store(uint64(desc.InodeTable))
 	return desc.InodeTable, nil
 }
 

@@ -59,6 +59,7 @@ type log struct {
 	device Blocks
 	place  func(n uint32) (block.Number, error) // where block n of the journal lies on device
 	limit  block.Number                         // homes lie below this block
+	seen   map[block.Number]bool                // blocks that were read for what they say of others
 
 	newest  map[block.Number]copyInLog
 	next    jbd2.Sequence // the sequence behind the last whole transaction
@@ -99,7 +100,13 @@ func (fs *FS) openLog(external io.ReaderAt) (*log, error) {
 	if uint64(l.super.Blocks) > n.Size/uint64(fs.super.BlockSize) {
 		return nil, ondisk.Corruptf("journal superblock", "%d blocks in a file of %d bytes", l.super.Blocks, n.Size)
 	}
-	return l, l.checkSize(fs.super.BlockSize)
+	if err := l.checkSize(fs.super.BlockSize); err != nil {
+		return nil, err
+	}
+	if err := fs.reaches(fs.super.BlockSize.Offset(block.Number(l.super.Blocks))); err != nil {
+		return nil, fmt.Errorf("journal superblock: %d blocks: %w", l.super.Blocks, err)
+	}
+	return l, nil
 }
 
 // openExternal opens a journal that is a device of its own: an ext4 superblock with the journal_dev feature, and the
@@ -142,10 +149,33 @@ func (l *log) readSuper(at uint32) error {
 	return err
 }
 
+// maxJournal is the number of blocks of the largest journal that mke2fs makes.
+const maxJournal = 10_240_000
+
 func (l *log) checkSize(size block.Size) error {
-	if l.super.BlockSize != size {
+	switch {
+	case l.super.BlockSize != size:
 		return ondisk.Corruptf("journal superblock", "block size is %d, the file system's %d", l.super.BlockSize, size)
+	case l.super.Blocks > maxJournal:
+		return ondisk.Corruptf("journal superblock", "%d blocks, expected at most %d", l.super.Blocks, maxJournal)
 	}
+	return nil
+}
+
+// once notes that a block of the log was read for what it says of others. One that lies at two places of the journal, which only a crafted one has, could be
+// read as often as the journal claims to have blocks.
+func (l *log) once(n uint32) error {
+	at, err := l.place(n)
+	if err != nil {
+		return err
+	}
+	if l.seen[at] {
+		return ondisk.Corruptf("journal", "%v of the image is two of its blocks, one of them block %d", at, n)
+	}
+	if l.seen == nil {
+		l.seen = map[block.Number]bool{}
+	}
+	l.seen[at] = true
 	return nil
 }
 
@@ -257,6 +287,9 @@ func (l *log) transaction(tx *transaction, at uint32, budget *uint32, last time.
 		h, ok := jbd2.DecodeHeader(p)
 		if !ok || h.Sequence != tx.sequence {
 			return at, last, errLogEnd
+		}
+		if err := l.once(at); err != nil {
+			return at, last, err
 		}
 		at = l.advance(at, budget)
 		switch h.Type {

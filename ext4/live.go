@@ -81,6 +81,9 @@ const Root = Node(RootIno)
 // Ino is the node's inode number.
 func (n Node) Ino() Ino { return Ino(n) }
 
+// minGroup is the number of blocks of the smallest group that mke2fs makes. Each group takes memory while its file system is open for writing.
+const minGroup = 256
+
 // CheckWritable returns an UnsupportedError that names what varve reads and does not write yet.
 func CheckWritable(s *disk.Superblock) error {
 	if err := s.CheckReadable(); err != nil {
@@ -107,6 +110,7 @@ func CheckWritable(s *disk.Superblock) error {
 	add(s.Compat&disk.CompatHasJournal != 0 && s.JournalIno == 0, "external journal")
 	add(s.BlockSize > 4096, fmt.Sprintf("blocks of %d KiB", s.BlockSize>>10))
 	add(s.Revision == 0, "revision 0")
+	add(s.BlocksPerGroup < minGroup, fmt.Sprintf("groups of %d blocks", s.BlocksPerGroup))
 	const known = disk.ROCompatSparseSuper | disk.ROCompatLargeFile | disk.ROCompatBtreeDir | disk.ROCompatHugeFile | disk.ROCompatGDTCsum |
 		disk.ROCompatDirNlink | disk.ROCompatExtraIsize | disk.ROCompatMetadataCsum | disk.ROCompatProject | disk.ROCompatOrphanPresent
 	add(s.ROCompat&^known != 0, (s.ROCompat &^ known).String())

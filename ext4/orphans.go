@@ -111,11 +111,17 @@ func (l *Live) openOrphans() error {
 	return nil
 }
 
+// maxOrphanFile bounds the orphan file in bytes, as the kernel does (fs/ext4/orphan.c).
+const maxOrphanFile = 8 << 20
+
 // readOrphanFile reads the orphan file's slots, and remembers where its blocks are.
 func (l *Live) readOrphanFile() error {
 	f := new(Inode)
 	if err := l.base.slot(f, l.super.OrphanFileIno); err != nil {
 		return fmt.Errorf("orphan file: %w", err)
+	}
+	if f.Size > maxOrphanFile {
+		return ondisk.Corruptf("orphan file", "%d bytes, expected at most %d", f.Size, maxOrphanFile)
 	}
 	bs := uint64(l.super.BlockSize)
 	for b := range (f.Size + bs - 1) / bs {

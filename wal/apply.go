@@ -41,8 +41,6 @@ func (a *applier) commit(r record) error {
 		return err
 	case !ok:
 		return fmt.Errorf("%w: commit %d is malformed", ErrCorrupt, r.seq)
-	case len(a.blocks)*int(a.size) >= applyBytes:
-		return a.flush()
 	}
 	return nil
 }
@@ -53,6 +51,11 @@ func (a *applier) block(n block.Number) ([]byte, error) {
 	}
 	if n >= block.Number(a.home.Size()/int64(a.size)) {
 		return nil, fmt.Errorf("%w: a commit changes %v, which the image does not have", ErrCorrupt, n)
+	}
+	if len(a.blocks)*int(a.size) >= applyBytes { // one record may name more blocks than there is memory for
+		if err := a.flush(); err != nil {
+			return nil, err
+		}
 	}
 	b := make([]byte, a.size)
 	if _, err := a.home.ReadAt(b, a.size.Offset(n)); err != nil {

@@ -46,6 +46,7 @@ func run(args []string, stderr *os.File) (code int) {
 		// Mounting has its own handling of signals: the daemon unmounts.
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
+		context.AfterFunc(ctx, stop) // a second signal ends what does not look at the context
 		root := newRoot()
 		root.SetArgs(rest)
 		err = root.ExecuteContext(ctx)

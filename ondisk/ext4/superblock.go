@@ -248,8 +248,8 @@ func (s *Superblock) checkGeometry(logBlock, logCluster uint32) error {
 		return bad("%d clusters a group with blocks of %d bytes", s.ClustersPerGroup, s.BlockSize)
 	case uint64(s.BlocksPerGroup) != uint64(s.ClustersPerGroup)*uint64(s.ClusterBlocks):
 		return bad("%d blocks a group with %d clusters of %d blocks", s.BlocksPerGroup, s.ClustersPerGroup, s.ClusterBlocks)
-	case s.Blocks == 0 || s.Blocks > 1<<48:
-		return bad("%d blocks", uint64(s.Blocks))
+	case s.Blocks == 0 || s.Blocks > 1<<48 || uint64(s.Blocks) > (1<<63-1)/uint64(s.BlockSize):
+		return bad("%d blocks of %d bytes", uint64(s.Blocks), s.BlockSize)
 	case s.FirstDataBlock >= s.Blocks || s.FirstDataBlock > 1:
 		return bad("first data block is %d of %d", uint64(s.FirstDataBlock), uint64(s.Blocks))
 	case s.DescSize < 32 || s.DescSize > 1024 || s.DescSize&(s.DescSize-1) != 0:
