@@ -260,16 +260,18 @@ func (e *journalEpochs) commitEpoch(sealing *Sealing) error {
 	return nil
 }
 
-// run ends epochs at intervals. Where nothing happened between two of them it writes home what is left, so that an idle store holds no versions.
+// run ends epochs at intervals, and writes home what is durable when no commit came for a while: an idle store holds no versions, and has next
+// to nothing left to do when it is closed. Then it rests until the next commit.
 func (e *journalEpochs) run() {
-	last := e.s.Published()
-	t := time.NewTicker(e.opts.Every)
-	defer t.Stop()
+	last, before := e.s.Published(), e.s.Published()
+	every, idle := time.NewTicker(e.opts.Every), time.NewTicker(min(e.opts.Every, idleAfter))
+	defer every.Stop()
+	defer idle.Stop()
 	for {
 		select {
 		case <-e.s.stop:
 			return
-		case <-t.C:
+		case <-every.C:
 			now := e.s.Published()
 			if e.wait(context.Background(), now) != nil {
 				return
@@ -278,9 +280,18 @@ func (e *journalEpochs) run() {
 				e.s.askCheckpoint()
 			}
 			last = now
+		case <-idle.C:
+			now := e.s.Published()
+			if now == before && now == e.durable() && e.used.Load() > 0 {
+				e.s.askCheckpoint()
+			}
+			before = now
 		}
 	}
 }
+
+// idleAfter is how long no commit comes before what is durable goes home. It ends no epoch: that is the interval's to decide.
+const idleAfter = time.Second
 
 // wroteHome is called after the writes, and before the commit can be seen: the epoch that has the commit, or an earlier one, flushes them.
 func (e *journalEpochs) wroteHome(ordered bool) {

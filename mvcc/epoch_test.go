@@ -2,6 +2,7 @@ package mvcc_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,4 +127,51 @@ func TestSealed_IdleIsEmpty(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	t.Errorf("still there: %+v", s.Stats())
+}
+
+// TestSealed_IdleGoesHome: what is durable goes home soon after the last commit, long before the interval ends, and then nothing more is written.
+func TestSealed_IdleGoesHome(t *testing.T) {
+	writes := new(atomic.Int64)
+	dev := &counted{Writable: blockcache.NewRAM(make([]byte, 1<<20)), writes: writes}
+	s := sealedStore(t, &hooked{Writable: dev}, time.Hour)
+	defer s.Abandon()
+	for n := range block.Number(20) {
+		if err := s.Update(context.Background(), func(tx *mvcc.Tx) error { return tx.Edit(n, merge.Set(0, []byte{1})) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Sync(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.Stats(); st.Pressure == 0 {
+		t.Fatalf("nothing is in the journal: %+v", st)
+	}
+	deadline := time.Now().Add(time.Minute)
+	for s.Stats().Pressure > 0 || s.Stats().Chains > 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("still there: %+v", s.Stats())
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	n := writes.Load()
+	time.Sleep(2500 * time.Millisecond)
+	if now := writes.Load(); now != n {
+		t.Errorf("%d more writes and flushes of an idle store", now-n)
+	}
+}
+
+// counted counts the writes and flushes of a device.
+type counted struct {
+	blockcache.Writable
+	writes *atomic.Int64
+}
+
+func (c *counted) WriteAt(p []byte, off int64) (int, error) {
+	c.writes.Add(1)
+	return c.Writable.WriteAt(p, off)
+}
+
+func (c *counted) Sync() error {
+	c.writes.Add(1)
+	return c.Writable.Sync()
 }
