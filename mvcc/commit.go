@@ -153,8 +153,12 @@ func (tx *Tx) latch(t *touched) bool {
 }
 
 // letGo ends the snapshot before the latches are waited for, where all that the commit compares is held by references: else each writer
-// that waits would keep a version of the blocks that others change meanwhile.
+// that waits would keep a version of the blocks that others change meanwhile. A transaction that is in line after lost races keeps it: it must not lose
+// another one to a checkpoint that drops the chain (latch).
 func (tx *Tx) letGo() {
+	if tx.lost >= tx.s.opts.LostRaces {
+		return
+	}
 	for i := range tx.touched {
 		if t := &tx.touched[i]; t.chain == nil || len(t.edits) == 0 {
 			return
@@ -253,7 +257,9 @@ func (tx *Tx) validate() bool {
 			continue
 		}
 		if !tx.unchanged(t) {
-			tx.loser = t.chain
+			if tx.loser = t.chain; tx.loser == nil { // it has one since, and keeps it for this snapshot
+				tx.loser, _ = tx.s.index.Load(t.number)
+			}
 			return false
 		}
 	}

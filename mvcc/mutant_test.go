@@ -63,3 +63,12 @@ func TestReads_Mutants(t *testing.T) {
 		t.Errorf("the second of two sets of equal bytes: %v", err)
 	}
 }
+
+// TestWait_ChainMutant: one that goes on with the chain from before it waited loses the update of the line's holder.
+func TestWait_ChainMutant(t *testing.T) {
+	mutant.Switch(mutant.WaitedChain)
+	defer mutant.Switch(mutant.None)
+	if got := chainDropped(t); got == 3 {
+		t.Error("no update was lost")
+	}
+}

@@ -145,8 +145,12 @@ func (tx *Tx) touch(n block.Number) (*touched, error) {
 	}
 	c, _ := tx.s.index.Load(n)
 	if c != nil && !tx.readonly {
+		in := len(tx.lines)
 		if err := tx.queue(c); err != nil {
 			return nil, err
+		}
+		if len(tx.lines) > in && !mutant.Off(mutant.WaitedChain) { // the snapshot is a newer one, and the chain may have been dropped before it
+			c, _ = tx.s.index.Load(n)
 		}
 	}
 	k := len(tx.touched)
