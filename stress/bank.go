@@ -1,10 +1,12 @@
 package stress
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/merge"
@@ -13,8 +15,8 @@ import (
 
 const (
 	bankBlocks   = 64
-	bankAccounts = 16 // a block
-	bankMoney    = 1000
+	bankAccounts = 16  // a block
+	bankMoney    = 100 // of an account at first: it is soon without
 	skewPairs    = 8
 	readerBlocks = 64
 )
@@ -59,7 +61,7 @@ func (k *bank) step(tx *mvcc.Tx, w *writer) (func(), error) {
 	}
 }
 
-func (k *bank) check(tx *mvcc.Tx, _ bool) []string {
+func (k *bank) check(tx *mvcc.Tx, _ bool) (bad []string) {
 	total := uint64(0)
 	for i := range bankBlocks * bankAccounts {
 		n, f := account(i)
@@ -68,11 +70,14 @@ func (k *bank) check(tx *mvcc.Tx, _ bool) []string {
 			return []string{err.Error()}
 		}
 		total += f.Get(b)
+		if v := f.Get(b); v > bankBlocks*bankAccounts*bankMoney {
+			bad = append(bad, fmt.Sprintf("account %d has %d units of money: it is below zero", i, int64(v)))
+		}
 	}
 	if want := uint64(bankBlocks * bankAccounts * bankMoney); total != want {
-		return []string{fmt.Sprintf("there are %d units of money, not %d: a transfer was seen half", total, want)}
+		bad = append(bad, fmt.Sprintf("there are %d units of money, not %d: a transfer was seen half", total, want))
 	}
-	return nil
+	return bad
 }
 
 // skew is the workload of pairs of which one must stay on. Who sees both on turns one off, and declares no dependency on
@@ -165,7 +170,11 @@ func (k *readers) read(tx *mvcc.Tx, _ *writer) error {
 
 func (k *readers) step(tx *mvcc.Tx, w *writer) (func(), error) {
 	n := block.Number(w.rng.IntN(readerBlocks / 2))
-	off := uint32(w.id / 2 % 64 * slotSize)
+	slots := 64 // one a writer, with up to 128
+	if w.rec != nil {
+		slots = sharedSlots
+	}
+	off := uint32(w.id / 2 % slots * slotSize)
 	var b [8]byte
 	if err := tx.ReadRange(n, off, b[:]); err != nil {
 		return nil, err
@@ -183,17 +192,19 @@ func (k *readers) step(tx *mvcc.Tx, w *writer) (func(), error) {
 	return nothing, tx.Edit(n+readerBlocks/2, merge.Set(off, w.buf[:8]))
 }
 
+// check reads all blocks first, and compares them then: the bytes must stay as they were read (M2).
 func (k *readers) check(tx *mvcc.Tx, _ bool) (bad []string) {
-	for n := range block.Number(readerBlocks / 2) {
-		a, err := tx.ReadBlock(n)
+	var all [readerBlocks][]byte
+	for n := range all {
+		b, err := tx.ReadBlock(block.Number(n))
 		if err != nil {
 			return append(bad, err.Error())
 		}
-		b, err := tx.ReadBlock(n + readerBlocks/2)
-		if err != nil {
-			return append(bad, err.Error())
-		}
-		if string(a) != string(b) {
+		all[n] = b
+	}
+	runtime.Gosched()
+	for n := range readerBlocks / 2 {
+		if !bytes.Equal(all[n], all[n+readerBlocks/2]) {
 			bad = append(bad, fmt.Sprintf("blocks %d and %d, which change together, differ in one snapshot (M1)", n, n+readerBlocks/2))
 		}
 	}

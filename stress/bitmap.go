@@ -23,6 +23,7 @@ type held struct{ bits []uint32 }
 
 func newBitmap(r *Run) load                   { return &bitmap{run: r, given: map[uint32]int{}} }
 func (m *bitmap) setup(context.Context) error { return nil }
+func (m *bitmap) touches() int                { return 1 }
 
 func (m *bitmap) step(tx *mvcc.Tx, w *writer) (func(), error) {
 	mine, _ := w.state.(*held)

@@ -33,11 +33,17 @@ func (k edgeKind) String() string { return map[edgeKind]string{ww: "ww", wr: "wr
 // CheckHistory looks for anomalies. Under snapshot isolation G0, G1a, G1b, G1c, G-single and lost updates are forbidden; at serializable
 // G2, too. The order of a key's versions follows from what each writer of it had read, not from anything that the store says.
 func CheckHistory(txns []Txn, serializable bool) []Anomaly {
+	found, _ := checkHistory(txns, serializable)
+	return found
+}
+
+// checkHistory is CheckHistory, and counts the lost updates, of which it names only the first.
+func checkHistory(txns []Txn, serializable bool) (found []Anomaly, lost int) {
 	h := &history{txns: txns, writer: map[version]int{}, next: map[version]int{}}
 	h.index()
 	h.connect()
 	h.cycles(serializable)
-	return h.found
+	return h.found, h.lost
 }
 
 type version struct{ key, value uint64 }
@@ -48,6 +54,7 @@ type history struct {
 	next   map[version]int // the committed transaction that overwrote it
 	edges  [][]edge
 	found  []Anomaly
+	lost   int // updates
 }
 
 func (h *history) report(name, format string, args ...any) {
@@ -75,6 +82,7 @@ func (h *history) index() {
 			}
 			v := version{op.Key, op.Prev}
 			if other, ok := h.next[v]; ok && other != i {
+				h.lost++
 				h.report("lost-update", "transactions %d and %d both replaced value %d of key %d", other, i, op.Prev, op.Key)
 			}
 			h.next[v] = i

@@ -26,7 +26,9 @@ type Report struct {
 	AbortsAvoided     uint64      `json:"aborts_avoided"` // merged commits, each of which strict would have tried again
 	Goodput           float64     `json:"goodput"`        // commits over attempts
 	WALBytesPerCommit float64     `json:"wal_bytes_per_commit"`
-	LostUpdates       int         `json:"lost_updates"`
+	LostUpdates       uint64      `json:"lost_updates"` // committed and overwritten: in the recorded history, or by the workload's counts at the end, whichever is more
+	MostAborts        int         `json:"most_aborts"`  // attempts that one transaction lost
+	Reopened          int         `json:"reopened"`     // times that the store was opened again from its files and compared
 	WriteSkews        int64       `json:"write_skews"`
 	Recorded          int         `json:"recorded_transactions"`
 	Switches          int64       `json:"policy_switches"`
@@ -60,14 +62,10 @@ func (r *Run) report(p part, before, after mvcc.Stats) Report {
 		AbortsAvoided: p.merged, Goodput: float64(commits) / max(float64(commits+p.aborts), 1),
 		WALBytesPerCommit: float64(after.WALBytes-before.WALBytes) / each,
 		WriteSkews:        r.skews.Load(), Recorded: len(r.rec.txns), Switches: after.Switches,
+		LostUpdates: max(r.lost, r.missing), MostAborts: r.most, Reopened: r.reopened,
 		Violations: r.violated, What: append([]string{}, r.violations...), HotBlocks: after.Hot,
 	}
 	out.ExpectedLoss = out.Losses.Of(r.cfg.Policy)
-	for _, v := range r.violations {
-		if len(v) > 11 && v[:11] == "lost-update" {
-			out.LostUpdates++
-		}
-	}
 	if len(out.HotBlocks) > 8 {
 		out.HotBlocks = out.HotBlocks[:8]
 	}

@@ -4,19 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/mvcc"
-	"github.com/varvefs/varve/wal"
 )
 
 // Config says what to run.
@@ -53,15 +51,21 @@ func (c Config) defaults() (Config, error) {
 
 // Run is one workload under one policy.
 type Run struct {
-	cfg     Config
-	work    workload
-	store   *mvcc.Store
-	load    load
-	writers []*writer
-	started atomic.Uint64
-	commits atomic.Uint64 // of both parts
-	skews   atomic.Int64
-	rec     recorder
+	cfg      Config
+	work     workload
+	dev      devices
+	hash     maphash.Seed // of blocks, for comparison
+	store    *mvcc.Store
+	load     load
+	writers  []*writer
+	started  atomic.Uint64
+	commits  atomic.Uint64 // of both parts
+	skews    atomic.Int64
+	rec      recorder
+	missing  uint64 // updates that the workload's counts miss at the end
+	lost     uint64 // updates that the history shows to be overwritten
+	most     int    // attempts that one transaction lost
+	reopened int    // times that the store was opened again and compared
 
 	mu         sync.Mutex
 	violated   int      // guarded by mu
@@ -78,14 +82,24 @@ func Do(ctx context.Context, cfg Config) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	r := &Run{cfg: cfg, work: work}
-	cleanup, err := r.open()
-	if err != nil {
+	r := &Run{cfg: cfg, work: work, hash: maphash.MakeSeed()}
+	defer r.remove()
+	if err := r.place(); err != nil {
 		return Report{}, err
 	}
-	defer cleanup()
+	if err := r.open(); err != nil {
+		return Report{}, err
+	}
+	defer func() {
+		if r.store != nil {
+			r.shut(false)
+		}
+	}()
 	r.load = work.make(r)
 	if err := r.load.setup(ctx); err != nil {
+		return Report{}, fmt.Errorf("set up %s: %w", work.name, err)
+	}
+	if err := r.store.Sync(ctx); err != nil {
 		return Report{}, fmt.Errorf("set up %s: %w", work.name, err)
 	}
 	if cfg.Started != nil {
@@ -96,48 +110,6 @@ func Do(ctx context.Context, cfg Config) (Report, error) {
 		r.writers = append(r.writers, &writer{id: i, rng: rng, zipf: rand.NewZipf(rng, 1.1, 1, 1023), buf: make([]byte, 64)})
 	}
 	return r.measure(ctx)
-}
-
-// open opens the store over the devices of the run.
-func (r *Run) open() (cleanup func(), err error) {
-	path := r.cfg.Device
-	remove := func() {}
-	if path == "" {
-		dir, err := os.MkdirTemp("", "varve-stress-")
-		if err != nil {
-			return nil, err
-		}
-		remove = func() { _ = os.RemoveAll(dir) }
-		path = filepath.Join(dir, "blocks")
-	}
-	home, err := blockcache.CreateDisk(path, int64(max(r.work.blocks, MaxWriters))*int64(r.cfg.BlockSize))
-	if err != nil {
-		remove()
-		return nil, err
-	}
-	log, err := blockcache.CreateDisk(path+".wal", 0)
-	if err != nil {
-		home.Close()
-		remove()
-		return nil, err
-	}
-	store, _, err := mvcc.Open(mvcc.Options{BlockSize: r.cfg.BlockSize, Home: home, WAL: log, Policy: r.cfg.Policy, Isolation: r.cfg.Isolation,
-		Log: wal.Options{}, Events: r.cfg.Events})
-	if err != nil {
-		log.Close()
-		home.Close()
-		remove()
-		return nil, err
-	}
-	r.store = store
-	return func() {
-		if err := store.Close(); err != nil && !errors.Is(err, mvcc.ErrClosed) {
-			r.violation(fmt.Sprintf("close: %v", err))
-		}
-		log.Close()
-		home.Close()
-		remove()
-	}, nil
 }
 
 func (r *Run) violation(what string) {
@@ -157,9 +129,17 @@ func (r *Run) compare(what string, have uint64, running bool) []string {
 	case running && have > started:
 		return []string{fmt.Sprintf("%d %s, and only %d transactions were begun", have, what, started)}
 	case !running && have != done:
+		r.misses(done, have)
 		return []string{fmt.Sprintf("%d %s after %d commits", have, what, done)}
 	}
 	return nil
+}
+
+// misses notes that fewer updates are there than were committed.
+func (r *Run) misses(committed, have uint64) {
+	if have < committed {
+		r.missing = max(r.missing, committed-have)
+	}
 }
 
 // part is what the writers did in one part of the run.
@@ -169,6 +149,7 @@ type part struct {
 	aborts   uint64
 	merged   uint64
 	waited   uint64
+	most     int                     // aborts of one transaction
 	latency  *hdrhistogram.Histogram // nanoseconds
 	readOnly *hdrhistogram.Histogram
 	failed   error
@@ -206,6 +187,7 @@ func (r *Run) race(ctx context.Context, stop func() bool, record bool) part {
 			p.aborts += mine.aborts
 			p.merged += mine.merged
 			p.waited += mine.waited
+			r.most = max(r.most, mine.most)
 			p.latency.Merge(mine.latency)
 			p.readOnly.Merge(mine.readOnly)
 			if mine.failed != nil && ctx.Err() == nil {
@@ -245,6 +227,7 @@ func (r *Run) one(ctx context.Context, w *writer, p *part, record bool) error {
 	out, done, err := r.update(ctx, w, began)
 	r.recorded(w, err == nil)
 	p.aborts += uint64(out.Aborts)
+	p.most = max(p.most, out.Aborts)
 	switch {
 	case errors.Is(err, errOnPurpose):
 		return nil
@@ -279,6 +262,9 @@ func (r *Run) update(ctx context.Context, w *writer, began time.Time) (out mvcc.
 		tried = true
 		var err error
 		done, err = r.load.step(tx, w)
+		if record && w.rng.Uint32()%2 == 0 {
+			runtime.Gosched() // others commit between what it has read and its commit
+		}
 		if err == nil && purpose {
 			return errOnPurpose
 		}
@@ -337,7 +323,10 @@ func (r *Run) measure(ctx context.Context) (Report, error) {
 			r.rec.max = min(r.rec.max, counterRecord)
 		}
 		limit := time.Now().Add(10 * time.Second)
+		checkpointing, stop := context.WithCancel(ctx)
+		watch.Go(func() { r.checkpoint(checkpointing) })
 		recorded = r.race(ctx, func() bool { return r.rec.full() || time.Now().After(limit) }, true)
+		stop()
 		if recorded.failed != nil {
 			stopWatch()
 			watch.Wait()
@@ -362,7 +351,21 @@ func (r *Run) measure(ctx context.Context) (Report, error) {
 	}
 	after := r.store.Stats()
 	r.verify(ctx)
+	if err := r.reopen(ctx); err != nil {
+		return Report{}, err
+	}
 	return r.report(p, before, after), nil
+}
+
+// checkpoint writes blocks home all the time, so that chains end and begin while the history is recorded (M8).
+func (r *Run) checkpoint(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := r.store.Checkpoint(); err != nil {
+			r.violation(fmt.Sprintf("checkpoint: %v", err))
+			return
+		}
+		time.Sleep(500 * time.Microsecond)
+	}
 }
 
 // watch checks the invariant while the writers run, and reads the counter for porcupine.

@@ -17,7 +17,7 @@ func TestDo_Workloads(t *testing.T) {
 			t.Run(work+"/"+p.String(), func(t *testing.T) {
 				level := mvcc.Isolation(p & 1)
 				rep, err := Do(context.Background(), Config{Workload: work, Writers: 24, Policy: p, Isolation: level, Seed: seed,
-					Duration: 60 * time.Millisecond, Record: 1500})
+					Duration: 40 * time.Millisecond, Record: 1500})
 				if err != nil || !rep.Passed() || rep.Commits == 0 {
 					t.Errorf("%d commits, %v, %v; repeat with: varve stress --workload %s --policy %v --isolation %v --writers 24 --seed %d",
 						rep.Commits, err, rep.What, work, p, level, seed)
@@ -28,4 +28,17 @@ func TestDo_Workloads(t *testing.T) {
 		}
 	}
 	fmt.Println("seed", seed)
+}
+
+// TestDo_Durable runs each workload durably. At its end the store ends as a crash of the process would end it, is opened from its log, and compared; then
+// the same with an orderly end.
+func TestDo_Durable(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	for _, work := range Workloads() {
+		rep, err := Do(context.Background(), Config{Workload: work, Writers: 32, Policy: mvcc.Merge, Durable: true, Seed: seed, Duration: 20 * time.Millisecond, Record: 500})
+		if err != nil || !rep.Passed() || rep.Commits == 0 || rep.Reopened != 2 {
+			t.Errorf("%d commits, opened again %d times, %v, %v; repeat with: varve stress --durable --workload %s --policy merge --writers 32 --seed %d",
+				rep.Commits, rep.Reopened, err, rep.What, work, seed)
+		}
+	}
 }

@@ -11,28 +11,58 @@ import (
 	"github.com/varvefs/varve/mvcc"
 )
 
-// verify checks the invariant at the end, the store's structures, and the history.
-func (r *Run) verify(ctx context.Context) {
+// check checks the workload's invariant when no writer runs.
+func (r *Run) check(ctx context.Context, when string) {
 	if err := r.store.View(ctx, func(tx *mvcc.Tx) error {
 		for _, bad := range r.load.check(tx, false) {
-			r.violation("at the end: " + bad)
+			r.violation(when + bad)
 		}
 		return nil
 	}); err != nil {
-		r.violation(err.Error())
+		r.violation(when + err.Error())
 	}
+}
+
+// verify checks the invariant at the end, the store's structures, its promises about lost races and old versions, and the history.
+func (r *Run) verify(ctx context.Context) {
+	r.check(ctx, "at the end: ")
 	if err := r.store.Check(); err != nil {
 		r.violation(err.Error())
 	}
-	serializable := r.cfg.Isolation == mvcc.Serializable
+	if n := r.store.Stats().History; n > 0 {
+		r.violation(fmt.Sprintf("%d old versions are kept, and no snapshot is live (M6)", n))
+	}
+	if l, ok := r.load.(bounded); ok && r.most > mostAborts(l.touches()) {
+		r.violation(fmt.Sprintf("a transaction lost %d races for %d blocks: it starved (M5)", r.most, l.touches()))
+	}
 	if _, ok := r.load.(*counter); ok {
 		r.verifyCounter()
 		return
 	}
-	for _, a := range CheckHistory(r.rec.txns, serializable) {
+	r.verifyHistory()
+}
+
+// lostRaces is the default of mvcc.Options.LostRaces.
+const lostRaces = 8
+
+// mostAborts bounds the races that a transaction loses for some blocks (M5): those before it waits in line, and one for each block whose line it was not in.
+func mostAborts(blocks int) int { return lostRaces + blocks }
+
+// verifyHistory checks what was recorded, as a whole and key by key.
+func (r *Run) verifyHistory() {
+	txns, serializable := r.rec.txns, r.cfg.Isolation == mvcc.Serializable
+	if l, ok := r.load.(declared); ok && l.declares() {
+		serializable = true
+	}
+	if l, ok := r.load.(equal); ok && l.equalBytes() { // an attempt that lost wrote what a later one commits
+		txns = slices.DeleteFunc(slices.Clone(txns), func(t Txn) bool { return !t.Committed })
+	}
+	found, lost := checkHistory(txns, serializable)
+	r.lost = uint64(lost)
+	for _, a := range found {
 		r.violation(a.String())
 	}
-	for key, ops := range registers(r.rec.txns) {
+	for key, ops := range registers(txns) {
 		if ok, unknown := checkLinearizable(registerModel, ops); !ok {
 			r.violation(fmt.Sprintf("the history of key %d is that of no register", key))
 		} else if unknown {

@@ -36,6 +36,15 @@ type reader interface {
 	read(tx *mvcc.Tx, w *writer) error
 }
 
+// bounded is a load that touches no more than some blocks, whatever its transactions choose: no transaction loses many races for them (M5).
+type bounded interface{ touches() int }
+
+// declared is a load that declares all that its transactions read (Depend): its history is serializable at every isolation level.
+type declared interface{ declares() bool }
+
+// equal is a load whose writers write equal bytes.
+type equal interface{ equalBytes() bool }
+
 // workloads by name, in the order of help.
 var workloads = []workload{
 	{"hot", "one block, each writer its own slot", 1, newSlots(1, hotBlock)},
@@ -48,6 +57,10 @@ var workloads = []workload{
 	{"skew", "pairs of blocks of which one must stay on", 2 * skewPairs, newSkew},
 	{"readers", "long readers beside writers", readerBlocks, newReaders},
 	{"dirent", "names inserted into directory blocks by reapply", direntBlocks, newDirent},
+	{"registers", "registers of one block that all increment by reading and setting: equal bytes", 1, newRegisters},
+	{"guard", "pairs of which one must stay on, with what was read declared (Depend)", guardBlocks, newGuard},
+	{"families", "parents that go only without children: Check and Add in two blocks", familyBlocks, newFamilies},
+	{"inodes", "records of several owners in shared blocks: Extent, Max, Add and Whole", inodeBlocks, newInodes},
 }
 
 // Workloads are the names of the workloads.

@@ -19,7 +19,7 @@ import (
 // TestStress_Short runs every workload by the real program: one line at the end, and nothing lost.
 func TestStress_Short(t *testing.T) {
 	out, err := exec.Command(program(t), "stress", "--writers", "16", "--duration", "30ms", "--policy", "merge").CombinedOutput()
-	if err != nil || !strings.HasSuffix(string(out), "10 workloads, 10 passed, 0 failed\n") {
+	if err != nil || !strings.HasSuffix(string(out), "14 workloads, 14 passed, 0 failed\n") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
@@ -47,7 +47,7 @@ func TestStress_JSON(t *testing.T) {
 	}
 	for _, r := range got.Runs {
 		for _, f := range strings.Fields("workload policy writers durable seconds commits commits_per_second conflict_rate merge_rate abort_rate wait_rate " +
-			"latency_us fairness expected_loss wal_bytes_per_commit lost_updates violations") {
+			"latency_us fairness expected_loss wal_bytes_per_commit lost_updates most_aborts reopened violations") {
 			if _, ok := r[f]; !ok {
 				t.Errorf("no field %s", f)
 			}
