@@ -45,6 +45,7 @@ type Live struct {
 	views      sync.Pool
 	counts     counters
 	damage     damage
+	shutdown   shutdown
 	turned     atomic.Uint64 // features that were turned on since the file system was opened
 }
 
@@ -57,6 +58,7 @@ type LiveOptions struct {
 	DirSync     bool // changes of directories are
 	OnDamage    OnDamage
 	Private     bool             // the journal is none of the image's: its superblock never says that it needs recovery
+	Cut         func()           // has nothing written any more; may be nil
 	Now         func() time.Time // the time in ticks of 4 ms where nil
 }
 
@@ -190,12 +192,17 @@ func (fs *FS) ReadNode(n *Inode, node Node) error {
 }
 
 // Sync makes all that was done so far durable.
-func (l *Live) Sync(ctx context.Context) error { return l.store.Sync(ctx) }
+func (l *Live) Sync(ctx context.Context) error {
+	if err := l.refused(); err != nil {
+		return err
+	}
+	return l.store.Sync(ctx)
+}
 
 // SyncNode makes a node durable (fsync, fdatasync and fsyncdir), and with it all that was done before, to whatever: neither sync(1) nor syncfs(2) reach a
 // mount, so this is how a program asks for everything.
 func (l *Live) SyncNode(ctx context.Context, node Node) error {
-	return l.store.Sync(ctx)
+	return l.Sync(ctx)
 }
 
 // Stat sums up what statfs(2) gives.

@@ -116,6 +116,9 @@ var errStuck = fmt.Errorf("%w: until the open epoch is durable", ErrNoSpace)
 
 // do runs fn as one transaction, again where another one came first. Where blocks run out it makes room once and tries again.
 func (l *Live) do(kind opKind, owner Owner, fn func(*op) error) error {
+	if err := l.refused(); err != nil {
+		return err
+	}
 	for forced, tries := false, 0; ; tries++ {
 		o := &op{l: l, owner: owner, what: opNames[kind]}
 		out, err := l.attempt(o, fn)

@@ -24,6 +24,7 @@ var errnos = []struct {
 	{ext4.ErrNotExist, syscall.ENODATA}, // attributes only: names are answered without an error
 	{ext4.ErrNotDir, syscall.ENOTDIR},
 	{ext4.ErrNoData, syscall.ENXIO},
+	{ext4.ErrShutdown, syscall.EIO},
 	{ext4.ErrFailed, syscall.EROFS},
 	{ext4.ErrNoSpace, syscall.ENOSPC},
 	{ext4.ErrExists, syscall.EEXIST},
@@ -41,6 +42,7 @@ var errnos = []struct {
 	{ext4.ErrStale, syscall.ESTALE},
 	{ext4.ErrRange, syscall.ERANGE},
 	{ext4.ErrLoop, syscall.ELOOP},
+	{syscall.EFAULT, syscall.EFAULT},
 	{io.ErrUnexpectedEOF, syscall.EIO}, // the image is shorter than it says
 }
 
@@ -70,6 +72,9 @@ func (f reporter) status(op string, err error) gofuse.Status {
 
 // report logs at most one line a second, so that a damaged image cannot flood the log.
 func (f reporter) report(op string, err error) {
+	if errors.Is(err, ext4.ErrShutdown) {
+		return // somebody asked for it
+	}
 	now := time.Now().Unix()
 	if last := f.last.Load(); last != now && f.last.CompareAndSwap(last, now) {
 		f.log.Printf("%s: %v", op, err)

@@ -23,9 +23,10 @@ type front struct {
 	ahead                *blockcache.Readahead
 	xattrs               *xattrProof // nil: attributes may come
 	listings             *listings
-	lookups              *lookups // nil: nobody needs them
-	handles              bool     // files are opened one by one, because opening some is refused
-	opendir              bool     // directories are opened one by one
+	lookups              *lookups    // nil: nobody needs them
+	handles              bool        // files are opened one by one, because opening some is refused
+	opendir              bool        // directories are opened one by one
+	shut                 atomic.Bool // by FS_IOC_SHUTDOWN; of a read-only mount
 	reporter
 }
 

@@ -32,6 +32,9 @@ var xflags = []struct{ inode, xflag uint32 }{
 }
 
 func (f *front) Ioctl(_ <-chan struct{}, in *gofuse.IoctlIn, _ []byte, _ *gofuse.IoctlOut, out []byte) gofuse.Status {
+	if in.Cmd == fsIocShutdown {
+		return f.shutdown(in, out)
+	}
 	var n ext4.Inode
 	if status := f.inode(&n, in.NodeId); !status.Ok() {
 		return status

@@ -223,6 +223,9 @@ func (f *live) accessed(id uint64, status gofuse.Status) {
 }
 
 func (f *live) GetXAttr(cancel <-chan struct{}, header *gofuse.InHeader, name string, dest []byte) (n uint32, status gofuse.Status) {
+	if f.fs.ShutDown() {
+		return 0, gofuse.EIO
+	}
 	status = f.view(func(r *front) gofuse.Status {
 		n, status = r.GetXAttr(cancel, header, name, dest)
 		return status
@@ -260,6 +263,9 @@ func (f *live) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) g
 	if f.noOpen {
 		return gofuse.ENOSYS
 	}
+	if f.fs.ShutDown() {
+		return gofuse.EIO
+	}
 	const writing = syscall.O_WRONLY | syscall.O_RDWR
 	if in.Flags&(writing|syscall.O_TRUNC) != 0 {
 		status := f.view(func(r *front) gofuse.Status {
@@ -279,6 +285,9 @@ func (f *live) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) g
 }
 
 func (f *live) Read(_ <-chan struct{}, in *gofuse.ReadIn, buf []byte) (result gofuse.ReadResult, status gofuse.Status) {
+	if f.fs.ShutDown() {
+		return nil, gofuse.EIO
+	}
 	touch := false
 	status = f.view(func(r *front) gofuse.Status {
 		var n ext4.Inode
@@ -366,6 +375,9 @@ func (f *live) Fallocate(_ <-chan struct{}, in *gofuse.FallocateIn) gofuse.Statu
 const copyChunk = 512 << 10
 
 func (f *live) CopyFileRange(_ <-chan struct{}, in *gofuse.CopyFileRangeIn) (uint32, gofuse.Status) {
+	if f.fs.ShutDown() {
+		return 0, gofuse.EIO
+	}
 	done, limit := uint64(0), min(in.Len, 64<<20)
 	buf := make([]byte, min(limit, copyChunk))
 	for done < limit {
@@ -438,6 +450,8 @@ func (f *live) Ioctl(cancel <-chan struct{}, in *gofuse.IoctlIn, inbuf []byte, o
 	switch {
 	case in.Cmd == fsIocSetFlags && len(inbuf) >= 4:
 		return f.changed(in.NodeId, f.status("chattr", f.fs.SetFlags(who, n, nativeEndian.Uint32(inbuf))))
+	case in.Cmd == fsIocShutdown:
+		return f.shutdown(in, outbuf)
 	case in.Cmd == fsIocSetXattr && len(inbuf) >= 16:
 		return f.changed(in.NodeId, f.setXflags(who, n, nativeEndian.Uint32(inbuf), nativeEndian.Uint32(inbuf[12:])))
 	}

@@ -43,6 +43,19 @@ func (l *lookups) forget(id, n uint64) bool {
 	return true
 }
 
+// all are the nodes that the kernel has references to.
+func (l *lookups) all() (ids []uint64) {
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		for id := range s.count {
+			ids = append(ids, id)
+		}
+		s.mu.Unlock()
+	}
+	return ids
+}
+
 // none reports whether the kernel has no reference to a node.
 func (l *lookups) none(id uint64) bool {
 	s := &l.shards[id%uint64(len(l.shards))]

@@ -15,6 +15,9 @@ func (f *front) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) 
 	if !f.handles {
 		return gofuse.ENOSYS
 	}
+	if f.shut.Load() {
+		return gofuse.EIO
+	}
 	var n ext4.Inode
 	if status := f.inode(&n, in.NodeId); !status.Ok() {
 		return status
@@ -29,6 +32,9 @@ func (f *front) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) 
 var zeros [maxRead]byte
 
 func (f *front) Read(_ <-chan struct{}, in *gofuse.ReadIn, buf []byte) (gofuse.ReadResult, gofuse.Status) {
+	if f.shut.Load() {
+		return nil, gofuse.EIO
+	}
 	var n ext4.Inode
 	if status := f.inode(&n, in.NodeId); !status.Ok() {
 		return nil, status

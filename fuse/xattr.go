@@ -32,6 +32,9 @@ func (f *front) GetXAttr(_ <-chan struct{}, header *gofuse.InHeader, name string
 	if f.xattrs != nil && f.noXattrs() {
 		return 0, gofuse.ENOSYS
 	}
+	if f.shut.Load() {
+		return 0, gofuse.EIO
+	}
 	var n ext4.Inode
 	if status := f.inode(&n, header.NodeId); !status.Ok() {
 		return 0, status

@@ -26,7 +26,7 @@ const mountLong = `Mount the ext2, ext3 or ext4 file system of an image (or bloc
 Read-only, the image is never written to. If its journal holds newer blocks, they are shown as the kernel would show them after its own
 recovery. Read-write, the journal is recovered first, every operation is one transaction of that journal, and the image is locked. fsync of any
 file or directory makes everything earlier durable, and so does varve sync DIR; sync(1) does not reach the mount. The command returns when the
-mount answers; a daemon then serves it until it is unmounted.
+mount answers; a daemon then serves it until it is unmounted. Root may cut it by the ioctl FS_IOC_SHUTDOWN, as a power cut would.
 
 Options for -o, in mount(8)'s grammar:
   ro                     read-only (the default)

@@ -111,7 +111,7 @@ func OpenOverlayOn(file blockcache.Writable, base blockcache.Device, o WriteOpti
 
 // openOver opens the file system on an overlay, with the journal behind it.
 func openOver(overlay *blockcache.Overlay, o WriteOptions) (*Writable, error) {
-	w := &Writable{device: overlay, private: true}
+	w := &Writable{device: &gate{Writable: overlay}, private: true}
 	super, err := ext4.ReadSuperblock(overlay, 0)
 	if err != nil {
 		return nil, err
@@ -135,7 +135,7 @@ func openOver(overlay *blockcache.Overlay, o WriteOptions) (*Writable, error) {
 	if err := overlay.Sync(); err != nil {
 		return nil, err
 	}
-	if w.journal, err = wal.OpenJournal(overlay, size, places, next); err == nil {
+	if w.journal, err = wal.OpenJournal(w.device, size, places, next); err == nil {
 		err = w.journal.Reset(jbd2.IncompatRevoke)
 	}
 	if err != nil {

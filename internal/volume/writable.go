@@ -46,7 +46,7 @@ type Writable struct {
 	Orphans   int // inodes that recovery finished
 	Partition *blockcache.Partition
 
-	device    blockcache.Writable
+	device    *gate
 	journal   *wal.Journal
 	private   bool // the journal is an overlay's
 	protected *protection
@@ -124,7 +124,7 @@ func openOn(device blockcache.Writable, at beacon, name string, o WriteOptions) 
 	if super.BlockSize.Offset(super.Blocks) > device.Size() {
 		return nil, fmt.Errorf("the image is cut short: %d bytes of %d", device.Size(), super.BlockSize.Offset(super.Blocks))
 	}
-	w := &Writable{device: device}
+	w := &Writable{device: &gate{Writable: device}}
 	if w.protected, err = protect(at, super, name, o.Notice); err != nil {
 		return nil, err
 	}
@@ -227,7 +227,7 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 	}
 	w.Store = s
 	live, err = ext4.OpenLive(base, store{s, o.Between}, w.device, ext4.LiveOptions{JournalData: o.JournalData, NoAtime: o.NoAtime,
-		StrictAtime: o.StrictAtime, Sync: o.Sync, DirSync: o.DirSync, OnDamage: o.OnDamage, Private: w.private})
+		StrictAtime: o.StrictAtime, Sync: o.Sync, DirSync: o.DirSync, OnDamage: o.OnDamage, Private: w.private, Cut: w.cut})
 	if err == nil {
 		w.Live = live
 		if !mutant.Off(mutant.J3) {
@@ -262,8 +262,11 @@ func (w *Writable) editSuper(edit func([]byte)) error {
 }
 
 // Close frees what was open without a name, makes everything durable and home, and marks the file system clean (J7). After an error the image is left
-// to recovery.
+// to recovery, and so it is, without an error, where the file system was shut down on request.
 func (w *Writable) Close() error {
+	if w.ShutDown() && !mutant.Off(mutant.ShutdownCut) {
+		return w.Abandon()
+	}
 	err := w.Store.Err()
 	if err == nil {
 		err = w.MarkDamage()

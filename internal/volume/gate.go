@@ -1,0 +1,44 @@
+package volume
+
+import (
+	"sync"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/ext4"
+)
+
+// gate is the device of a mount until it is shut: then nothing more is written to it, as after a power cut. What is being written when it is shut is written first,
+// and a flush under way ends.
+type gate struct {
+	blockcache.Writable
+	mu   sync.RWMutex // held for reading by each write and flush
+	shut bool         // guarded by mu
+}
+
+// WriteAt follows io.WriterAt.
+func (g *gate) WriteAt(p []byte, offset int64) (int, error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.shut {
+		return 0, ext4.ErrShutdown
+	}
+	return g.Writable.WriteAt(p, offset)
+}
+
+// Sync follows blockcache.Writable.
+func (g *gate) Sync() error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.shut {
+		return ext4.ErrShutdown
+	}
+	return g.Writable.Sync()
+}
+
+// cut has nothing written any more, by nobody: by the time that it returns.
+func (w *Writable) cut() {
+	w.device.mu.Lock()
+	w.device.shut = true
+	w.device.mu.Unlock()
+	w.protected.abandon()
+}
