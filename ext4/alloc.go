@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
@@ -174,19 +175,24 @@ func (l *Live) place(n block.Number) (disk.Group, uint32) {
 	return disk.Group(k / uint64(l.super.BlocksPerGroup)), uint32(k % uint64(l.super.BlocksPerGroup))
 }
 
-// reserve takes up to want blocks that follow one another, near a goal: at the goal itself, else the first run in its group that is long enough, else
-// the longest there, else in the other groups in turn.
-func (l *Live) reserve(goal block.Number, want uint32, owner Owner) (run, error) {
+// reserve takes up to want blocks that follow one another, and more behind them where there is plenty, near a goal: at the goal itself, else the
+// first run in its group that is long enough, else the longest there, else in the other groups in turn.
+func (l *Live) reserve(goal block.Number, want, more uint32, c claim) (run, error) {
 	if goal < l.super.FirstDataBlock || goal >= l.super.Blocks {
 		goal = l.super.FirstDataBlock
 	}
-	if l.freeBlocks.Load()+l.windows.blocks.Load() <= int64(l.super.ReservedBlocks) && owner.UID != 0 {
+	k := l.claim(want, more, c)
+	if k == 0 && l.closeWindows() {
+		k = l.claim(want, more, c)
+	}
+	if k == 0 {
 		return run{}, errStuck
 	}
-	r, err := l.reserveNear(goal, want)
+	r, err := l.reserveNear(goal, k)
 	if errors.Is(err, errStuck) && l.closeWindows() {
-		r, err = l.reserveNear(goal, want)
+		r, err = l.reserveNear(goal, k)
 	}
+	l.freeBlocks.Add(int64(k - r.n))
 	return r, err
 }
 
@@ -210,7 +216,7 @@ func (l *Live) reserveNear(goal block.Number, want uint32) (run, error) {
 	return run{}, errStuck
 }
 
-// reserveIn takes a run of one group: at least need blocks, or, if any is set, the longest.
+// reserveIn takes a run of one group: at least need blocks, or, if any is set, the longest. They are claimed already.
 func (l *Live) reserveIn(g disk.Group, at, want, need uint32, any bool) (run, bool, error) {
 	gr := &l.groups[g]
 	gr.mu.Lock()
@@ -247,7 +253,6 @@ func (l *Live) reserveIn(g disk.Group, at, want, need uint32, any bool) (run, bo
 		gr.blocks[(start+i)/8] |= 1 << ((start + i) % 8)
 	}
 	gr.freeBlocks -= int(length)
-	l.freeBlocks.Add(-int64(length))
 	return run{l.super.GroupFirst(g) + block.Number(start), length}, true, nil
 }
 
@@ -270,7 +275,16 @@ func (l *Live) release(r run) {
 
 // allocate takes blocks in the transaction: up to want of them near a goal.
 func (o *op) allocate(goal block.Number, want uint32) (run, error) {
-	r, err := o.l.reserve(goal, want, o.owner)
+	r, err := o.l.reserve(goal, want, 0, claim{o.owner, false})
+	if err != nil {
+		return r, err
+	}
+	return o.use(r)
+}
+
+// allocateNode takes a block for the node of an extent tree.
+func (o *op) allocateNode(n *Inode) (run, error) {
+	r, err := o.l.reserve(o.goal(n, 0), 1, 0, claim{o.owner, o.promised && !mutant.Off(mutant.NodeReserve)})
 	if err != nil {
 		return r, err
 	}

@@ -89,7 +89,7 @@ func (o *op) writeNode(n *Inode, e *extNode) error {
 
 // newNode allocates a node that is a block.
 func (o *op) newNode(n *Inode, depth int) (extNode, error) {
-	r, err := o.allocate(o.goal(n, 0), 1)
+	r, err := o.allocateNode(n)
 	if err != nil {
 		return extNode{}, err
 	}

@@ -47,6 +47,7 @@ type Live struct {
 	damage     damage
 	shutdown   shutdown
 	turned     atomic.Uint64 // features that were turned on since the file system was opened
+	rights     func(thread, gid uint32) bool
 }
 
 // LiveOptions say how a file system is written.
@@ -69,7 +70,10 @@ type fixed struct {
 }
 
 // Owner of a request, for what the kernel leaves to the file system: who owns new files, and who may use reserved blocks.
-type Owner struct{ UID, GID uint32 }
+type Owner struct {
+	UID, GID uint32
+	Thread   uint32 // that asked, for SetRights; 0 where it is not known
+}
 
 // Node names an inode: its number, and above it its generation, so that one that was freed, and maybe taken anew, is found out (ErrStale).
 type Node uint64
@@ -213,9 +217,6 @@ func (l *Live) Stat() (Stat, error) {
 	}
 	s.Free = uint64(max(l.freeBlocks.Load()+l.waiting.blocks.Load()+l.windows.blocks.Load(), 0)) // what was freed is free as soon as somebody needs it
 	s.FreeInodes = uint64(max(l.freeInodes.Load(), 0))
-	s.Available = s.Free - min(l.super.ReservedBlocks, s.Free)
-	if l.super.Incompat&disk.IncompatExtents != 0 {
-		s.Available -= min(min(uint64(l.super.Blocks)/reservedShare, reservedMax), s.Available)
-	}
+	s.Available = s.Free - min(l.super.ReservedBlocks+keptForNodes(l.super), s.Free)
 	return s, nil
 }

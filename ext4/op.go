@@ -32,6 +32,8 @@ type op struct {
 	orphans []orphanChange
 	turns   uint64 // features turned on, as Live.turned has them
 	sync    bool   // the change is to be durable when the operation returns
+
+	promised bool // what is done now may not fail for want of a block: nodes of extent trees may use what is kept for them
 }
 
 // run is blocks that follow one another.
@@ -170,6 +172,9 @@ func (l *Live) attempt(o *op, fn func(*op) error) (Outcome, error) {
 
 // makeRoom makes the open epoch durable, which may let freed blocks be used (W4), and waits a moment for readers whose snapshots may keep them.
 func (l *Live) makeRoom() error {
+	if l.mature(); l.waiting.blocks.Load() == 0 {
+		return nil
+	}
 	if err := l.store.Sync(context.Background()); err != nil {
 		return err
 	}
@@ -202,7 +207,7 @@ func (o *op) reach(stage string) { failpoint.At(o.what, stage) }
 // begin begins an attempt. What the one before has reserved goes back.
 func (o *op) begin(tx Tx) {
 	o.undo()
-	o.turns, o.sync = 0, false
+	o.turns, o.sync, o.promised = 0, false, false
 	o.tx, o.fs, o.now = tx, o.l.view(tx), o.l.opts.Now()
 }
 

@@ -203,7 +203,9 @@ func (l *Live) Allocate(owner Owner, node Node, offset, length uint64, keep bool
 // Punch frees the whole blocks of a range, and zeros the rest.
 func (l *Live) Punch(owner Owner, node Node, offset, length uint64) error {
 	return l.ranges(owner, node, span{offset, length, true, true, func(o *op, n *Inode, at, end uint64) (uint64, error) {
+		o.promised = true // as in the kernel, a hole can be punched where there is no room
 		done, err := o.cut(n, at, end)
+		o.promised = false
 		if err != nil || done {
 			return end, err
 		}

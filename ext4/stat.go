@@ -17,11 +17,20 @@ type Stat struct {
 	FilesystemU uint64 // an id from the UUID
 }
 
-// The kernel keeps back this many clusters for delayed allocation in file systems with extents.
+// The kernel keeps back this many clusters of a file system with extents, for the nodes of their trees (fs/ext4/super.c,
+// ext4_calculate_resv_clusters).
 const (
 	reservedShare = 50
 	reservedMax   = 4096
 )
+
+// keptForNodes are the blocks that are kept back for nodes of extent trees.
+func keptForNodes(s *disk.Superblock) uint64 {
+	if s.Incompat&disk.IncompatExtents == 0 {
+		return 0
+	}
+	return min(uint64(s.Blocks)/uint64(s.ClusterBlocks)/reservedShare, reservedMax) * uint64(s.ClusterBlocks)
+}
 
 // Stat sums up the group descriptors, once: the image does not change.
 func (fs *FS) Stat() (Stat, error) {
@@ -52,12 +61,7 @@ func (fs *FS) stat() (Stat, error) {
 		out.Free += uint64(d.FreeBlocks) * uint64(s.ClusterBlocks)
 		out.FreeInodes += uint64(d.FreeInodes)
 	}
-	kept := s.ReservedBlocks
-	if s.Incompat&disk.IncompatExtents != 0 {
-		clusters := uint64(s.Blocks) / uint64(s.ClusterBlocks)
-		kept += min(clusters/reservedShare, reservedMax) * uint64(s.ClusterBlocks)
-	}
-	out.Available = out.Free - min(kept, out.Free)
+	out.Available = out.Free - min(s.ReservedBlocks+keptForNodes(s), out.Free)
 	return out, nil
 }
 

@@ -104,7 +104,7 @@ func (l *Live) reserveGrowing(ino Ino, goal block.Number, want uint32, size uint
 		return got, nil
 	}
 	more := uint32(min(size, maxWindow) / uint64(l.super.BlockSize))
-	r, err := l.reserve(goal, want+more, owner)
+	r, err := l.reserve(goal, want, more, claim{owner, false})
 	if err != nil || r.n <= want {
 		return r, err
 	}

@@ -17,14 +17,23 @@ const maxJournalled = 16
 // Write writes data into a regular file at an offset, and makes it longer where needed. It returns how much was written: less than all together
 // with an error only.
 func (l *Live) Write(owner Owner, node Node, offset int64, data []byte, kill Kill) (int, error) {
+	return l.writeAll(owner, node, offset, data, kill, false)
+}
+
+// WriteWhole is Write that writes nothing where there is no room for all; with data in the journal, which takes several transactions, some of it.
+func (l *Live) WriteWhole(owner Owner, node Node, offset int64, data []byte, kill Kill) (int, error) {
+	return l.writeAll(owner, node, offset, data, kill, true)
+}
+
+func (l *Live) writeAll(owner Owner, node Node, offset int64, data []byte, kill Kill, whole bool) (int, error) {
 	if offset < 0 {
 		return 0, ErrInvalid
 	}
+	bs := int64(l.super.BlockSize)
 	done, most := 0, len(data)
 	for done < len(data) {
 		piece := data[done:][:min(most, len(data)-done)]
 		if l.opts.JournalData {
-			bs := int64(l.super.BlockSize)
 			piece = piece[:min(int64(len(piece)), maxJournalled*bs-(offset+int64(done))%bs)]
 		}
 		err := l.do(opWrite, owner, func(o *op) error {
@@ -34,14 +43,19 @@ func (l *Live) Write(owner Owner, node Node, offset int64, data []byte, kill Kil
 			}
 			return o.write(n, uint64(offset)+uint64(done), piece, kill)
 		})
-		if errors.Is(err, ErrNoSpace) && len(piece) > int(l.super.BlockSize) {
-			most = len(piece) / 2 // what there is room for is written
+		skip := (offset + int64(done)) % bs
+		if errors.Is(err, ErrNoSpace) && !whole && skip+int64(len(piece)) > bs {
+			most = max(len(piece)/2, 1) // what there is room for is written, down to the part in one block
+			if int64(most) < bs {
+				most = int(bs - skip)
+			}
 			continue
 		}
 		if err != nil {
 			return done, err
 		}
 		done += len(piece)
+		most = max(most, int(bs))
 	}
 	return done, nil
 }
@@ -95,7 +109,9 @@ func (o *op) write(n *Inode, offset uint64, data []byte, kill Kill) error {
 			err = o.writeFresh(r.Start, at, length, offset, data)
 			o.reach("data")
 			if err == nil {
+				o.promised = true // fallocate said that these blocks can be written
 				err = o.remap(n, disk.Extent{File: FileBlock(at), Len: uint32(length), Start: r.Start})
+				o.promised = false
 			}
 		default:
 			var got run

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/internal/volume"
 )
 
 // TestLargeDelete_Mutant: where every freed block is taken to be revoked, a large delete ends the mount.
@@ -14,5 +15,19 @@ func TestLargeDelete_Mutant(t *testing.T) {
 	defer mutant.Switch(mutant.None)
 	if err := largeDelete(t, false); err == nil {
 		t.Error("there was room for every revoke")
+	}
+}
+
+// TestFull_Mutants: where nothing is kept for nodes, a promise is broken on a full file system; where reserved blocks are root's alone, others that the
+// superblock names do not get at them.
+func TestFull_Mutants(t *testing.T) {
+	defer mutant.Switch(mutant.None)
+	mutant.Switch(mutant.NodeReserve)
+	if err := promised(t, volume.WriteOptions{}); err == nil {
+		t.Error("no node was needed")
+	}
+	mutant.Switch(mutant.ReservedFor)
+	if got := reservedFor(t); got["resuid"] || got["resgid"] {
+		t.Errorf("reserved blocks were given out: %v", got)
 	}
 }
