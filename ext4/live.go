@@ -42,7 +42,6 @@ type Live struct {
 	freeBlocks atomic.Int64
 	freeInodes atomic.Int64
 	spread     atomic.Uint32 // where the next top-level directory goes
-	views      sync.Pool
 	counts     counters
 	damage     damage
 	shutdown   shutdown
@@ -151,19 +150,24 @@ func coarse() time.Time { return time.Now().Truncate(4 * time.Millisecond) }
 // Superblock is the superblock as it was when the file system was opened.
 func (l *Live) Superblock() *disk.Superblock { return l.super }
 
+// views recycles what view makes. It is no part of a Live, which the collector would have to keep for as long as the pool.
+var views sync.Pool
+
 // view makes an FS that reads through a transaction.
 func (l *Live) view(tx Tx) *FS {
-	fs, _ := l.views.Get().(*FS)
+	fs, _ := views.Get().(*FS)
 	if fs == nil {
-		fs = &FS{super: l.super, image: l.image, tables: l.base.tables, live: l}
+		fs = &FS{}
 	}
+	fs.super, fs.image, fs.tables, fs.live = l.super, l.image, l.base.tables, l
 	fs.blocks, fs.tx = tx, tx
 	return fs
 }
 
 func (l *Live) putView(fs *FS) {
+	fs.super, fs.image, fs.tables, fs.live = nil, nil, nil, nil
 	fs.blocks, fs.tx = nil, nil
-	l.views.Put(fs)
+	views.Put(fs)
 }
 
 // View runs fn over a snapshot of the file system. Nothing that it gives may be used afterwards.

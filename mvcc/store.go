@@ -75,9 +75,9 @@ type Store struct {
 	index    *xsync.MapOf[block.Number, *chain]
 	shards   [shardCount]shard
 	versions versionPool
-	txs      sync.Pool
+	txs      *sync.Pool // of its own: the collector keeps what holds a pool for two rounds
 
-	snapshots registry
+	snapshots *registry
 	groups    groups
 	frees     frees
 	stats     stats
@@ -137,13 +137,14 @@ func Open(o Options) (*Store, wal.Recovery, error) {
 		return nil, wal.Recovery{}, err
 	}
 	s := &Store{opts: o, size: o.BlockSize, home: o.Home, blocks: block.Number(o.Home.Size() / int64(o.BlockSize)),
-		index: xsync.NewMapOf[block.Number, *chain](), kick: make(chan struct{}, 1), stop: make(chan struct{})}
+		index: xsync.NewMapOf[block.Number, *chain](), kick: make(chan struct{}, 1), stop: make(chan struct{}),
+		txs: new(sync.Pool), snapshots: new(registry)}
 	rec, err := s.openDurability()
 	if err != nil {
 		return nil, rec, err
 	}
 	s.clean = blockcache.NewCache(o.Home, nil, o.BlockSize, o.Memory/4)
-	s.versions.size = o.BlockSize
+	s.versions = versionPool{new(sync.Pool), o.BlockSize}
 	s.order.published.Store(uint64(rec.Last))
 	s.groups.init()
 	s.stats.init()
@@ -386,6 +387,8 @@ func (s *Store) halt() {
 		close(s.stop)
 		s.durability.halt()
 		s.running.Wait()
+		for s.txs.Get() != nil { // each of them holds the store
+		}
 	}
 }
 

@@ -3,9 +3,11 @@ package mvcc
 import (
 	"context"
 	"encoding/binary"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"weak"
 
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/block"
@@ -228,4 +230,28 @@ func (tx *Tx) forget() {
 		tx.touched[i].reset(&tx.s.versions)
 	}
 	tx.touched = tx.touched[:0]
+}
+
+// TestClose_LetsGo: a store that has ended does not keep its devices. With a pool or a cleanup that
+// refers to the store they stayed for some rounds: opening and closing stores in turns took memory without bound.
+func TestClose_LetsGo(t *testing.T) {
+	kept := func() weak.Pointer[blockcache.RAM] {
+		home := blockcache.NewRAM(make([]byte, 1<<20))
+		s, _, err := Open(Options{BlockSize: 4096, Home: home, WAL: blockcache.NewRAM(nil)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Update(context.Background(), func(tx *Tx) error { return tx.Edit(1, merge.Set(0, []byte{1})) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return weak.Make(home)
+	}()
+	runtime.GC()
+	runtime.GC()
+	if kept.Value() != nil {
+		t.Error("the device is still referred to after two rounds of collection")
+	}
 }

@@ -48,7 +48,7 @@ func (v *version) release(pool *versionPool) {
 
 // versionPool recycles versions.
 type versionPool struct {
-	pool sync.Pool
+	pool *sync.Pool
 	size block.Size
 }
 
