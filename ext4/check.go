@@ -126,6 +126,9 @@ func (c *checker) super() error {
 	if s.State&disk.StateErrors != 0 {
 		c.problem("superblock", "says that there are errors")
 	}
+	if failed, err := c.fs.JournalFailed(); err == nil && failed {
+		c.problem("journal", "says that an error has ended its use")
+	}
 	if s.State&^known != 0 {
 		c.problem("superblock", "state 0x%x", s.State)
 	}

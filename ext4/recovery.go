@@ -8,6 +8,7 @@ import (
 
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/ondisk"
+	disk "github.com/varvefs/varve/ondisk/ext4"
 	"github.com/varvefs/varve/ondisk/jbd2"
 )
 
@@ -48,6 +49,18 @@ func (fs *FS) JournalPlaces() ([]block.Number, jbd2.Sequence, error) {
 		places = append(places, at)
 	}
 	return places, next, nil
+}
+
+// JournalFailed reports whether an error has ended an earlier use of the internal journal, if there is one, and nobody has taken note of that.
+func (fs *FS) JournalFailed() (bool, error) {
+	if fs.super.Compat&disk.CompatHasJournal == 0 || fs.super.JournalIno == 0 {
+		return false, nil
+	}
+	l, err := fs.openLog(nil)
+	if err != nil {
+		return false, err
+	}
+	return l.super.Errno != 0, nil
 }
 
 // ReplayPrivate reads a journal that is not the image's own, at places of a device with an image of so many blocks, and calls do for each block whose newest copy

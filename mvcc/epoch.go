@@ -195,13 +195,13 @@ func (e *journalEpochs) closeEpoch() error {
 		err = e.opts.Seal(sealing)
 	}
 	if err != nil {
-		return e.end(fmt.Errorf("close an epoch: %w", err))
+		return e.abort(fmt.Errorf("close an epoch: %w", err))
 	}
 	tx.end()
 	yield.At("epoch sealed")
 	failpoint.At("epoch", "sealed")
 	if err := e.commitEpoch(sealing); err != nil {
-		return e.end(err)
+		return e.abort(err)
 	}
 	e.spent.Add(int64(time.Since(began)))
 	if e.s.opts.Log.OnEpoch != nil {
@@ -210,13 +210,17 @@ func (e *journalEpochs) closeEpoch() error {
 	return nil
 }
 
-// end ends the store's commits and all writing for an error, which it returns.
-func (e *journalEpochs) end(err error) error {
-	e.failed.CompareAndSwap(nil, &err)
+// fail ends the store's commits and all writing for a reason that is none of the journal's.
+func (e *journalEpochs) fail(err error) { e.failed.CompareAndSwap(nil, &err) }
+
+// abort ends the store's commits and all writing for an error, which the next mount is to know, and returns it. Nothing is noted where they had ended before. The
+// caller holds io.
+func (e *journalEpochs) abort(err error) error {
+	if e.failed.CompareAndSwap(nil, &err) {
+		e.opts.Journal.Abort()
+	}
 	return err
 }
-
-func (e *journalEpochs) fail(err error) { _ = e.end(err) }
 
 // commitEpoch writes a sealed epoch. The caller holds io.
 func (e *journalEpochs) commitEpoch(sealing *Sealing) error {

@@ -58,13 +58,13 @@ func (e *journalEpochs) writePending() ([]wal.Image, error) {
 	slices.SortFunc(list, func(a, b wal.Image) int { return int(int64(a.Number) - int64(b.Number)) })
 	for _, i := range list {
 		if err := e.writeImage(i); err != nil {
-			return nil, e.end(err)
+			return nil, err
 		}
 		failpoint.At("checkpoint", "home")
 	}
 	failpoint.At("checkpoint", "homes")
 	if err := e.s.home.Sync(); err != nil {
-		return nil, e.end(fmt.Errorf("flush the image: %w", err))
+		return nil, fmt.Errorf("flush the image: %w", err)
 	}
 	failpoint.At("checkpoint", "flush")
 	return list, nil
@@ -118,17 +118,18 @@ func (e *journalEpochs) checkpoint() error {
 	yield.At("checkpoint begins")
 	dirty := e.s.takeDirty()
 	list, err := e.writePending()
-	if err != nil {
-		e.s.relist(dirty)
-		return err
-	}
 	e.io.Lock()
-	err = e.opts.Journal.Trim(mark)
-	e.used.Store(int64(e.opts.Journal.Used()))
+	if err == nil {
+		err = e.opts.Journal.Trim(mark)
+		e.used.Store(int64(e.opts.Journal.Used()))
+	}
+	if err != nil {
+		err = e.abort(err)
+	}
 	e.io.Unlock()
 	if err != nil {
 		e.s.relist(dirty)
-		return e.end(err)
+		return err
 	}
 	failpoint.At("checkpoint", "tail")
 	yield.At("checkpoint tail")

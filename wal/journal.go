@@ -82,6 +82,22 @@ func (j *Journal) Reset(features uint32) error {
 	return j.empty()
 }
 
+// Errno is the error that ended an earlier use of the journal: a negative errno, or 0. ForgetErrno has the next Reset forget it, after its caller has noted it
+// elsewhere.
+func (j *Journal) Errno() int32 { return j.super.Errno }
+
+// ForgetErrno is for the first Reset.
+func (j *Journal) ForgetErrno() { j.super.PutErrno(j.raw, 0) }
+
+// Abort notes that the journal's use ends with an error, for the next mount, whoever makes it (kernel, fs/jbd2: jbd2_journal_abort). The device may fail again.
+func (j *Journal) Abort() {
+	if mutant.Off(mutant.JournalErrno) {
+		return
+	}
+	j.super.PutErrno(j.raw, jbd2.ErrnoIO)
+	_ = j.writeSuper()
+}
+
 // empty makes the journal one with nothing to replay.
 func (j *Journal) empty() error {
 	j.super.PutFeatures(j.raw, j.super.Compat&^jbd2.CompatChecksum, j.clean)

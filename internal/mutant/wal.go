@@ -6,4 +6,6 @@ const (
 	StaleSeal Promise = "stale-seal"
 	// RevokeAll: an epoch needs room for a revoke of each block that it frees, logged or not.
 	RevokeAll Promise = "revoke-all"
+	// JournalErrno: a journal that an error has ended says nothing of it, and nobody asks.
+	JournalErrno Promise = "journal-errno"
 )

@@ -136,6 +136,9 @@ func openOver(overlay *blockcache.Overlay, o WriteOptions) (*Writable, error) {
 		return nil, err
 	}
 	if w.journal, err = wal.OpenJournal(w.device, size, places, next); err == nil {
+		err = w.inherit(super, w.journal)
+	}
+	if err == nil {
 		err = w.journal.Reset(jbd2.IncompatRevoke)
 	}
 	if err != nil {
@@ -145,8 +148,12 @@ func openOver(overlay *blockcache.Overlay, o WriteOptions) (*Writable, error) {
 	if err == nil {
 		err = ext4.CheckWritable(base.Superblock())
 	}
-	if err == nil && base.NeedsRecovery() {
-		// The image's own journal is replayed into the overlay, once.
+	own := err == nil && base.NeedsRecovery()
+	if err == nil && !own {
+		own, err = base.JournalFailed()
+	}
+	if err == nil && own {
+		// The image's own journal is replayed into the overlay, once, and what error it had goes to the superblock there.
 		if err = base.EachReplayed(w.writeHome(size)); err == nil {
 			err = w.emptyImageJournal(base)
 		}
@@ -184,6 +191,9 @@ func (w *Writable) emptyImageJournal(base *ext4.FS) error {
 		return err
 	}
 	j, err := wal.OpenJournal(w.device, base.Superblock().BlockSize, places, next)
+	if err == nil {
+		err = w.inherit(base.Superblock(), j)
+	}
 	if err == nil {
 		err = j.Reset(0)
 	}

@@ -190,6 +190,9 @@ func (w *Writable) recover(base *ext4.FS) (*wal.Journal, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := w.inherit(super, journal); err != nil {
+		return nil, err
+	}
 	features := uint32(jbd2.IncompatRevoke)
 	if super.HasMetadataCsum() && !journal.HasChecksums() {
 		features |= jbd2.IncompatCsumV3
@@ -200,6 +203,21 @@ func (w *Writable) recover(base *ext4.FS) (*wal.Journal, error) {
 	err = journal.Reset(features)
 	failpoint.At("recovery", "reset")
 	return journal, err
+}
+
+// inherit takes over an error that ended an earlier use of a journal: the superblock says that there are errors, for e2fsck to look, and then the journal forgets it
+// with its Reset (kernel, fs/ext4: ext4_clear_journal_err).
+func (w *Writable) inherit(super *disk.Superblock, j *wal.Journal) error {
+	if j.Errno() == 0 || mutant.Off(mutant.JournalErrno) {
+		return nil
+	}
+	err := w.editSuper(func(p []byte) {
+		disk.PutErrorState(p)
+		super.SealSuperblock(p)
+	})
+	j.ForgetErrno()
+	failpoint.At("recovery", "errno")
+	return err
 }
 
 // writeHome writes recovered blocks home.

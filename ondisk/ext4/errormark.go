@@ -14,7 +14,7 @@ const codeCorrupted = 5 // EXT4_ERR_EFSCORRUPTED
 // state says that e2fsck has to look.
 func (s *Superblock) PutErrors(p []byte, count uint32, first, last ErrorMark) {
 	le := binary.LittleEndian
-	le.PutUint16(p[0x3a:], le.Uint16(p[0x3a:])|StateErrors)
+	PutErrorState(p)
 	if le.Uint32(p[0x198:]) == 0 && p[0x278] == 0 {
 		putMark(p, 0x198, 0x19c, 0x1a0, 0x1c8, 0x1a8, 0x278, 0x27a, first)
 	}
@@ -22,6 +22,11 @@ func (s *Superblock) PutErrors(p []byte, count uint32, first, last ErrorMark) {
 	if before := le.Uint32(p[0x194:]); before+count >= before {
 		le.PutUint32(p[0x194:], before+count)
 	}
+}
+
+// PutErrorState says in the bytes of a superblock that e2fsck has to look.
+func PutErrorState(p []byte) {
+	binary.LittleEndian.PutUint16(p[0x3a:], binary.LittleEndian.Uint16(p[0x3a:])|StateErrors)
 }
 
 // putMark writes a mark; which inode, block and line it was is not known.

@@ -13,8 +13,17 @@ func (s *Superblock) PutStart(p []byte, start uint32, sequence Sequence) {
 	be := binary.BigEndian
 	be.PutUint32(p[0x18:], uint32(sequence))
 	be.PutUint32(p[0x1c:], start)
-	be.PutUint32(p[0x20:], 0) // s_errno
 	s.Start, s.Sequence = start, sequence
+	s.seal(p)
+}
+
+// ErrnoIO is what PutErrno notes for an error of the device: -EIO, and what else ends the use of a journal counts as that.
+const ErrnoIO = -5
+
+// PutErrno notes an error that ended the journal's use (a negative errno), or with 0 that there is none to tell any more.
+func (s *Superblock) PutErrno(p []byte, errno int32) {
+	s.Errno = errno
+	binary.BigEndian.PutUint32(p[0x20:], uint32(errno))
 	s.seal(p)
 }
 

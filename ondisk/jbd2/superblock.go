@@ -37,7 +37,7 @@ type Superblock struct {
 	First      uint32 // first block of the log
 	Sequence   Sequence
 	Start      uint32 // block of the oldest transaction to replay; 0: nothing to replay
-	Errno      int32
+	Errno      int32  // why an earlier use of the journal ended: a negative errno, or 0
 	Compat     uint32
 	Incompat   uint32
 	ROCompat   uint32
