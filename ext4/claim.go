@@ -44,16 +44,16 @@ func (l *Live) claimAbove(want uint32, keep int64) uint32 {
 // mayUseReserved reports whether blocks are kept back for the owner of a request, among others.
 func (l *Live) mayUseReserved(o Owner) bool {
 	s := l.super
-	if o.UID == 0 {
-		return true
-	}
 	if mutant.Off(mutant.ReservedFor) {
-		return false
+		return o.UID == 0
 	}
 	if o.UID == uint32(s.DefaultUID) || s.DefaultGID != 0 && o.GID == uint32(s.DefaultGID) {
 		return true
 	}
-	return o.Thread != 0 && l.rights != nil && l.rights(o.Thread, uint32(s.DefaultGID))
+	if o.Thread == 0 || l.rights == nil {
+		return o.UID == 0
+	}
+	return l.rights(o.Thread, uint32(s.DefaultGID)) // root, too, by its capability only where the superblock names somebody else
 }
 
 // SetRights sets the function that reports whether a thread may use reserved blocks for other reasons than the user and group of its request: it
@@ -61,7 +61,7 @@ func (l *Live) mayUseReserved(o Owner) bool {
 // the first request.
 func (l *Live) SetRights(may func(thread, gid uint32) bool) { l.rights = may }
 
-// MayUseReserved reports whether user and group of a request may use reserved blocks.
+// MayUseReserved reports whether user and group of a request may use reserved blocks, without a look at its thread.
 func (l *Live) MayUseReserved(o Owner) bool {
 	o.Thread = 0
 	return l.mayUseReserved(o)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,7 +13,6 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/varvefs/varve/ext4"
-	"github.com/varvefs/varve/internal/mutant"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -25,14 +23,17 @@ type live struct {
 	fs                   *ext4.Live
 	listings             *listings
 	lookups              *lookups
+	shortage             shortage
 	server               *gofuse.Server
 	fronts               sync.Pool
 	opendir              bool
+	writeback            bool // the kernel gathers writes
 	noOpen               bool // ENOSYS to OPEN and CREATE: the kernel does without, MKNOD creates, and no file has flags of its own
 	reporter
 }
 
 func newLive(fs *ext4.Live, logger *log.Logger) *live {
+	fs.SetRights(mayUseReserved)
 	return &live{RawFileSystem: gofuse.NewDefaultRawFileSystem(), fs: fs, reporter: reporter{log: logger, last: new(atomic.Int64), damaged: fs.Damaged},
 		listings: new(listings), lookups: new(lookups)}
 }
@@ -77,7 +78,7 @@ func node(id uint64) ext4.Node {
 	return ext4.Node(id)
 }
 
-func owner(h *gofuse.InHeader) ext4.Owner { return ext4.Owner{UID: h.Uid, GID: h.Gid} }
+func owner(h *gofuse.InHeader) ext4.Owner { return ext4.Owner{UID: h.Uid, GID: h.Gid, Thread: h.Pid} }
 
 // entry tells the kernel about an inode that was made, or the error.
 func (f *live) entry(op string, out *gofuse.EntryOut, n *ext4.Inode, err error) gofuse.Status {
@@ -98,12 +99,16 @@ func (f *live) Forget(id, n uint64) {
 	if !f.lookups.forget(id, n) {
 		return
 	}
+	f.shortage.forget(id)
 	if err := f.fs.EvictIf(node(id), func() bool { return f.lookups.none(id) }); err != nil {
 		f.report("free an inode", err)
 	}
 }
 
 func (f *live) GetAttr(cancel <-chan struct{}, in *gofuse.GetAttrIn, out *gofuse.AttrOut) gofuse.Status {
+	if in.Flags()&gofuse.FUSE_GETATTR_FH != 0 && f.shortage.refuses(in.NodeId, f.fs.RoomFor) {
+		return gofuse.Status(syscall.ENOSPC)
+	}
 	return f.view(func(r *front) gofuse.Status { return r.GetAttr(cancel, in, out) })
 }
 
@@ -178,14 +183,14 @@ func (f *live) Create(_ <-chan struct{}, in *gofuse.CreateIn, name string, out *
 	}
 	n, err := f.fs.Create(owner(&in.InHeader), node(in.NodeId), name,
 		ext4.Creation{Mode: uint16(in.Mode)&0o7777 | disk.ModeRegular, Umask: uint16(in.Umask)})
-	out.OpenOut.OpenFlags = openFlags(in.Flags)
+	f.opened(&in.InHeader, in.Flags, &out.OpenOut)
 	return f.entry("create", &out.EntryOut, &n, err)
 }
 
 func (f *live) Tmpfile(_ <-chan struct{}, in *gofuse.CreateIn, out *gofuse.CreateOut) gofuse.Status {
 	n, err := f.fs.Tmpfile(owner(&in.InHeader), node(in.NodeId),
 		ext4.Creation{Mode: uint16(in.Mode)&0o7777 | disk.ModeRegular, Umask: uint16(in.Umask)})
-	out.OpenOut.OpenFlags = openFlags(in.Flags)
+	f.opened(&in.InHeader, in.Flags, &out.OpenOut)
 	return f.entry("tmpfile", &out.EntryOut, &n, err)
 }
 
@@ -250,15 +255,6 @@ func (f *live) RemoveXAttr(_ <-chan struct{}, header *gofuse.InHeader, name stri
 	return f.status("removexattr", f.fs.RemoveXattr(owner(header), node(header.NodeId), name))
 }
 
-// openFlags are the flags of an open file. Direct writes of one file run at a time; its cached pages stay valid, because every change comes through
-// the kernel.
-func openFlags(flags uint32) uint32 {
-	if flags&syscall.O_DIRECT != 0 {
-		return gofuse.FOPEN_DIRECT_IO | gofuse.FOPEN_PARALLEL_DIRECT_WRITES
-	}
-	return gofuse.FOPEN_KEEP_CACHE
-}
-
 func (f *live) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) gofuse.Status {
 	if f.noOpen {
 		return gofuse.ENOSYS
@@ -280,7 +276,7 @@ func (f *live) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) g
 			return status
 		}
 	}
-	out.OpenFlags = openFlags(in.Flags)
+	f.opened(&in.InHeader, in.Flags, out)
 	return gofuse.OK
 }
 
@@ -306,28 +302,6 @@ func (f *live) Read(_ <-chan struct{}, in *gofuse.ReadIn, buf []byte) (result go
 		f.accessed(in.NodeId, status)
 	}
 	return result, status
-}
-
-func (f *live) Write(_ <-chan struct{}, in *gofuse.WriteIn, data []byte) (uint32, gofuse.Status) {
-	n, err := f.fs.Write(owner(&in.InHeader), node(in.NodeId), int64(in.Offset), data, in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
-	if n > 0 && in.Flags&syscall.O_DSYNC != 0 && !mutant.Off(mutant.DirectSync) {
-		// O_SYNC, O_DSYNC and RWF_DSYNC: the kernel asks for no FSYNC after a direct write (fs/fuse/file.c, fuse_write_flags).
-		if err := f.fs.SyncNode(context.Background(), node(in.NodeId)); err != nil {
-			return 0, f.status("write", err)
-		}
-	}
-	if n > 0 {
-		return uint32(n), gofuse.OK
-	}
-	return 0, f.status("write", err)
-}
-
-// Writev is Write for data that arrived in pieces.
-func (f *live) Writev(cancel <-chan struct{}, in *gofuse.WriteIn, pieces [][]byte) (uint32, gofuse.Status) {
-	if len(pieces) == 1 {
-		return f.Write(cancel, in, pieces[0])
-	}
-	return f.Write(cancel, in, slices.Concat(pieces...))
 }
 
 func (f *live) Lseek(cancel <-chan struct{}, in *gofuse.LseekIn, out *gofuse.LseekOut) gofuse.Status {

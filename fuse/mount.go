@@ -65,7 +65,7 @@ func New(fs *ext4.FS, device blockcache.Device, ahead *blockcache.Readahead, dir
 func NewLive(fs *ext4.Live, dir string, opts Options) (*Mount, error) {
 	return newMount(dir, opts, false, func(o Options) gofuse.RawFileSystem {
 		front := newLive(fs, o.Logger)
-		front.opendir, front.noOpen = o.AutoUnmount, o.NoOpen
+		front.opendir, front.noOpen, front.writeback = o.AutoUnmount, o.NoOpen, o.Writeback
 		return front
 	})
 }

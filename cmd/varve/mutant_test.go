@@ -3,7 +3,9 @@
 package main
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -15,5 +17,21 @@ func TestRW_DirectSyncMutant(t *testing.T) {
 	t.Setenv("VARVE_MUTANT", string(mutant.DirectSync))
 	if directSync(t, "rw", unix.O_DSYNC, write) {
 		t.Error("the write was not synced, and a crash lost nothing")
+	}
+}
+
+// TestFull_MountMutants: on a full file system each of these is found out by the same steps.
+func TestFull_MountMutants(t *testing.T) {
+	t.Setenv("VARVE_MUTANT", string(mutant.DirectWhole))
+	if err := directShort(t); !errors.Is(err, unix.EIO) {
+		t.Errorf("a direct write was answered short: %v", err)
+	}
+	t.Setenv("VARVE_MUTANT", string(mutant.WritebackRoot))
+	if free, err := mapped(t); errors.Is(err, unix.ENOSPC) && free >= 24<<8*30/100 {
+		t.Error("a mapped write of a plain user did not get at reserved blocks")
+	}
+	t.Setenv("VARVE_MUTANT", string(mutant.GatheredRoom))
+	if _, _, err := gathered(t, 512<<20, 3*time.Second); err != nil {
+		t.Errorf("write(2) failed though nobody told it: %v", err)
 	}
 }

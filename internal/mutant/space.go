@@ -6,4 +6,10 @@ const (
 	NodeReserve Promise = "node-reserve"
 	// ReservedFor: reserved blocks are for root only, not for s_def_resuid and s_def_resgid.
 	ReservedFor Promise = "reserved-for"
+	// WritebackRoot: what the kernel writes back is taken for root's, and may be answered short.
+	WritebackRoot Promise = "writeback-root"
+	// DirectWhole: a direct write for which there is room in part is answered short.
+	DirectWhole Promise = "direct-whole"
+	// GatheredRoom: with the writeback cache, write(2) goes on where there is no room.
+	GatheredRoom Promise = "gathered-room"
 )

@@ -1,0 +1,89 @@
+package fuse
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"syscall"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/mutant"
+)
+
+// openPrivileged is the handle of a file whose opener may use reserved blocks; others are 0. What the kernel writes back later, gathered or mapped, tells
+// by it alone who wrote: its user is root, or none.
+const openPrivileged = 1
+
+// scarce is the room in bytes below which files are opened for writing past the writeback cache, so that write(2) itself tells that it is short.
+const scarce = 8 << 20
+
+// opened says how a file is opened. Direct writes of one file run at a time; its cached pages stay valid, because every change comes through the kernel.
+func (f *live) opened(h *gofuse.InHeader, flags uint32, out *gofuse.OpenOut) {
+	out.OpenFlags = gofuse.FOPEN_KEEP_CACHE
+	writing := flags&(syscall.O_WRONLY|syscall.O_RDWR) != 0
+	switch {
+	case flags&syscall.O_DIRECT != 0:
+		out.OpenFlags = gofuse.FOPEN_DIRECT_IO | gofuse.FOPEN_PARALLEL_DIRECT_WRITES
+	case writing && f.writeback && f.fs.Room() < scarce && !mutant.Off(mutant.GatheredRoom):
+		out.OpenFlags = gofuse.FOPEN_DIRECT_IO
+	}
+	if writing && f.fs.MayUseReserved(owner(h)) {
+		out.Fh = openPrivileged
+	}
+}
+
+func (f *live) Write(_ <-chan struct{}, in *gofuse.WriteIn, data []byte) (uint32, gofuse.Status) {
+	if in.WriteFlags&gofuse.WRITE_CACHE != 0 && !mutant.Off(mutant.WritebackRoot) {
+		return f.writeBack(in, data)
+	}
+	write := f.fs.Write
+	whole := in.Flags&syscall.O_DIRECT != 0 && !mutant.Off(mutant.DirectWhole)
+	if whole {
+		write = f.fs.WriteWhole
+	}
+	n, err := write(owner(&in.InHeader), node(in.NodeId), int64(in.Offset), data, in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
+	if whole && err != nil {
+		n = 0 // the kernel makes EIO of a direct write that is answered short (fs/fuse/file.c, fuse_get_res_by_io)
+	}
+	if n > 0 && in.Flags&syscall.O_DSYNC != 0 && !mutant.Off(mutant.DirectSync) {
+		// O_SYNC, O_DSYNC and RWF_DSYNC: the kernel asks for no FSYNC after a direct write (fs/fuse/file.c, fuse_write_flags).
+		if err := f.fs.SyncNode(context.Background(), node(in.NodeId)); err != nil {
+			return 0, f.status("write", err)
+		}
+	}
+	if n > 0 {
+		return uint32(n), gofuse.OK
+	}
+	return 0, f.status("write", err)
+}
+
+// writeBack writes pages that were gathered or mapped. It is answered short never: the kernel would take that for success.
+func (f *live) writeBack(in *gofuse.WriteIn, data []byte) (uint32, gofuse.Status) {
+	who := ext4.Owner{UID: 1<<32 - 1, GID: 1<<32 - 1}
+	if in.Fh == openPrivileged {
+		who = ext4.Owner{}
+	}
+	n, err := f.fs.Write(who, node(in.NodeId), int64(in.Offset), data, in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
+	if err == nil {
+		return uint32(n), gofuse.OK
+	}
+	if errors.Is(err, ext4.ErrNoSpace) && f.writeback && f.shortage.failed(in.NodeId, int64(len(data)-n)) {
+		go func() { // the kernel may be waiting for this answer with the inode locked
+			if f.server != nil {
+				_ = f.server.InodeNotify(in.NodeId, -1, 0)
+			}
+			f.shortage.notified(in.NodeId)
+		}()
+	}
+	return 0, f.status("write", err)
+}
+
+// Writev is Write for data that arrived in pieces.
+func (f *live) Writev(cancel <-chan struct{}, in *gofuse.WriteIn, pieces [][]byte) (uint32, gofuse.Status) {
+	if len(pieces) == 1 {
+		return f.Write(cancel, in, pieces[0])
+	}
+	return f.Write(cancel, in, slices.Concat(pieces...))
+}
