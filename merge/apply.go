@@ -3,6 +3,8 @@ package merge
 import (
 	"fmt"
 	"math/bits"
+
+	"github.com/varvefs/varve/internal/mutant"
 )
 
 // Apply runs one edit on a block in place. placed is the offset where an append landed. On an error a reapply may have left
@@ -72,7 +74,7 @@ func add(block []byte, e *Edit) error {
 	} else {
 		sum, carry = bits.Sub64(v, -uint64(e.delta), 0)
 	}
-	if carry != 0 || sum < e.low || sum > e.high || sum > e.field.mask() {
+	if (carry != 0 || sum < e.low || sum > e.high || sum > e.field.mask()) && !mutant.Off(mutant.AddBounds) {
 		return ErrBounds
 	}
 	e.field.Put(block, sum)
@@ -90,10 +92,10 @@ func raise(block []byte, e *Edit) error {
 	}
 	for i, f := range e.fields {
 		have, want := f.Get(block), e.values[i]&f.mask()
-		if f.less(want, have) {
+		if f.less(want, have) && !mutant.Off(mutant.MaxLowers) {
 			return nil
 		}
-		if f.less(have, want) {
+		if f.less(have, want) || have != want && mutant.Off(mutant.MaxLowers) {
 			for j, g := range e.fields {
 				g.Put(block, e.values[j])
 			}
@@ -111,6 +113,9 @@ func flip(block []byte, e *Edit) error {
 		case at >= uint64(len(block)):
 			err = ErrRange
 		case block[at]&mask != 0 == e.set:
+			if mutant.Off(mutant.BitsAsserted) {
+				continue
+			}
 			err = ErrAsserted
 		}
 		if err != nil {
@@ -132,7 +137,7 @@ func call(block []byte, e *Edit) (err error) {
 		}
 	}()
 	if e.kind == KindCheck {
-		if !e.check(block) {
+		if !e.check(block) && !mutant.Off(mutant.EveryCheck) {
 			return ErrCheck
 		}
 		return nil

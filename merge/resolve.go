@@ -76,6 +76,9 @@ func Resolve(dst, base, newest []byte, mine []Edit, r *Result) error {
 func (e *Edit) stands(base, newest []byte, moved bool) bool {
 	switch e.kind {
 	case KindSet, KindExtent:
+		if e.kind == KindSet && mutant.Off(mutant.EverySet) || e.kind == KindExtent && mutant.Off(mutant.EveryExtent) {
+			return true
+		}
 		rg := Range{e.off, uint32(len(e.data))}
 		if !rg.within(len(base)) {
 			return false
@@ -85,7 +88,7 @@ func (e *Edit) stands(base, newest []byte, moved bool) bool {
 		}
 		return Unchanged(base, newest, rg) || (e.blind || mutant.Off(mutant.EqualBytes)) && bytes.Equal(newest[rg.Off:rg.End()], e.data)
 	case KindWhole:
-		return bytes.Equal(base, newest)
+		return bytes.Equal(base, newest) || mutant.Off(mutant.EveryWhole)
 	}
 	return true
 }

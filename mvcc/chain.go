@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 )
 
 // chain holds the versions of one block that was changed since it was last dropped.
@@ -176,7 +177,7 @@ func (c *chain) grow(s *Store, deltas int, bytes int64) {
 // keeps reports whether the version from seq to below next must be kept (M6): a live snapshot sees it. next is published, because
 // whoever made it held the chain's latch until it was; so none that is yet to be taken can see seq. With very many snapshots it does not look and says yes: prune looks for several versions at a time.
 func (s *Store) keeps(seq, next block.Seq) bool {
-	return s.snapshots.used.Load() > chunkWords || s.snapshots.sees(seq, next)
+	return mutant.Off(mutant.M6) || s.snapshots.used.Load() > chunkWords || s.snapshots.sees(seq, next)
 }
 
 // prune drops the deltas that no live snapshot sees exactly (M6), and composes those that remain. Each snapshot keeps one
@@ -213,7 +214,7 @@ func (c *chain) prune(s *Store, until *delta) (dropped int) {
 			d = m
 		}
 		i, _ := slices.BinarySearch(live, d.seq)
-		if i < len(live) && live[i] < newer {
+		if i < len(live) && live[i] < newer || mutant.Off(mutant.M6) {
 			keep, gone = append(keep, d), nil
 			total += d.bytes()
 		} else {

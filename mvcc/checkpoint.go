@@ -135,7 +135,7 @@ func (c *chain) cameHome(s *Store) bool {
 
 // dropNow gives a chain up. The caller holds the latch; home has the newest version, and there is no other one.
 func (s *Store) dropNow(c *chain) {
-	if !s.durability.homeCached() {
+	if !s.durability.homeCached() && !mutant.Off(mutant.M8) {
 		s.clean.Put(c.number, c.head.Load().data) // never recycled: the chain keeps its reference
 	}
 	s.retire(c)

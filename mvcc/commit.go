@@ -2,10 +2,12 @@ package mvcc
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/internal/yield"
 	"github.com/varvefs/varve/merge"
 )
@@ -54,6 +56,10 @@ func (tx *Tx) commit() error {
 	if err != nil {
 		tx.unlatch()
 		return err
+	}
+	if mutant.Off(mutant.M4) && !tx.validEarly() {
+		tx.unlatch()
+		return ErrConflict
 	}
 	tx.install()
 	ok, err := tx.sequence()
@@ -199,7 +205,7 @@ func (tx *Tx) resolve() (size int, err error) {
 			tx.needLine = true
 			return 0, tx.conflict(t, newest, errInLine)
 		}
-		t.stood = &newest.data[0] == &t.base[0] || newest.seq <= tx.snap
+		t.stood = &newest.data[0] == &t.base[0] || newest.seq <= tx.snap || mutant.Off(mutant.M3)
 		if !t.stood && !tx.mayMerge(c) {
 			return 0, tx.conflict(t, newest, nil)
 		}
@@ -264,6 +270,12 @@ func (tx *Tx) validate() bool {
 		}
 	}
 	return true
+}
+
+// validEarly is validate without the sequencer's latch: another commit may come between it and the sequence.
+func (tx *Tx) validEarly() bool {
+	defer runtime.Gosched()
+	return tx.validate()
 }
 
 func (tx *Tx) unchanged(t *touched) bool {

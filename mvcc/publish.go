@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"runtime"
 	"sync/atomic"
 
 	"github.com/varvefs/varve/internal/block"
@@ -37,15 +38,19 @@ func (tx *Tx) sequence() (bool, error) {
 	if err := s.Err(); err != nil && !mutant.Off(mutant.CommitAfterEnd) {
 		return false, err
 	}
-	if !tx.validate() {
+	if !mutant.Off(mutant.M4) && !tx.validate() {
 		return false, nil
 	}
 	seq := s.Published() + 1
-	for _, t := range tx.writes {
+	for i, t := range tx.writes {
 		if t.next != nil {
 			t.next.seq = seq
 			t.chain.head.Store(t.next)
 			t.next = nil
+		}
+		if i == 0 && mutant.Off(mutant.M1) {
+			s.order.published.Store(uint64(seq))
+			runtime.Gosched()
 		}
 	}
 	for _, do := range tx.sequenced {

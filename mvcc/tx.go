@@ -232,6 +232,10 @@ func (tx *Tx) load(t *touched, c *chain) error {
 			invariant.Must(invariant.SnapshotVisibility(t.number, v.seq, tx.snap))
 		}
 		t.held, t.base = v, v.data
+		if tx.readonly && mutant.Off(mutant.M2) {
+			t.held = nil
+			v.release(&tx.s.versions)
+		}
 		return nil
 	}
 	defer v.release(&tx.s.versions)
@@ -378,7 +382,7 @@ func (tx *Tx) Depend(n block.Number, r merge.Range) error {
 	if uint64(r.Off)+uint64(r.Len) > uint64(tx.s.size) {
 		return fmt.Errorf("%w: bytes %d to %d of a block of %d", merge.ErrRange, r.Off, uint64(r.Off)+uint64(r.Len), tx.s.size)
 	}
-	if tx.fresher(n) != nil {
+	if tx.fresher(n) != nil || mutant.Off(mutant.Depends) {
 		return nil // its contents are this transaction's
 	}
 	t, err := tx.touch(n)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 )
 
 // View runs a read-only transaction. What fn is given is valid until it returns.
@@ -107,6 +108,9 @@ func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *att
 	case tx.restart != nil:
 		err = errRestart // whatever fn made of it: a block that it asked for is missing
 	case err != nil:
+		if mutant.Off(mutant.M7) {
+			_ = tx.commit()
+		}
 		return true, err
 	default:
 		err = tx.commit()
@@ -158,7 +162,7 @@ func (s *Store) lostRace(tx *Tx, a *attempts) {
 		a.behind = tx.loser
 		return
 	}
-	if a.outcome.Aborts >= s.opts.LostRaces {
+	if a.outcome.Aborts >= s.opts.LostRaces && !mutant.Off(mutant.M5) {
 		if tx.loser != nil {
 			a.wants(tx.loser.number)
 		}

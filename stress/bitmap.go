@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"sync"
 
+	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/mvcc"
 )
@@ -15,13 +16,16 @@ import (
 type bitmap struct {
 	run   *Run
 	mu    sync.Mutex
-	given map[uint32]int // guarded by mu: how often a bit was allocated, less how often it was freed
+	given map[uint32]int  // guarded by mu: how often a bit was allocated, less how often it was freed
+	twice map[uint32]bool // guarded by mu: given to two at a time
 }
 
 // held is a writer's bits.
 type held struct{ bits []uint32 }
 
-func newBitmap(r *Run) load                   { return &bitmap{run: r, given: map[uint32]int{}} }
+func newBitmap(r *Run) load {
+	return &bitmap{run: r, given: map[uint32]int{}, twice: map[uint32]bool{}}
+}
 func (m *bitmap) setup(context.Context) error { return nil }
 func (m *bitmap) touches() int                { return 1 }
 
@@ -40,18 +44,39 @@ func (m *bitmap) step(tx *mvcc.Tx, w *writer) (func(), error) {
 	}
 	all := uint32(len(b) * 8)
 	n := w.rng.Uint32N(all)
+	if w.rec != nil {
+		n %= 64 // all look for the next free one in the same place, and conflict
+	}
 	for tries := 0; b[n/8]&(1<<(n%8)) != 0; tries++ {
 		if n = (n + 1) % all; tries > len(b)*8 {
 			return nil, errors.New("the bitmap is full")
 		}
 	}
+	noted := m.inOrder(tx, w, n, 1)
 	return func() {
 		mine.bits = append(mine.bits, n)
-		m.note(n, 1)
+		noted()
 	}, tx.Edit(0, merge.SetBits(0, n))
 }
 
-// note counts what was committed. A bit may be given again before its freeing is noted.
+// inOrder has a change noted in the order of the commits, while the history is recorded: then no bit is given twice. Else the function that it returns
+// notes it, and a bit may be given again before its freeing is noted.
+func (m *bitmap) inOrder(tx *mvcc.Tx, w *writer, n uint32, by int) (noted func()) {
+	if w.rec == nil {
+		return func() { m.note(n, by) }
+	}
+	tx.Sequenced(func(block.Seq) {
+		m.note(n, by)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if times := m.given[n]; times != 0 && times != 1 {
+			m.twice[n] = true
+		}
+	})
+	return nothing
+}
+
+// note counts what was committed.
 func (m *bitmap) note(n uint32, by int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -67,9 +92,10 @@ func (m *bitmap) free(tx *mvcc.Tx, w *writer, mine *held) (func(), error) {
 	if err := tx.Edit(0, merge.ClearBits(0, n)); err != nil {
 		return nil, err
 	}
+	noted := m.inOrder(tx, w, n, -1)
 	return func() {
 		mine.bits = append(mine.bits[:k], mine.bits[k+1:]...)
-		m.note(n, -1)
+		noted()
 	}, nil
 }
 
@@ -87,6 +113,9 @@ func (m *bitmap) check(tx *mvcc.Tx, running bool) (bad []string) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for n := range m.twice {
+		bad = append(bad, fmt.Sprintf("bit %d was given to two at a time, or freed twice", n))
+	}
 	for n, times := range m.given {
 		if b[n/8]&(1<<(n%8)) == 0 || times != 1 {
 			bad = append(bad, fmt.Sprintf("bit %d was allocated %d times over, and is %d", n, times, b[n/8]>>(n%8)&1))

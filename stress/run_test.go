@@ -17,7 +17,7 @@ func TestDo_Workloads(t *testing.T) {
 			t.Run(work+"/"+p.String(), func(t *testing.T) {
 				level := mvcc.Isolation(p & 1)
 				rep, err := Do(context.Background(), Config{Workload: work, Writers: 24, Policy: p, Isolation: level, Seed: seed,
-					Duration: 40 * time.Millisecond, Record: 1500})
+					Duration: 20 * time.Millisecond, Record: 1000})
 				if err != nil || !rep.Passed() || rep.Commits == 0 {
 					t.Errorf("%d commits, %v, %v; repeat with: varve stress --workload %s --policy %v --isolation %v --writers 24 --seed %d",
 						rep.Commits, err, rep.What, work, p, level, seed)

@@ -8,6 +8,7 @@ import (
 	"lukechampine.com/blake3"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 )
 
 const (
@@ -116,6 +117,9 @@ func (l *Log) open(first block.Seq) error {
 
 // put writes bytes at the tail. The caller holds io and has seen that they fit.
 func (l *Log) put(b []byte) error {
+	if mutant.Off(mutant.LogZeros) {
+		b = make([]byte, len(b))
+	}
 	if _, err := l.dev.WriteAt(b, l.segs.offset(l.tail.place)+l.tail.off); err != nil {
 		return fmt.Errorf("write to the log: %w", err)
 	}

@@ -8,4 +8,18 @@ const (
 	EqualBytes Promise = "equal-bytes"
 	// FailedEdit: at Serializable, an edit that failed, and the place of an append, are no reads.
 	FailedEdit Promise = "failed-edit"
+	// EverySet: every set stands.
+	EverySet Promise = "every-set"
+	// EveryExtent: every extent stands.
+	EveryExtent Promise = "every-extent"
+	// EveryWhole: every whole block stands.
+	EveryWhole Promise = "every-whole"
+	// AddBounds: an addition stands wherever its sum lies.
+	AddBounds Promise = "add-bounds"
+	// MaxLowers: a max writes its values although they are smaller.
+	MaxLowers Promise = "max-lowers"
+	// EveryCheck: every check stands.
+	EveryCheck Promise = "every-check"
+	// BitsAsserted: bits are set and cleared whatever they are.
+	BitsAsserted Promise = "bits-asserted"
 )

@@ -8,4 +8,6 @@ const (
 	RevokeAll Promise = "revoke-all"
 	// JournalErrno: a journal that an error has ended says nothing of it, and nobody asks.
 	JournalErrno Promise = "journal-errno"
+	// LogZeros: what is written to the log is zeros.
+	LogZeros Promise = "log-zeros"
 )
