@@ -3,11 +3,9 @@
 package files
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -157,202 +155,27 @@ func (f form) interleaved(t *testing.T, image []byte, seed uint64) (actors []*ac
 	return actors, tr, err
 }
 
-// cuts explores the crash states of a run of concurrent actors.
-type cuts struct {
-	form   form
-	open   Opener
-	actors []*actor
-	rng    *rand.Rand
-	states int
-	began  [][]int // by actor and operation: when, in events
-	ended  [][]int
-	synced []int
-}
-
-// explore cuts the trace at its writes and flushes, and returns what was wrong first.
-func (c *cuts) explore(image []byte, tr *blockcache.Trace) error {
-	ram, open := c.form.device(image)
-	c.open = open
-	i := &instant{flushed: ram.Bytes()}
-	for range c.actors {
-		c.began, c.ended, c.synced = append(c.began, []int{0}), append(c.ended, []int{0}), append(c.synced, 0)
-	}
-	ready := false
-	for k, e := range tr.Events() {
-		var err error
-		switch {
-		case e.Mark == "ready":
-			ready = true
-		case e.Mark != "":
-			err = c.note(e.Mark, k)
-			if err == nil && strings.HasPrefix(e.Mark, "sync") {
-				err = c.check(i.flushed, k)
-			}
-		case e.Flush():
-			i.flush(e)
-		default:
-			i.open = append(i.open, e)
-			if ready {
-				err = c.cut(i, k)
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("event %d: %w", k, err)
-		}
-	}
-	return nil
-}
-
-func (c *cuts) note(mark string, k int) error {
-	var what string
-	var actor, n int
-	if _, err := fmt.Sscanf(mark, "%s %d %d", &what, &actor, &n); err != nil {
-		return err
-	}
-	switch what {
-	case "begin":
-		c.began[actor] = append(c.began[actor], k)
-	case "end":
-		c.ended[actor] = append(c.ended[actor], k)
-	case "sync":
-		c.synced[actor] = n
-	}
-	return nil
-}
-
-// cut makes states of a crash after a write: nothing of what is not flushed, all of it, and a random subset, torn.
-func (c *cuts) cut(i *instant, k int) error {
-	fates, bits := make([]int, len(i.open)), make([]uint64, len(i.open))
-	for j := range fates {
-		fates[j], bits[j] = c.rng.IntN(4), c.rng.Uint64()
-	}
-	for _, img := range [][]byte{i.flushed, i.all(),
-		i.survive(func(j, k int) bool { return fates[j] > 1 || fates[j] == 1 && bits[j]>>(k%64)&1 == 1 })} {
-		if err := c.check(img, k); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// check recovers a state: each actor's directory is as after one of its operations, nothing acknowledged is missing, what is there is a prefix, the checker is content,
-// and a second recovery changes nothing.
-func (c *cuts) check(img []byte, k int) error {
-	c.states++
-	device := blockcache.NewRAM(bytes.Clone(img))
-	got, err := c.recover(device)
-	if err != nil {
-		return err
-	}
-	low, high := make([]int, len(c.actors)), make([]int, len(c.actors))
-	for i, a := range c.actors {
-		low[i], high[i] = -1, -1
-		for n := range min(len(a.states), len(c.began[i])) {
-			if maps.Equal(a.states[n], got[i]) {
-				if low[i] < 0 {
-					low[i] = n
-				}
-				high[i] = n
-			}
-		}
-		if high[i] < c.synced[i] {
-			return fmt.Errorf("%s is as after operation %d, and %d were acknowledged: %v", a.name(), high[i], c.synced[i], describe(got[i]))
-		}
-	}
-	for i := range c.actors { // if B is there, so is each A that ended before B began
-		for j := range c.actors {
-			for n := high[j] + 1; n < len(c.ended[j]); n++ {
-				if c.ended[j][n] < c.began[i][low[i]] {
-					return fmt.Errorf("operation %d of actor %d is there, and %d of actor %d, which ended before, is not", low[i], i, n, j)
-				}
-			}
-		}
-	}
-	if c.states%8 != 0 {
-		return nil
-	}
-	again, err := c.recover(device)
-	if err != nil {
-		return fmt.Errorf("the second recovery: %w", err)
-	}
-	for i := range got {
-		if !maps.Equal(got[i], again[i]) {
-			return fmt.Errorf("the second recovery gives actor %d %v, the first %v", i, describe(again[i]), describe(got[i]))
-		}
-	}
-	return nil
-}
-
-func describe(t tree) (out []string) {
-	for name, data := range t {
-		out = append(out, fmt.Sprintf("%s: %d bytes", name, len(data)))
-	}
-	return out
-}
-
-// recover opens a device, reads the actors' directories, and has the checker look.
-func (c *cuts) recover(device *blockcache.RAM) (out []tree, err error) {
-	w, err := c.open(device, c.form.opts)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = w.Abandon() }()
-	for _, a := range c.actors {
-		t := tree{}
-		err := w.View(func(v *ext4.FS) error {
-			dir, err := fs.Sub(v.View(), a.name())
-			if err != nil {
-				return err
-			}
-			list, err := fs.ReadDir(dir, ".")
-			for _, e := range list {
-				p, err := fs.ReadFile(dir, e.Name())
-				if err != nil {
-					return err
-				}
-				t[e.Name()] = string(p)
-			}
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, t)
-	}
-	err = w.Store.Checkpoint()
-	if err == nil && !c.form.overlay {
-		var v *ext4.FS
-		if v, err = ext4.Open(device, ext4.Options{}); err == nil {
-			report, cerr := v.Check(nil)
-			if err = cerr; err == nil && !report.Clean() {
-				err = fmt.Errorf("the checker: %+v", report.Problems[:min(3, len(report.Problems))])
-			}
-		}
-	}
-	return out, err
-}
-
 var concurrentForms = []form{crashForms[0], crashForms[1], crashForms[5], crashForms[7]}
 
 // exploreConcurrent runs seeds until so many states were explored, or something is wrong.
-func (f form) exploreConcurrent(t *testing.T, image []byte, first uint64, states int) (explored, seeds int, err error) {
+func (f form) exploreConcurrent(t *testing.T, image []byte, first uint64, states int, judges bool) (c *cuts, seeds int, err error) {
 	t.Helper()
-	for seed := first; explored < states; seed++ {
+	c = f.cuts(t, image, first, judges)
+	for seed := first; c.states < states; seed++ {
 		seeds++
 		actors, tr, err := f.interleaved(t, image, seed)
-		c := &cuts{form: f, actors: actors, rng: rand.New(rand.NewPCG(seed, 5))}
 		if err == nil {
-			err = c.explore(image, tr)
+			err = c.explore(actors, image, tr)
 		}
-		explored += c.states
 		if err != nil {
-			return explored, seeds, fmt.Errorf("%s, seed %d: %w", f.name, seed, err)
+			return c, seeds, fmt.Errorf("%s, seed %d: %w", f.name, seed, err)
 		}
 	}
-	return explored, seeds, nil
+	return c, seeds, nil
 }
 
-// TestConcurrent cuts concurrent operations, syncs, epochs and checkpoints at any instant: journal with ordered data and with data, and an overlay.
+// TestConcurrent cuts concurrent operations, syncs, epochs and checkpoints at any instant, and the recoveries again: journal with ordered data and with data, and an
+// overlay.
 func TestConcurrent(t *testing.T) {
 	states := 200
 	if n, err := strconv.Atoi(os.Getenv("VARVE_CRASH_CONCURRENT")); err == nil {
@@ -364,11 +187,12 @@ func TestConcurrent(t *testing.T) {
 	}
 	t.Logf("repeat with: VARVE_SEED=%d go test -tags testhooks -run '^TestConcurrent$' ./stress/files", first)
 	for _, f := range concurrentForms {
-		explored, seeds, err := f.exploreConcurrent(t, f.image(t), first, states)
+		c, seeds, err := f.exploreConcurrent(t, f.image(t), first, states, true)
 		if err != nil {
 			t.Error(err)
 		}
-		fmt.Printf("%s, concurrent: %d crash states of %d interleavings\n", f.name, explored, seeds)
+		fmt.Printf("%s, concurrent: %d crash states of %d interleavings, %d of them inside recovery; %d recovered twice, %d judged by e2fsck, %d by the kernel\n",
+			f.name, c.states, seeds, c.inside, c.twice, c.x.Judged, c.x.Mounted)
 	}
 }
 
@@ -384,12 +208,12 @@ func TestConcurrent_Mutants(t *testing.T) {
 	} {
 		image := c.form.image(t)
 		mutant.Switch(c.promise)
-		states, seeds, err := c.form.exploreConcurrent(t, image, 1, 4000)
+		cuts, seeds, err := c.form.exploreConcurrent(t, image, 1, 8000, false)
 		mutant.Switch(mutant.None)
 		if err == nil {
-			t.Errorf("%s switched off: not noticed in %d states of %d interleavings", c.promise, states, seeds)
+			t.Errorf("%s switched off: not noticed in %d states of %d interleavings", c.promise, cuts.states, seeds)
 			continue
 		}
-		fmt.Printf("%s switched off: caught after %d states of %d interleavings: %.150s\n", c.promise, states, seeds, err)
+		fmt.Printf("%s switched off: caught after %d states of %d interleavings: %.150s\n", c.promise, cuts.states, seeds, err)
 	}
 }

@@ -1,0 +1,393 @@
+//go:build testhooks
+
+package files
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/ext4"
+)
+
+// cuts explores the crash states of runs of concurrent actors.
+type cuts struct {
+	form   form
+	open   Opener
+	x      *Explorer // for its judges, e2fsck and the kernel
+	rng    *rand.Rand
+	judges bool // some states are recovered twice, cut inside recovery, or go to a judge
+
+	states int // that were recovered
+	inside int // of them of a crash inside the recovery of another one
+	twice  int // that were recovered a second time
+
+	actors []*actor // of the run at hand
+	began  [][]int  // by actor and operation: when, in events
+	ended  [][]int
+	synced []int // by actor: its last operation that was acknowledged as durable
+}
+
+// One state of so many is recovered twice, is cut inside its recovery, or goes to a judge.
+const (
+	everyTwice, everyInside  = 8, 32
+	everyFsck, everyKernel   = 24, 400
+	insideInstants, insideOf = 4, 3 // instants of a recovery that are cut, and states of each
+)
+
+// cuts makes an explorer of an image's crash states.
+func (f form) cuts(t *testing.T, image []byte, seed uint64, judges bool) *cuts {
+	c := &cuts{form: f, x: f.explorer(image, seed, t.TempDir()), rng: rand.New(rand.NewPCG(seed, 5)), judges: judges}
+	_, c.open = f.device(image)
+	if os.Geteuid() == 0 && !f.overlay {
+		c.x.Mount = func(path string) (State, error) { return kernelTree(t, path) }
+	}
+	return c
+}
+
+// explore cuts a trace at its writes and flushes, and returns what was wrong first.
+func (c *cuts) explore(actors []*actor, image []byte, tr *blockcache.Trace) error {
+	i := &instant{flushed: bytes.Clone(c.form.before(image))}
+	c.actors, c.began, c.ended, c.synced = actors, nil, nil, make([]int, len(actors))
+	for range actors {
+		c.began, c.ended = append(c.began, []int{0}), append(c.ended, []int{0})
+	}
+	ready := false
+	for k, e := range tr.Events() {
+		var err error
+		switch {
+		case e.Mark == "ready":
+			ready = true
+		case e.Mark != "":
+			err = c.note(e.Mark, k)
+			if err == nil && strings.HasPrefix(e.Mark, "sync") {
+				err = c.check(i.flushed)
+			}
+		case e.Flush():
+			i.flush(e)
+		default:
+			i.open = append(i.open, e)
+			if ready {
+				err = c.cut(i)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("event %d: %w", k, err)
+		}
+	}
+	return nil
+}
+
+func (c *cuts) note(mark string, k int) error {
+	var what string
+	var actor, n int
+	if _, err := fmt.Sscanf(mark, "%s %d %d", &what, &actor, &n); err != nil {
+		return err
+	}
+	switch what {
+	case "begin":
+		c.began[actor] = append(c.began[actor], k)
+	case "end":
+		c.ended[actor] = append(c.ended[actor], k)
+	case "sync":
+		c.synced[actor] = n
+	}
+	return nil
+}
+
+// cut makes states of a crash after a write: nothing of what is not flushed, all of it, the last write torn, and a random subset, torn.
+func (c *cuts) cut(i *instant) error {
+	for _, img := range [][]byte{i.flushed, i.all(), c.torn(i), c.subset(i)} {
+		if err := c.check(img); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// torn is all that was written, but of the last write the first or the last sectors only.
+func (c *cuts) torn(i *instant) []byte {
+	last := i.open[len(i.open)-1]
+	cut, first := 1+c.rng.IntN(max(1, len(last.Data)/blockcache.Sector)), c.rng.IntN(2) == 0
+	before := instant{flushed: i.flushed, open: i.open[:len(i.open)-1]}
+	return last.Apply(before.all(), func(k int) bool { return k < cut == first })
+}
+
+// subset is a random subset of what was written and not flushed, torn.
+func (c *cuts) subset(i *instant) []byte {
+	fates, bits := make([]int, len(i.open)), make([]uint64, len(i.open))
+	for j := range fates {
+		fates[j], bits[j] = c.rng.IntN(4), c.rng.Uint64()
+	}
+	return i.survive(func(j, k int) bool { return fates[j] > 1 || fates[j] == 1 && bits[j]>>(k%64)&1 == 1 })
+}
+
+// check recovers a state: what is there is legal, a second recovery changes nothing, one that is cut itself comes to the same, and the judges are content.
+func (c *cuts) check(img []byte) error {
+	c.states++
+	n, device := c.states, blockcache.NewRAM(bytes.Clone(img))
+	got, events, err := c.recover(device)
+	if err == nil {
+		err = c.legal(got)
+	}
+	if err == nil && c.judges {
+		err = c.more(img, device, events, got, n)
+	}
+	return err
+}
+
+// more is for some states only: it takes its time.
+func (c *cuts) more(img []byte, device *blockcache.RAM, events []blockcache.Event, got State, n int) (err error) {
+	if n%everyTwice == 0 {
+		err = c.again(device, got, "the second recovery")
+		c.twice++
+	}
+	if err == nil && n%everyInside == 0 {
+		err = c.cutRecovery(img, events, got)
+	}
+	if err == nil && n%everyFsck == 0 {
+		c.x.Judged++
+		err = c.judged(img, device, got)
+	}
+	if err == nil && n%everyKernel == 0 && c.x.Mount != nil {
+		c.x.Mounted++
+		if err = c.x.mount(img, got); err != nil {
+			err = fmt.Errorf("the kernel: %w", err)
+		}
+	}
+	return err
+}
+
+// legal: each actor's directory is as after one of its operations, nothing acknowledged is missing, and what is there is a prefix.
+func (c *cuts) legal(got State) error {
+	low, high := make([]int, len(c.actors)), make([]int, len(c.actors))
+	for i, a := range c.actors {
+		there, err := a.treeOf(got)
+		if err != nil {
+			return err
+		}
+		low[i], high[i] = -1, -1
+		for n := range min(len(a.states), len(c.began[i])) {
+			if maps.Equal(a.states[n], there) {
+				if low[i] < 0 {
+					low[i] = n
+				}
+				high[i] = n
+			}
+		}
+		if high[i] < c.synced[i] {
+			return fmt.Errorf("%s is as after operation %d, and %d were acknowledged: %v", a.name(), high[i], c.synced[i], describe(there))
+		}
+	}
+	for i := range c.actors { // if B is there, so is each A that ended before B began
+		for j := range c.actors {
+			for n := high[j] + 1; n < len(c.ended[j]); n++ {
+				if c.ended[j][n] < c.began[i][low[i]] {
+					return fmt.Errorf("operation %d of actor %d is there, and %d of actor %d, which ended before, is not", low[i], i, n, j)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// treeOf is the actor's directory in a tree.
+func (a *actor) treeOf(s State) (tree, error) {
+	if s["/"+a.name()] == nil {
+		return nil, fmt.Errorf("%s is not there", a.name())
+	}
+	t := tree{}
+	for path, n := range s {
+		if name, ok := strings.CutPrefix(path, "/"+a.name()+"/"); ok {
+			t[name] = string(n.Data)
+		}
+	}
+	return t, nil
+}
+
+func describe(t tree) (out []string) {
+	for name, data := range t {
+		out = append(out, fmt.Sprintf("%s: %d bytes", name, len(data)))
+	}
+	return out
+}
+
+// again recovers a device: the same tree.
+func (c *cuts) again(device *blockcache.RAM, want State, what string) error {
+	got, _, err := c.recover(device)
+	if err == nil {
+		err = Same(want, got)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// cutRecovery cuts the recovery itself at some of its writes. The next recovery comes to the same tree.
+func (c *cuts) cutRecovery(img []byte, events []blockcache.Event, want State) error {
+	var writes []int
+	for k, e := range events {
+		if !e.Flush() {
+			writes = append(writes, k)
+		}
+	}
+	cutAt := map[int]bool{}
+	for range insideInstants {
+		if len(writes) > 0 {
+			cutAt[writes[c.rng.IntN(len(writes))]] = true
+		}
+	}
+	i := &instant{flushed: bytes.Clone(img)}
+	for k, e := range events {
+		if e.Flush() {
+			i.flush(e)
+			continue
+		}
+		i.open = append(i.open, e)
+		if !cutAt[k] {
+			continue
+		}
+		for _, part := range [insideOf][]byte{i.all(), c.torn(i), c.subset(i)} {
+			c.states++
+			c.inside++
+			if err := c.again(blockcache.NewRAM(part), want, fmt.Sprintf("after a crash at write %d of the recovery", k)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// judged has e2fsck recover a state; of an overlay it sees what varve recovered.
+func (c *cuts) judged(img []byte, recovered *blockcache.RAM, got State) (err error) {
+	if c.form.overlay {
+		if img, err = c.x.Image(recovered.Bytes()); err != nil {
+			return err
+		}
+	}
+	return c.x.judge(img, got)
+}
+
+// recover opens a device, reads its tree, and has the checker look. The events are what the recovery wrote.
+func (c *cuts) recover(device *blockcache.RAM) (got State, events []blockcache.Event, err error) {
+	tr := &blockcache.Trace{}
+	w, err := c.open(blockcache.Record(device, tr, 0), c.form.opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = w.Abandon() }()
+	events = tr.Events()
+	if got, err = LiveTree(w); err != nil {
+		return nil, nil, err
+	}
+	if err = w.Store.Checkpoint(); err != nil {
+		return nil, nil, err
+	}
+	image := device.Bytes()
+	if c.x.Image != nil {
+		if image, err = c.x.Image(image); err != nil {
+			return nil, nil, err
+		}
+	}
+	v, err := ext4.Open(blockcache.Memory(image), ext4.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	report, err := v.Check(nil)
+	if err == nil && !report.Clean() {
+		err = fmt.Errorf("the checker: %+v", report.Problems[:min(3, len(report.Problems))])
+	}
+	return got, events, err
+}
+
+// TestCuts_Rejects: what the harness must not let pass.
+func TestCuts_Rejects(t *testing.T) {
+	f := crashForms[0]
+	image := f.image(t)
+	actors, tr, err := f.interleaved(t, image, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := f.cuts(t, image, 1, true)
+	if err := c.explore(actors, image, tr); err != nil {
+		t.Fatal(err)
+	}
+	all := (&instant{flushed: image, open: writesOf(tr)}).all()
+	device := blockcache.NewRAM(bytes.Clone(all))
+	got, _, err := c.recover(device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rejects := func(what, why string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: got %v, want an error that says %q", what, err, why)
+		}
+	}
+	rejects("an image without the actors", "is not there", c.check(image))
+	other := maps.Clone(got)
+	other["/actor0/strange"] = &Node{Kind: 'f', Links: 1}
+	rejects("a file that nobody made", "actor0 is as after operation -1", c.legal(other))
+	rejects("another tree the second time", "trees differ", c.again(device, other, "again"))
+	rejects("another tree for e2fsck", "trees differ", c.judged(all, device, other))
+	rejects("another tree after a cut recovery", "trees differ", c.cutRecovery(all, []blockcache.Event{{Data: []byte{0}}}, other))
+
+	bad, desc := device.Bytes(), f.bitmap(t, device)
+	bad[desc+1] ^= 0xf0
+	rejects("a bitmap for e2fsck", "had to mend", c.judged(bad, device, got))
+	_, _, err = c.recover(blockcache.NewRAM(bad))
+	rejects("a bitmap for the checker", "checksum", err)
+
+	lag := c.state(map[int]int{1: 0})
+	for n := range c.synced {
+		c.synced[n] = 0
+	}
+	last := len(c.actors[0].states) - 1
+	c.began[0][last] = 1 << 30
+	rejects("a later operation without an earlier one", "which ended before, is not", c.legal(lag))
+}
+
+// bitmap is where an image has the block bitmap of its first group.
+func (f form) bitmap(t *testing.T, image blockcache.Device) int64 {
+	t.Helper()
+	v, err := ext4.Open(image, ext4.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := v.GroupDesc(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.Superblock().BlockSize.Offset(d.BlockBitmap)
+}
+
+// state is the tree where each actor did all of its operations, or as many as at says.
+func (c *cuts) state(at map[int]int) State {
+	s := State{"": {Kind: 'd'}}
+	for i, a := range c.actors {
+		n, ok := at[i]
+		if !ok {
+			n = len(a.states) - 1
+		}
+		s["/"+a.name()] = &Node{Kind: 'd'}
+		for name, data := range a.states[n] {
+			s["/"+a.name()+"/"+name] = &Node{Kind: 'f', Links: 1, Data: []byte(data)}
+		}
+	}
+	return s
+}
+
+func writesOf(tr *blockcache.Trace) (out []blockcache.Event) {
+	for _, e := range tr.Events() {
+		if e.Data != nil {
+			out = append(out, e)
+		}
+	}
+	return out
+}
