@@ -66,8 +66,8 @@ const (
 
 // contention is what is known about the conflicts of one block.
 //
-// Expected losses say which policy is worth a trial, and the measured time between commits under it says whether it stays.
-// Rejected: to decide by the expected losses alone. What two processors that take a block's cache lines from each other lose is in none of
+// The measured time between commits under a policy says whether it stays; the conflict rate and the share that merges say which is worth a trial. Expected
+// losses are a report only. Rejected: to decide by them. What two processors that take a block's cache lines from each other lose is in none of
 // their terms, and was three times the rest (docs/design.md, "Policy").
 type contention struct {
 	mode atomic.Int32 // Policy: merge, strict or wait
@@ -99,12 +99,17 @@ func ema(v *float64, sample float64) {
 	}
 }
 
-// emaTime is ema for durations, of which one in thousands has a loss of the processor in it.
-func emaTime(v *float64, sample float64) {
-	if *v != 0 {
-		sample = min(sample, 4**v)
+// typical moves v to the median of its samples, which are durations: an average of them is what the few say in which a goroutine waited for a processor.
+func typical(v *float64, sample float64) {
+	const step = 1 + alpha/2
+	switch {
+	case *v == 0:
+		*v = sample
+	case sample > *v:
+		*v *= step
+	default:
+		*v /= step
 	}
-	ema(v, min(sample, 1e-3+*v))
 }
 
 // commit notes a commit, and decides where a window is full. conflict: the newest version was not the base.
@@ -139,7 +144,7 @@ func (c *contention) decide(now time.Time) (switched bool, from, to Policy, l Lo
 	}
 	c.paced(mode, now)
 	c.commits, c.conflicts, c.merges = 0, 0, 0
-	c.losses.expect()
+	c.losses.Expect()
 	best := c.choose(mode, now.Sub(c.since))
 	l = c.losses
 	l.Pace = c.pace
@@ -224,11 +229,11 @@ func (c *contention) candidate(mode Policy) Policy {
 	return mode
 }
 
-// expect computes the expected losses (docs/design.md, "Policy").
+// Expect computes the expected losses from the rates and costs (docs/design.md, "Policy").
 //
 // Waiting in line costs the hand-over, during which nobody works on the block, and what could have run beside it: a merge
 // that would have succeeded is work that need not have waited.
-func (l *Losses) expect() {
+func (l *Losses) Expect() {
 	cores := float64(runtime.GOMAXPROCS(0))
 	l.Strict = l.ConflictRate * l.AbortCost
 	l.Merge = l.ConflictRate * ((1-l.MergeSuccess)*l.AbortCost + l.MergeCost)
@@ -316,7 +321,7 @@ func (tx *Tx) conflict(t *touched, newest *version, why error) error {
 	h.conflicts++
 	h.mu.Lock()
 	if !tx.began.IsZero() {
-		emaTime(&h.losses.AbortCost, time.Since(tx.began).Seconds())
+		typical(&h.losses.AbortCost, time.Since(tx.began).Seconds())
 	}
 	h.mu.Unlock()
 	if s.telling() {
@@ -342,13 +347,13 @@ func (tx *Tx) merged(t *touched, began time.Time, err error) {
 	if !began.IsZero() {
 		took := time.Since(began).Seconds()
 		s.stats.all.mu.Lock()
-		emaTime(&s.stats.all.losses.MergeCost, took)
-		emaTime(&s.stats.all.losses.AbortCost, time.Since(tx.began).Seconds()) // what aborting here would have cost
+		typical(&s.stats.all.losses.MergeCost, took)
+		typical(&s.stats.all.losses.AbortCost, time.Since(tx.began).Seconds()) // what aborting here would have cost
 		s.stats.all.mu.Unlock()
 		if h := t.chain.hot.Load(); h != nil {
 			h.mu.Lock()
-			emaTime(&h.losses.MergeCost, took)
-			emaTime(&h.losses.AbortCost, time.Since(tx.began).Seconds())
+			typical(&h.losses.MergeCost, took)
+			typical(&h.losses.AbortCost, time.Since(tx.began).Seconds())
 			h.mu.Unlock()
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // TestLosses_Formulas holds the formulas to what docs/design.md says, and adaptive to the least of them.
 func TestLosses_Formulas(t *testing.T) {
 	l := Losses{ConflictRate: 0.5, MergeSuccess: 0.75, AbortCost: 8e-6, MergeCost: 2e-6}
-	l.expect()
+	l.Expect()
 	near := func(name string, got, want float64) {
 		if got < want*0.999 || got > want*1.001 {
 			t.Errorf("%s: %g, want %g", name, got, want)

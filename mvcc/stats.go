@@ -98,7 +98,7 @@ func (s *Store) Stats() Stats {
 			st.all.losses.MergeSuccess = float64(out.Merges) / float64(out.Conflicts)
 		}
 	}
-	st.all.losses.expect()
+	st.all.losses.Expect()
 	out.Losses = st.all.losses
 	st.all.mu.Unlock()
 	return out
@@ -126,7 +126,7 @@ func (st *stats) abort(s *Store, tx *Tx) {
 	st.aborts.Inc()
 	if !tx.began.IsZero() {
 		st.all.mu.Lock()
-		emaTime(&st.all.losses.AbortCost, time.Since(tx.began).Seconds())
+		typical(&st.all.losses.AbortCost, time.Since(tx.began).Seconds())
 		st.all.mu.Unlock()
 	}
 	if s.telling() {
@@ -151,7 +151,7 @@ func (st *stats) wait(s *Store, n block.Number, took time.Duration) {
 		if h := c.hot.Load(); h != nil {
 			h.mu.Lock()
 			if w := took.Seconds(); h.losses.WaitCost == 0 || w < h.losses.WaitCost {
-				emaTime(&h.losses.WaitCost, w)
+				typical(&h.losses.WaitCost, w)
 			} else {
 				h.losses.WaitCost *= 1.001
 			}

@@ -65,6 +65,11 @@ func (r *Run) report(p part, before, after mvcc.Stats) Report {
 		LostUpdates: max(r.lost, r.missing), MostAborts: r.most, Reopened: r.reopened,
 		Violations: r.violated, What: append([]string{}, r.violations...), HotBlocks: after.Hot,
 	}
+	if n := after.Conflicts - before.Conflicts; n > 0 { // the recorded part has more conflicts than its load
+		out.Losses.MergeSuccess = float64(after.Merges-before.Merges) / float64(n)
+	}
+	out.Losses.ConflictRate = out.ConflictRate
+	out.Losses.Expect()
 	out.ExpectedLoss = out.Losses.Of(r.cfg.Policy)
 	if len(out.HotBlocks) > 8 {
 		out.HotBlocks = out.HotBlocks[:8]

@@ -216,10 +216,10 @@ func printStress(out io.Writer, workload string, reports []stress.Report) {
 	fmt.Fprintf(out, "%s: %s; %d writers, %s%s\n", workload, stress.Describe(workload), reports[0].Writers, reports[0].Isolation,
 		map[bool]string{true: ", durable"}[reports[0].Durable])
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "policy\tcommits/s\tconflicts\tmerges\taborts\twaits\tp50 us\tp99 us\tp99.9 us\tfairness\tgoodput\taborts avoided\tloss us\tWAL B/commit\t")
+	fmt.Fprintln(w, "policy\tcommits/s\tconflicts\tmerges\taborts\twaits\tp50 us\tp99 us\tp99.9 us\tfairness\tgoodput\tmost aborts\tlost updates\tloss us\tWAL B/commit\t")
 	for _, r := range reports {
-		fmt.Fprintf(w, "%s\t%.0f\t%.4f\t%.4f\t%.4f\t%.4f\t%.1f\t%.1f\t%.1f\t%.2f\t%.3f\t%d\t%.3f\t%.0f\t\n", r.Policy, r.CommitsPerSecond, r.ConflictRate, r.MergeRate, r.AbortRate,
-			r.WaitRate, r.Latency.P50, r.Latency.P99, r.Latency.P999, r.Fairness, r.Goodput, r.AbortsAvoided, r.ExpectedLoss*1e6, r.WALBytesPerCommit)
+		fmt.Fprintf(w, "%s\t%.0f\t%.4f\t%.4f\t%.4f\t%.4f\t%.1f\t%.1f\t%.1f\t%.2f\t%.3f\t%d\t%d\t%.3f\t%.0f\t\n", r.Policy, r.CommitsPerSecond, r.ConflictRate, r.MergeRate, r.AbortRate,
+			r.WaitRate, r.Latency.P50, r.Latency.P99, r.Latency.P999, r.Fairness, r.Goodput, r.MostAborts, r.LostUpdates, r.ExpectedLoss*1e6, r.WALBytesPerCommit)
 	}
 	w.Flush()
 	printLoss(out, reports)
@@ -228,37 +228,6 @@ func printStress(out io.Writer, workload string, reports []stress.Report) {
 			fmt.Fprintf(out, "  %s: write skew was seen %d times: %s allows it, serializable does not\n", r.Policy, r.WriteSkews, r.Isolation)
 		}
 	}
-}
-
-// printLoss compares strict with merge on the same writers' choices.
-func printLoss(out io.Writer, reports []stress.Report) {
-	at := map[string]stress.Report{}
-	for _, r := range reports {
-		at[r.Policy] = r
-	}
-	s, okS := at["strict"]
-	m, okM := at["merge"]
-	if !okS || !okM || s.ConflictRate == 0 {
-		return
-	}
-	l := m.Losses
-	if l.Merge > 0 {
-		fmt.Fprintf(out, "  expected loss of strict over merge: %.1f times (conflicts of the merge run: %.3f a commit, %.0f%% merged, abort %.2f us, merge %.2f us); goodput %.3f and %.3f; measured commits/s: merge %.2f times strict\n",
-			l.Strict/l.Merge, l.ConflictRate, 100*l.MergeSuccess, l.AbortCost*1e6, l.MergeCost*1e6, s.Goodput, m.Goodput, m.CommitsPerSecond/s.CommitsPerSecond)
-	}
-	if ratio, ok := frankenFS(m); ok {
-		fmt.Fprintf(out, "  FrankenFS's formula on the same figures: %.1f times (it reports 9.5, from one thread that commits in turn; it leaves out what a merge costs, so it says how many conflicts merge, not how much time that saves)\n", ratio)
-	}
-}
-
-// frankenFS is the ratio of expected losses as FrankenFS computes it: conflict rate times abort cost over the same for the conflicts that
-// could not be merged, with a probability of corruption of zero, because our proofs are exact. Where all were merged it has no value.
-func frankenFS(m stress.Report) (float64, bool) {
-	left := m.ConflictRate - m.MergeRate
-	if m.ConflictRate == 0 || left <= m.ConflictRate/1e6 {
-		return 0, false
-	}
-	return m.ConflictRate / left, true
 }
 
 func (f *stressFlags) printViolations(out io.Writer, reports []stress.Report) {
