@@ -171,8 +171,11 @@ func (l *Live) putView(fs *FS) {
 }
 
 // View runs fn over a snapshot of the file system. Nothing that it gives may be used afterwards.
-func (l *Live) View(fn func(*FS) error) error {
-	return l.store.View(context.Background(), func(tx Tx) error {
+func (l *Live) View(fn func(*FS) error) error { return l.ViewNamed("a reader", fn) }
+
+// ViewNamed is View for one that may take long, and so hold writers back: its name is told then.
+func (l *Live) ViewNamed(name string, fn func(*FS) error) error {
+	return l.store.View(context.Background(), name, func(tx Tx) error {
 		fs := l.view(tx)
 		defer l.putView(fs)
 		return fn(fs)

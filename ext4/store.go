@@ -10,8 +10,8 @@ import (
 
 // Store is what a file system that is open for writing needs of the transactional store below it.
 type Store interface {
-	// View runs fn over a snapshot.
-	View(ctx context.Context, fn func(Tx) error) error
+	// View runs fn over a snapshot. Writers that wait for its end are told its name.
+	View(ctx context.Context, name string, fn func(Tx) error) error
 	// Update runs fn in a transaction, again where another one came first, and commits it.
 	Update(ctx context.Context, fn func(Tx) error) (Outcome, error)
 	// Matured reports whether blocks that a commit freed may be used again (W4).

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 )
 
 // Back-pressure goes up in steps as the log or the memory fills: an early checkpoint, slower writers, writers that wait. Each step is taken at
@@ -87,10 +88,18 @@ func (s *Store) relieve(ctx context.Context) error {
 		began := time.Now()
 		return s.holdBack(ctx, false, func() bool {
 			p, now := s.weigh()
-			return now < waiting || p < marks[waiting].take && time.Since(began) > s.opts.PushBack/2 // history may keep it between the two
+			return now < waiting || p < marks[waiting].take && time.Since(began) > s.middling() // history may keep it between the two
 		})
 	}
 	return nil
+}
+
+// middling is after how long writers go on though it has become only a little less full: history may keep it so.
+func (s *Store) middling() time.Duration {
+	if s.opts.PushBack < 0 {
+		return 500 * time.Millisecond
+	}
+	return s.opts.PushBack / 2
 }
 
 // slowest is how long a writer is held up just before it would have to wait.
@@ -121,9 +130,11 @@ func (s *Store) cramped() bool {
 }
 
 // holdBack waits until there is room. Where history takes it, as the caller knows or the store finds, only the end of a snapshot makes
-// some; so after a while it gives up.
+// some; so after a while it gives up, unless the store is to wait as long as it takes. Events and Stats name the oldest snapshot meanwhile.
 func (s *Store) holdBack(ctx context.Context, history bool, room func() bool) error {
 	s.stats.held.Add(1)
+	s.stats.waiting.Add(1)
+	defer s.stats.waiting.Add(-1)
 	began := time.Now()
 	told := false
 	for !room() {
@@ -140,7 +151,7 @@ func (s *Store) holdBack(ctx context.Context, history bool, room func() bool) er
 			told = true
 			s.tell(Event{Kind: EventPressure, Seq: seq, Reason: "oldest snapshot: " + name, Count: s.historyBytes.Load()})
 		}
-		if took > s.opts.PushBack && ok && (history || s.cramped()) {
+		if took > s.opts.PushBack && ok && (s.opts.PushBack > 0 || mutant.Off(mutant.Patience)) && (history || s.cramped()) {
 			return &PushBackError{name, seq, s.historyBytes.Load()}
 		}
 		if took < time.Millisecond {

@@ -524,6 +524,58 @@ func TestPressure_ManyBlocks(t *testing.T) {
 	mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(1999, set(0, 1)) })
 }
 
+// TestPressure_Waits: a store that is to wait gives no error however long snapshots keep memory full, or a chain over its cap, and tells for whom it waits.
+func TestPressure_Waits(t *testing.T) {
+	s := mustOpen(t, Options{Home: blockcache.NewRAM(make([]byte, 2000<<12)), Memory: 256 << 12, ChainCap: 4, PushBack: -1})
+	add := func(n block.Number) error {
+		return s.Update(ctx, func(tx *Tx) error { return tx.Edit(n, merge.Add(field, 1, 0, most)) })
+	}
+	for name, write := range map[string]func(hold func()) error{
+		"many blocks": func(func()) (err error) {
+			for n := block.Number(0); n < 2000 && err == nil; n++ {
+				err = add(n)
+			}
+			return err
+		},
+		"one block": func(hold func()) (err error) {
+			for i := 0; i < 20 && err == nil; i++ {
+				if i < 6 {
+					hold()
+				}
+				err = add(1)
+			}
+			return err
+		}} {
+		held := []*Tx{mustBegin(t, s, TxOptions{ReadOnly: true, Name: "a long report"})}
+		done := make(chan error, 1)
+		go func() {
+			done <- write(func() { held = append(held, mustBegin(t, s, TxOptions{ReadOnly: true, Name: "a long report"})) })
+		}()
+		for until := time.Now().Add(20 * time.Second); s.Stats().WaitingFor != "a long report"; time.Sleep(time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatalf("%s: nobody waits: %+v", name, s.Stats())
+			}
+		}
+		select {
+		case err := <-done:
+			t.Fatalf("%s: writers are done: %v", name, err)
+		case <-time.After(30 * time.Millisecond):
+		}
+		for _, tx := range held {
+			tx.Rollback()
+		}
+		if err := <-done; err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, tx := range held {
+			tx.Rollback()
+		}
+	}
+	if st := s.Stats(); st.Waiting != 0 || st.WaitingFor != "" {
+		t.Errorf("%+v", st)
+	}
+}
+
 // TestCheckpoint_DropsUnchanged: chains of blocks that transactions only checked, or lost, go as well.
 func TestCheckpoint_DropsUnchanged(t *testing.T) {
 	s := mustOpen(t, Options{})

@@ -25,6 +25,7 @@ type stats struct {
 	hot       topK
 	kinds     [maxKinds]kindStats
 	step      atomic.Int32 // of back-pressure
+	waiting   atomic.Int64 // transactions that are held back now
 }
 
 // maxKinds bounds the kinds of blocks that are told apart in statistics.
@@ -81,6 +82,8 @@ type Stats struct {
 	Hot          []Hot   `json:"hot_blocks"`
 	Pressure     float64 `json:"wal_pressure"`
 	BackPressure string  `json:"back_pressure"` // its step: none, flushing, slowing or waiting
+	Waiting      int64   `json:"waiting_now"`   // transactions that wait for room in the log or in memory
+	WaitingFor   string  `json:"waiting_for"`   // the oldest snapshot while any wait: where it keeps old versions, they wait for its end
 }
 
 // Stats reads the counters. They are not of one instant.
@@ -90,6 +93,9 @@ func (s *Store) Stats() Stats {
 		Switches: st.switches.Load(), Collected: st.collected.Load(), HeldBack: st.held.Load(), Chains: s.chains.Load(),
 		History: s.historyCount.Load(), HistoryBytes: s.historyBytes.Load(), CleanBlocks: s.clean.Stats().Blocks,
 		Published: uint64(s.Published()), Hot: st.hot.list(), BackPressure: step(st.step.Load()).String()}
+	if out.Waiting = st.waiting.Load(); out.Waiting > 0 {
+		_, out.WaitingFor, _ = s.snapshots.oldest()
+	}
 	s.durability.count(&out)
 	st.all.mu.Lock()
 	if out.Commits > 0 {

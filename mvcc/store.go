@@ -28,7 +28,7 @@ type Options struct {
 	Isolation Isolation
 	Memory    int64         // bytes for versions, history and clean blocks: 256 MiB where 0
 	ChainCap  int           // deltas of one block before its writers are held back: 4096 where 0
-	PushBack  time.Duration // how long writers are held back before they get an error: 1 s where 0
+	PushBack  time.Duration // how long writers are held back for a snapshot before they get an error: 1 s where 0; less: they wait until it ends
 	LostRaces int           // lost races before a transaction waits in line (M5): 8 where 0
 	Pack      PackPolicy
 	Events    func(Event) // called on the way: it must return at once

@@ -96,6 +96,9 @@ func printStats(out io.Writer, m *mountStats) error {
 		s.Losses.Wait, s.Losses.ConflictRate)
 	fmt.Fprintf(out, "%d commits, %d not yet durable; %d epochs in %.2f s; journal %.0f %% full; back-pressure: %s; writers held back %d times\n", s.Commits, s.Published-s.Durable,
 		s.Flushes, s.FlushSeconds, 100*s.Pressure, s.BackPressure, s.HeldBack)
+	if s.Waiting > 0 {
+		fmt.Fprintf(out, "%d writers wait now; the oldest snapshot is that of %s\n", s.Waiting, s.WaitingFor)
+	}
 	fmt.Fprintf(out, "%d blocks with versions, %d old versions (%d bytes), %d clean blocks cached; %d blocks and %d inodes free\n", s.Chains, s.History, s.HistoryBytes,
 		s.CleanBlocks, m.Free, m.FreeInodes)
 	return nil

@@ -17,6 +17,8 @@ var Engine = []Promise{M1, M2, M3, M4, M5, M6, M7, M8}
 
 // What the engine promises beside M1 to M8.
 const (
+	// Patience: a file system's writers get an error where a snapshot keeps memory full for long.
+	Patience Promise = "patience"
 	// GroupForget: a group is forgotten although a commit raises it meanwhile, so that SyncGroup does not wait for that commit.
 	GroupForget Promise = "group-forget"
 	// CommitAfterEnd: a transaction that had begun commits after the store was closed, or its log has failed.

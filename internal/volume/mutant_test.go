@@ -31,3 +31,19 @@ func TestFull_Mutants(t *testing.T) {
 		t.Errorf("reserved blocks were given out: %v", got)
 	}
 }
+
+// TestSlowReader_Mutant: where back-pressure ends in an error, a slow reader is one for writers.
+func TestSlowReader_Mutant(t *testing.T) {
+	mutant.Switch(mutant.Patience)
+	defer mutant.Switch(mutant.None)
+	w, err := slowReaders["data=journal"](t, mkfs(t, "64M", "-t", "ext4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := slowReader(t, w); err == nil {
+		t.Error("no writer had to wait")
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+}

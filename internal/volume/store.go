@@ -23,8 +23,8 @@ func (t tx) Tag(n block.Number, kind uint8, owner uint64) error {
 }
 
 // View follows ext4.Store.
-func (s store) View(ctx context.Context, fn func(ext4.Tx) error) error {
-	return s.Store.ViewNamed(ctx, "a reader", func(t *mvcc.Tx) error { return fn(tx{t}) })
+func (s store) View(ctx context.Context, name string, fn func(ext4.Tx) error) error {
+	return s.Store.ViewNamed(ctx, name, func(t *mvcc.Tx) error { return fn(tx{t}) })
 }
 
 // Update follows ext4.Store.
