@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -13,25 +14,67 @@ type Change struct {
 	Kind string `json:"kind"` // "added", "removed", "changed" (contents, target or type), "attributes"
 }
 
-// Diff lists the paths in which two states of one file system differ, in order: from the first to the second. A file counts as changed where it is another
-// inode, or its time of change and its size, mode, owner or blocks differ; contents are not read.
-func Diff(before, after *FS) ([]Change, error) {
+// Diff calls visit for each path in which two states of one file system differ, in order: from the first to the second. A file counts as changed where it is another
+// inode, or its time of change and its size, mode, owner or blocks differ; contents are not read. An error of visit ends it. Memory grows with the trees, not with the
+// lengths of their paths.
+func Diff(before, after *FS, visit func(Change) error) error {
 	a, err := before.Inode(RootIno)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	b, err := after.Inode(RootIno)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	d := &differ{}
-	err = d.dir(a, b, "")
-	return d.out, err
+	d := &differ{visit: visit, seenA: map[Ino]bool{}, seenB: map[Ino]bool{}}
+	if err := d.open(nil, a, b, ""); err != nil {
+		return err
+	}
+	for len(d.dirs) > 0 {
+		if err := d.step(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-type differ struct{ out []Change }
+type differ struct {
+	visit        func(Change) error
+	dirs         []diffDir // that are being compared, the innermost one last
+	seenA, seenB map[Ino]bool
+}
 
-func (d *differ) add(path, kind string) { d.out = append(d.out, Change{path, kind}) }
+// diffDir is a directory of both states, or one that came or went as a whole: then kind says which, and a or b is nil.
+type diffDir struct {
+	at      *diffName
+	a, b    *Inode
+	was, is map[string]Ino
+	names   []string // that are left
+	kind    string
+}
+
+// diffName is a name, and the directory that it is in. The root has none.
+type diffName struct {
+	up   *diffName
+	name string
+}
+
+func (n *diffName) String() string {
+	size := 0
+	for p := n; p != nil; p = p.up {
+		size += 1 + len(p.name)
+	}
+	b := make([]byte, size)
+	for p := n; p != nil; p = p.up {
+		size -= len(p.name)
+		copy(b[size:], p.name)
+		size--
+		b[size] = '/'
+	}
+	return string(b)
+}
+
+func (d *differ) tell(at *diffName, kind string) error { return d.visit(Change{at.String(), kind}) }
 
 // names reads a directory: the inode that each name refers to.
 func names(n *Inode) (map[string]Ino, error) {
@@ -45,85 +88,96 @@ func names(n *Inode) (map[string]Ino, error) {
 	return out, err
 }
 
-func (d *differ) dir(a, b *Inode, path string) error {
-	was, err := names(a)
-	if err != nil {
-		return err
-	}
-	is, err := names(b)
-	if err != nil {
-		return err
-	}
-	all := maps.Clone(was)
-	maps.Copy(all, is)
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		p := path + "/" + name
-		x, inA := was[name]
-		y, inB := is[name]
-		if err := d.entry(a, b, name, p, x, y, inA, inB); err != nil {
+// open begins with a directory. a or b may be nil, or no directory: there is nothing below it.
+func (d *differ) open(at *diffName, a, b *Inode, kind string) (err error) {
+	f := diffDir{at: at, a: a, b: b, kind: kind}
+	for _, side := range []struct {
+		n    *Inode
+		seen map[Ino]bool
+		to   *map[string]Ino
+	}{{a, d.seenA, &f.was}, {b, d.seenB, &f.is}} {
+		if side.n == nil || !side.n.IsDir() {
+			continue
+		}
+		if side.seen[side.n.Ino] {
+			return ondisk.Corruptf(side.n.where(), "the directory has a second name")
+		}
+		side.seen[side.n.Ino] = true
+		if *side.to, err = names(side.n); err != nil {
 			return err
 		}
 	}
+	all := maps.Clone(f.was)
+	if all == nil {
+		all = map[string]Ino{}
+	}
+	maps.Copy(all, f.is)
+	f.names = slices.Sorted(maps.Keys(all))
+	d.dirs = append(d.dirs, f)
 	return nil
 }
 
-func (d *differ) entry(a, b *Inode, name, path string, x, y Ino, inA, inB bool) error {
-	var m, n *Inode
-	var err error
-	if inA {
-		if m, err = a.Child(name, x); err != nil {
-			return err
-		}
-	}
-	if inB {
-		if n, err = b.Child(name, y); err != nil {
-			return err
-		}
-	}
-	switch {
-	case !inA:
-		d.add(path, "added")
-		return d.all(n, path, "added")
-	case !inB:
-		d.add(path, "removed")
-		return d.all(m, path, "removed")
-	case m.Mode&disk.ModeType != n.Mode&disk.ModeType || m.IsDir() && NodeOf(m) != NodeOf(n):
-		d.add(path, "changed")
-		if err := d.all(m, path, "removed"); err != nil {
-			return err
-		}
-		return d.all(n, path, "added")
-	}
-	if NodeOf(m) != NodeOf(n) || !n.IsDir() && (m.Size != n.Size || !m.Mtime.Equal(n.Mtime) || m.Blocks != n.Blocks) {
-		d.add(path, "changed")
-	} else if m.Mode != n.Mode || m.UID != n.UID || m.GID != n.GID || m.Links != n.Links && !n.IsDir() || m.Flags&userVisible != n.Flags&userVisible ||
-		!n.IsDir() && !m.Ctime.Equal(n.Ctime) {
-		d.add(path, "attributes")
-	}
-	if n.IsDir() {
-		return d.dir(m, n, path)
-	}
-	return nil
-}
-
-// all lists what is below a directory that came or went as a whole.
-func (d *differ) all(n *Inode, path, kind string) error {
-	if !n.IsDir() {
+// step compares the next name of the innermost directory.
+func (d *differ) step() error {
+	f := &d.dirs[len(d.dirs)-1]
+	if len(f.names) == 0 {
+		*f = diffDir{}
+		d.dirs = d.dirs[:len(d.dirs)-1]
 		return nil
 	}
-	below, err := names(n)
-	if err != nil {
-		return err
-	}
-	for _, name := range slices.Sorted(maps.Keys(below)) {
-		c, err := n.Child(name, below[name])
-		if err != nil {
-			return err
-		}
-		d.add(path+"/"+name, kind)
-		if err := d.all(c, path+"/"+name, kind); err != nil {
+	name := f.names[0]
+	f.names = f.names[1:]
+	at := &diffName{f.at, name}
+	var m, n *Inode
+	var err error
+	if x, ok := f.was[name]; ok {
+		if m, err = f.a.Child(name, x); err != nil {
 			return err
 		}
 	}
-	return nil
+	if y, ok := f.is[name]; ok {
+		if n, err = f.b.Child(name, y); err != nil {
+			return err
+		}
+	}
+	if f.kind != "" {
+		if err := d.tell(at, f.kind); err != nil {
+			return err
+		}
+		return d.open(at, m, n, f.kind)
+	}
+	return d.entry(at, m, n)
+}
+
+// entry compares what a name referred to before, and refers to now; nil stands for nothing.
+func (d *differ) entry(at *diffName, m, n *Inode) error {
+	var kind string
+	switch {
+	case m == nil:
+		kind = "added"
+	case n == nil:
+		kind = "removed"
+	case m.Mode&disk.ModeType != n.Mode&disk.ModeType || m.IsDir() && NodeOf(m) != NodeOf(n):
+		if err := d.tell(at, "changed"); err != nil {
+			return err
+		}
+		if err := d.open(at, nil, n, "added"); err != nil { // second
+			return err
+		}
+		return d.open(at, m, nil, "removed")
+	case NodeOf(m) != NodeOf(n) || !n.IsDir() && (m.Size != n.Size || !m.Mtime.Equal(n.Mtime) || m.Blocks != n.Blocks):
+		kind = "changed"
+	case m.Mode != n.Mode || m.UID != n.UID || m.GID != n.GID || m.Links != n.Links && !n.IsDir() || m.Flags&userVisible != n.Flags&userVisible ||
+		!n.IsDir() && !m.Ctime.Equal(n.Ctime):
+		kind = "attributes"
+	}
+	if kind != "" {
+		if err := d.tell(at, kind); err != nil {
+			return err
+		}
+	}
+	if m != nil && n != nil {
+		kind = ""
+	}
+	return d.open(at, m, n, kind)
 }

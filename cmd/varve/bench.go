@@ -72,7 +72,7 @@ func newBench() *cobra.Command {
 
 // progress shows a bar where standard error is a terminal.
 func progress(w io.Writer) func(done, all int, what string) {
-	f, ok := w.(*os.File)
+	f, ok := unguarded(w).(*os.File)
 	if !ok {
 		return nil
 	}

@@ -29,10 +29,10 @@ func newCat() *cobra.Command {
 					return err
 				}
 				if !n.IsRegular() {
-					return fmt.Errorf("%s is a %s, not a file", path, newNode("", n).Type)
+					return fmt.Errorf("%s is a %s, not a file", quoteName(path), newNode("", n).Type)
 				}
-				if err := copyContents(cmd, cmd.OutOrStdout(), n); err != nil {
-					return fmt.Errorf("%s: %w", path, err)
+				if err := copyContents(cmd, data(cmd), n); err != nil {
+					return fmt.Errorf("%s: %w", quoteName(path), err)
 				}
 			}
 			return nil

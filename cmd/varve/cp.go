@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -78,8 +77,8 @@ func (c *copier) copyTree(n *ext4.Inode, path, dest string) error {
 	}
 	w := walker{
 		ctx: c.cmd.Context(),
-		visit: func(p string, _ int, n *ext4.Inode) error {
-			to := filepath.Join(dest, strings.TrimPrefix(p, "."))
+		visit: func(p *place, n *ext4.Inode) error {
+			to := filepath.Join(dest, p.String())
 			if err := c.copy(n, to); err != nil {
 				if e := c.cmd.Context().Err(); e != nil {
 					return e
@@ -91,7 +90,7 @@ func (c *copier) copyTree(n *ext4.Inode, path, dest string) error {
 			}
 			return nil
 		},
-		fail: c.skip,
+		fail: func(p *place, err error) { c.skip(p.String(), err) },
 	}
 	err := w.walk(".", n)
 	if err != nil && len(w.failures) == 0 {

@@ -79,7 +79,7 @@ func hear(r io.Reader) (told report, err error) {
 	for d := json.NewDecoder(r); err == nil && told.Mounted == nil && told.Error == ""; {
 		told = report{}
 		if err = d.Decode(&told); told.Notice != "" {
-			fmt.Fprintf(os.Stderr, "varve: %s\n", told.Notice)
+			fmt.Fprintf(&human{w: os.Stderr}, "varve: %s\n", told.Notice)
 		}
 	}
 	return told, err

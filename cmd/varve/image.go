@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -42,10 +43,15 @@ func openVolume(spec volume.Spec, image string) (*volume.Volume, error) {
 
 // writeJSON prints one JSON document.
 func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := unguarded(w).Write(escapeJSON(b.Bytes()))
+	return err
 }
 
 // parseSize reads a number of bytes with an optional suffix K, M or G (powers of 1024).

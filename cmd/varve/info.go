@@ -159,7 +159,7 @@ func (i *imageInfo) print(w io.Writer) error {
 		fmt.Fprintf(t, "%s:\t%s\n", name, fmt.Sprintf(format, args...))
 	}
 	row("Type", "%s", i.Type)
-	row("Label", "%s", i.Label)
+	row("Label", "%s", quoteName(i.Label))
 	row("UUID", "%s", i.UUID)
 	if i.Partition != 0 {
 		row("Partition", "%d at byte %d", i.Partition, i.OffsetBytes)
@@ -172,7 +172,7 @@ func (i *imageInfo) print(w io.Writer) error {
 		row("Journal", "needs recovery: %d blocks are newer in the journal", i.ReplayedBlocks)
 	}
 	if i.LastMounted != "" {
-		row("Last mounted on", "%s", i.LastMounted)
+		row("Last mounted on", "%s", quoteName(i.LastMounted))
 	}
 	if i.WriteTime != nil {
 		row("Last written", "%s", i.WriteTime.Format(time.RFC3339))

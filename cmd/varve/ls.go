@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/volume"
+	"github.com/varvefs/varve/ondisk"
 )
 
 func newLs() *cobra.Command {
@@ -115,13 +117,21 @@ type entry struct {
 	ino  ext4.Ino
 }
 
-// readDir reads all names of a directory, sorted.
+// readDir reads all names of a directory, sorted. A name that is there twice ends it: a crafted directory may have the same blocks again and again.
 func readDir(n *ext4.Inode) ([]entry, error) {
 	var out []entry
+	var twice error
+	seen := map[string]bool{}
 	err := n.ReadDir(0, func(e ext4.Dirent) bool {
-		out = append(out, entry{string(e.Name), e.Ino})
+		if seen[string(e.Name)] {
+			twice = ondisk.Corruptf(fmt.Sprintf("inode %d", n.Ino), "name %q is there twice; what comes behind it is not read", e.Name)
+			return false
+		}
+		name := string(e.Name)
+		seen[name] = true
+		out = append(out, entry{name, e.Ino})
 		return true
 	})
 	slices.SortFunc(out, func(a, b entry) int { return strings.Compare(a.name, b.name) })
-	return out, err
+	return out, errors.Join(err, twice)
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -19,11 +20,15 @@ import (
 )
 
 func main() {
-	os.Exit(run(os.Args, os.Stderr))
+	stdout, stderr := &human{w: os.Stdout}, &human{w: os.Stderr}
+	code := run(os.Args, stdout, stderr)
+	stdout.flush()
+	stderr.flush()
+	os.Exit(code)
 }
 
 // run executes a command line and returns its exit code.
-func run(args []string, stderr *os.File) (code int) {
+func run(args []string, stdout, stderr io.Writer) (code int) {
 	defer func() {
 		if r := recover(); r != nil {
 			fmt.Fprintf(stderr, "varve: a bug: %v\n%s", r, debug.Stack())
@@ -48,6 +53,8 @@ func run(args []string, stderr *os.File) (code int) {
 		defer stop()
 		context.AfterFunc(ctx, stop) // a second signal ends what does not look at the context
 		root := newRoot()
+		root.SetOut(stdout)
+		root.SetErr(stderr)
 		root.SetArgs(rest)
 		err = root.ExecuteContext(ctx)
 	}

@@ -138,7 +138,7 @@ func (m *mountCommand) run(cmd *cobra.Command, image, dir string) error {
 		return m.daemon(o, dir, ready)
 	}
 	if m.foreground || m.debug {
-		logger := log.New(os.Stderr, "varve: ", 0)
+		logger := log.New(&human{w: os.Stderr}, "varve: ", 0)
 		return endLives(m.serve(o, dir, logger, func(d *mounted) error { return m.announce(cmd, d) }))
 	}
 	d, err := startDaemon()
@@ -330,6 +330,7 @@ func detach(dir string) error {
 func daemonLog() *log.Logger {
 	if l, err := syslog.NewLogger(syslog.LOG_DAEMON|syslog.LOG_WARNING, 0); err == nil {
 		l.SetPrefix("varve: ")
+		l.SetOutput(&human{w: l.Writer()})
 		return l
 	}
 	return log.New(io.Discard, "", 0)

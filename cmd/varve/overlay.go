@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -60,6 +62,7 @@ func isTerminal(f *os.File) bool {
 
 // newBar is a progress bar on a terminal, and nothing elsewhere.
 func newBar(w io.Writer, all int64, what string) *progressbar.ProgressBar {
+	w = unguarded(w) // it moves the cursor
 	if f, ok := w.(*os.File); !ok || !isTerminal(f) {
 		w = io.Discard
 	}
@@ -84,18 +87,11 @@ func newDiff() *cobra.Command {
 		Args:  cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec.Image = args[0]
-			changes, err := diffOverlay(spec, args[1])
-			if err != nil {
-				return advise(err)
-			}
+			r := diffPrinter{out: bufio.NewWriter(cmd.OutOrStdout())}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), diffReport{schemaVersion, args[0], args[1], changes})
+				r = diffPrinter{out: bufio.NewWriter(unguarded(cmd.OutOrStdout())), json: true}
 			}
-			letters := map[string]string{"added": "A", "removed": "R", "changed": "C", "attributes": "T"}
-			for _, c := range changes {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", letters[c.Kind], c.Path)
-			}
-			return nil
+			return advise(diffOverlay(spec, args[1], &r))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -104,30 +100,76 @@ func newDiff() *cobra.Command {
 	return cmd
 }
 
-type diffReport struct {
-	SchemaVersion int           `json:"schema_version"`
-	Image         string        `json:"image"`
-	Overlay       string        `json:"overlay"`
-	Changes       []ext4.Change `json:"changes"`
+// diffPrinter prints changes as they are found.
+type diffPrinter struct {
+	out   *bufio.Writer
+	json  bool
+	count int
 }
 
-func diffOverlay(spec volume.Spec, path string) (changes []ext4.Change, err error) {
+// head and tail are what stands around the changes, as JSON: schema_version, image, overlay, changes.
+func (r *diffPrinter) head(image, overlay string) error {
+	if !r.json {
+		return nil
+	}
+	var p [2][]byte
+	for i, name := range []string{image, overlay} {
+		var err error
+		if p[i], err = json.Marshal(name); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(r.out, "{\n  \"schema_version\": %d,\n  \"image\": %s,\n  \"overlay\": %s,\n  \"changes\": [", schemaVersion, escapeJSON(p[0]), escapeJSON(p[1]))
+	return err
+}
+
+func (r *diffPrinter) tail() error {
+	if r.json {
+		if r.count > 0 {
+			fmt.Fprint(r.out, "\n  ")
+		}
+		fmt.Fprint(r.out, "]\n}\n")
+	}
+	return r.out.Flush()
+}
+
+var changeLetters = map[string]string{"added": "A", "removed": "R", "changed": "C", "attributes": "T"}
+
+func (r *diffPrinter) change(c ext4.Change) error {
+	if !r.json {
+		_, err := fmt.Fprintf(r.out, "%s %s\n", changeLetters[c.Kind], quoteName(c.Path))
+		return err
+	}
+	p, err := json.MarshalIndent(c, "    ", "  ")
+	if err != nil {
+		return err
+	}
+	if r.count++; r.count > 1 {
+		fmt.Fprint(r.out, ",")
+	}
+	_, err = fmt.Fprintf(r.out, "\n    %s", escapeJSON(p))
+	return err
+}
+
+func diffOverlay(spec volume.Spec, path string, r *diffPrinter) (err error) {
 	if _, err := os.Stat(path); err != nil {
-		return nil, err
+		return err
 	}
 	before, err := volume.Open(spec)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer before.Close()
 	after, err := volume.OpenOverlay(spec, path, volume.WriteOptions{})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, after.Close()) }()
-	err = after.View(func(fs *ext4.FS) error {
-		changes, err = ext4.Diff(before.FS, fs)
+	if err := r.head(spec.Image, path); err != nil {
 		return err
-	})
-	return changes, err
+	}
+	if err := after.View(func(fs *ext4.FS) error { return ext4.Diff(before.FS, fs, r.change) }); err != nil {
+		return errors.Join(err, r.out.Flush())
+	}
+	return r.tail()
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/oracle"
 )
 
@@ -31,7 +32,11 @@ func TestOverlay(t *testing.T) {
 			if out := must(t, "diff", image, file).stdout; out != "A /dir\nA /dir/a\nA /dir/b\n" {
 				t.Errorf("diff says %q", out)
 			}
-			var report diffReport
+			var report struct {
+				SchemaVersion  int `json:"schema_version"`
+				Image, Overlay string
+				Changes        []ext4.Change
+			}
 			if err := json.Unmarshal([]byte(must(t, "diff", "--json", image, file).stdout), &report); err != nil || len(report.Changes) != 3 {
 				t.Errorf("diff --json: %v, %+v", err, report)
 			}

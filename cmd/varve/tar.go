@@ -34,7 +34,7 @@ ACLs, hard links, device nodes; sockets are left out). Names are relative to PAT
 			if err != nil {
 				return err
 			}
-			w := cmd.OutOrStdout()
+			w := data(cmd)
 			if output != "-" {
 				f, err := os.Create(output)
 				if err != nil {
@@ -53,15 +53,16 @@ ACLs, hard links, device nodes; sockets are left out). Names are relative to PAT
 
 // writeTar archives n; a single file is archived by its name, a directory as ".".
 func writeTar(cmd *cobra.Command, out io.Writer, n *ext4.Inode, name string) error {
-	t := &tarWriter{cmd: cmd, w: tar.NewWriter(out), links: map[ext4.Ino]string{}}
+	counted := &countingWriter{w: out}
+	t := &tarWriter{cmd: cmd, out: counted, w: tar.NewWriter(counted), links: map[ext4.Ino]*place{}}
 	root := "."
 	if !n.IsDir() {
 		root = name
 	}
 	w := walker{
 		ctx:   cmd.Context(),
-		visit: func(p string, _ int, n *ext4.Inode) error { return t.add(p, n) },
-		fail:  func(p string, err error) { fmt.Fprintf(cmd.ErrOrStderr(), "varve: %s: %v\n", quoteName(p), err) },
+		visit: t.add,
+		fail:  func(p *place, err error) { fmt.Fprintf(cmd.ErrOrStderr(), "varve: %s: %v\n", p.quoted(), err) },
 	}
 	err := w.walk(root, n)
 	if err != nil && len(w.failures) == 0 {
@@ -72,23 +73,25 @@ func writeTar(cmd *cobra.Command, out io.Writer, n *ext4.Inode, name string) err
 
 type tarWriter struct {
 	cmd   *cobra.Command
+	out   *countingWriter // below w
 	w     *tar.Writer
-	links map[ext4.Ino]string // the first name of each file with several
+	links map[ext4.Ino]*place // the first name of each file with several
 
 	skipped []error
 }
 
-func (t *tarWriter) add(path string, n *ext4.Inode) error {
+func (t *tarWriter) add(at *place, n *ext4.Inode) error {
 	h := &tar.Header{
-		Name: path, Mode: int64(n.Mode & 0o7777), Uid: int(n.UID), Gid: int(n.GID), ModTime: n.Mtime,
+		Name: at.String(), Mode: int64(n.Mode & 0o7777), Uid: int(n.UID), Gid: int(n.GID), ModTime: n.Mtime,
 		AccessTime: n.Atime, ChangeTime: n.Ctime, Format: tar.FormatPAX, PAXRecords: map[string]string{},
 	}
 	if n.IsDir() {
-		h.Name = strings.TrimSuffix(path, "/") + "/"
+		h.Name = strings.TrimSuffix(h.Name, "/") + "/"
 	}
 	if first, ok := t.links[n.Ino]; ok && !n.IsDir() {
-		h.Typeflag, h.Linkname = tar.TypeLink, first
-		return t.w.WriteHeader(h)
+		h.Typeflag, h.Linkname = tar.TypeLink, first.String()
+		_, err := t.header(at, h)
+		return err
 	}
 	switch n.Mode & disk.ModeType {
 	case disk.ModeRegular:
@@ -98,7 +101,7 @@ func (t *tarWriter) add(path string, n *ext4.Inode) error {
 	case disk.ModeSymlink:
 		target, err := n.Readlink()
 		if err != nil {
-			return t.skip(path, err)
+			return t.skip(at, err)
 		}
 		h.Typeflag, h.Linkname = tar.TypeSymlink, target
 	case disk.ModeChar:
@@ -108,7 +111,7 @@ func (t *tarWriter) add(path string, n *ext4.Inode) error {
 	case disk.ModeFIFO:
 		h.Typeflag = tar.TypeFifo
 	case disk.ModeSocket:
-		fmt.Fprintf(t.cmd.ErrOrStderr(), "varve: %s: a socket, which no archive can hold\n", quoteName(path))
+		fmt.Fprintf(t.cmd.ErrOrStderr(), "varve: %s: a socket, which no archive can hold\n", at.quoted())
 		return nil
 	}
 	if n.IsDevice() {
@@ -131,26 +134,31 @@ func (t *tarWriter) add(path string, n *ext4.Inode) error {
 		}
 	}
 	if err != nil {
-		return t.skip(path, err)
+		return t.skip(at, err)
 	}
-	if n.Links > 1 {
-		t.links[n.Ino] = h.Name
+	if n.Links > 1 && !n.IsDir() {
+		t.links[n.Ino] = at
 	}
-	if !n.IsRegular() {
-		return t.w.WriteHeader(h)
+	if n.IsRegular() {
+		return t.contents(at, h, n)
 	}
-	return t.contents(h, n)
+	if ok, err := t.header(at, h); !ok {
+		delete(t.links, n.Ino)
+		return err
+	}
+	return nil
 }
 
 // contents archives a file. What cannot be read is filled with zeros, because the header has promised the size; such
 // files are reported.
-func (t *tarWriter) contents(h *tar.Header, n *ext4.Inode) error {
+func (t *tarWriter) contents(at *place, h *tar.Header, n *ext4.Inode) error {
 	// The first piece is read before the header is written: a file that cannot be read at all is left out.
 	if _, err := n.ReadAt(make([]byte, min(n.Size, 1)), 0); err != nil && !errors.Is(err, io.EOF) {
 		delete(t.links, n.Ino)
-		return t.skip(h.Name, err)
+		return t.skip(at, err)
 	}
-	if err := t.w.WriteHeader(h); err != nil {
+	if ok, err := t.header(at, h); !ok {
+		delete(t.links, n.Ino)
 		return err
 	}
 	counted := &countingWriter{w: t.w}
@@ -164,14 +172,25 @@ func (t *tarWriter) contents(h *tar.Header, n *ext4.Inode) error {
 	if _, e := io.CopyN(t.w, zeroReader{}, h.Size-counted.n); e != nil {
 		return e
 	}
-	return t.skip(h.Name, fmt.Errorf("zeros from byte %d on: %w", counted.n, err))
+	return t.skip(at, fmt.Errorf("zeros from byte %d on: %w", counted.n, err))
 }
 
 // skip reports a file that is not, or not wholly, in the archive.
-func (t *tarWriter) skip(path string, err error) error {
-	fmt.Fprintf(t.cmd.ErrOrStderr(), "varve: %s: %v\n", quoteName(path), err)
-	t.skipped = append(t.skipped, err)
+func (t *tarWriter) skip(at *place, err error) error {
+	fmt.Fprintf(t.cmd.ErrOrStderr(), "varve: %s: %v\n", at.quoted(), err)
+	if len(t.skipped) < maxFailures {
+		t.skipped = append(t.skipped, err)
+	}
 	return nil
+}
+
+// header writes a header. One that no archive can hold, such as a path of more than a megabyte, is skipped: then ok is false without an error.
+func (t *tarWriter) header(at *place, h *tar.Header) (ok bool, err error) {
+	err = t.w.WriteHeader(h)
+	if err != nil && !t.out.failed {
+		return false, t.skip(at, err)
+	}
+	return err == nil, err
 }
 
 // countingWriter counts what was written, and remembers whether writing failed.

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -29,20 +33,10 @@ func newTree() *cobra.Command {
 				return err
 			}
 			t := tree{cmd: cmd, level: level}
-			if !asJSON {
-				return t.print(pathArg(args), n)
+			if asJSON {
+				return t.json(pathArg(args), n)
 			}
-			root, err := t.collect(pathArg(args), n)
-			if root != nil {
-				e := writeJSON(cmd.OutOrStdout(), struct {
-					SchemaVersion int   `json:"schema_version"`
-					Root          *node `json:"root"`
-				}{schemaVersion, root})
-				if e != nil {
-					return e
-				}
-			}
-			return err
+			return t.print(pathArg(args), n)
 		},
 	}
 	imageFlags(cmd, &spec)
@@ -57,54 +51,63 @@ type tree struct {
 }
 
 // walk visits the tree; names are by their last part, the top by its path.
-func (t *tree) walk(path string, n *ext4.Inode, visit func(p, name string, depth int, n *ext4.Inode) error) error {
-	w := walker{
-		ctx: t.cmd.Context(),
-		visit: func(p string, depth int, n *ext4.Inode) error {
-			name := base(p)
-			if depth == 0 {
-				name = path
-			}
-			if t.level > 0 && depth > t.level {
-				return nil
-			}
-			return visit(p, name, depth, n)
-		},
-		fail: func(p string, err error) { fmt.Fprintf(t.cmd.ErrOrStderr(), "varve: %s: %v\n", quoteName(p), err) },
-	}
+func (t *tree) walk(path string, n *ext4.Inode, visit func(p *place, n *ext4.Inode) error, leave func(p *place) error) error {
+	w := walker{ctx: t.cmd.Context(), visit: visit, leave: leave, level: t.level,
+		fail: func(p *place, err error) { fmt.Fprintf(t.cmd.ErrOrStderr(), "varve: %s: %v\n", p.quoted(), err) }}
 	return w.walk(path, n)
 }
 
 func (t *tree) print(path string, n *ext4.Inode) error {
-	return t.walk(path, n, func(_, name string, depth int, n *ext4.Inode) error {
+	return t.walk(path, n, func(p *place, n *ext4.Inode) error {
 		suffix := ""
 		switch {
-		case n.IsDir() && name != "/":
+		case n.IsDir() && p.name != "/":
 			suffix = "/"
 		case n.IsSymlink():
 			if target, err := n.Readlink(); err == nil {
 				suffix = " -> " + quoteName(target)
 			}
 		}
-		_, err := fmt.Fprintf(t.cmd.OutOrStdout(), "%s%s%s\n", strings.Repeat("  ", depth), quoteName(name), suffix)
+		_, err := fmt.Fprintf(t.cmd.OutOrStdout(), "%s%s%s\n", strings.Repeat("  ", p.depth), quoteName(p.name), suffix)
 		return err
-	})
+	}, nil)
 }
 
-func (t *tree) collect(path string, n *ext4.Inode) (*node, error) {
-	var open []*node // the directories from the root to the one being walked
-	err := t.walk(path, n, func(p, name string, depth int, n *ext4.Inode) error {
-		d := newNode(name, n)
-		d.Path = p
-		open = open[:depth]
-		if depth > 0 {
-			open[depth-1].Children = append(open[depth-1].Children, d)
+// json prints the tree as it is walked: each node is closed when all below it is printed.
+func (t *tree) json(path string, n *ext4.Inode) error {
+	out := bufio.NewWriter(unguarded(t.cmd.OutOrStdout()))
+	fmt.Fprintf(out, "{\n  \"schema_version\": %d,\n  \"root\": ", schemaVersion)
+	began := -1 // the depth at which the last node was written: the next one is its child where that is deeper
+	indent := func(depth int) string { return strings.Repeat("  ", 1+2*depth) }
+	shut := func(p *place) {
+		if began > p.depth {
+			fmt.Fprintf(out, "\n%s]", indent(p.depth)+"  ")
 		}
-		open = append(open, d)
-		return nil
-	})
-	if len(open) == 0 {
-		return nil, err
+		fmt.Fprintf(out, "\n%s}", indent(p.depth))
+		began = p.depth
 	}
-	return open[0], err
+	err := t.walk(path, n, func(p *place, n *ext4.Inode) error {
+		d := newNode(p.name, n)
+		d.Path = p.String()
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		e.SetIndent(indent(p.depth), "  ")
+		if err := e.Encode(d); err != nil {
+			return err
+		}
+		switch {
+		case p.depth > 0 && began < p.depth:
+			fmt.Fprintf(out, ",\n%s\"children\": [\n%s", indent(p.depth-1)+"  ", indent(p.depth))
+		case p.depth > 0:
+			fmt.Fprintf(out, ",\n%s", indent(p.depth))
+		}
+		_, err := out.Write(escapeJSON(bytes.TrimSuffix(b.Bytes(), []byte("\n"+indent(p.depth)+"}\n")))) // stays open
+		if began = p.depth; !n.IsDir() {
+			shut(p)
+		}
+		return err
+	}, func(p *place) error { shut(p); return nil })
+	fmt.Fprint(out, "\n}\n")
+	return errors.Join(err, out.Flush())
 }
