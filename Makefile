@@ -7,16 +7,21 @@ CORPUS  ?= $(wildcard $(CURDIR)/../shared/corpus)
 FUZZTIME ?= 30s
 # Crash states of concurrent actors in make crash and crash-fs, for each form.
 CONCURRENT ?= 20000
+# Power cuts and kills in crash-apps, for each application and mode.
+APPS_CUTS ?= 20
+APPS_KILLS ?= 5
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 
 # What the tests need beside Go: a program and the Debian package that has it.
-PROGRAMS := mkfs.ext4:e2fsprogs fusermount3:fuse3 setfacl:acl setfattr:attr losetup:mount sfdisk:fdisk gcc:gcc fio:fio dbench:dbench
+PROGRAMS := mkfs.ext4:e2fsprogs fusermount3:fuse3 setfacl:acl setfattr:attr losetup:mount sfdisk:fdisk gcc:gcc fio:fio dbench:dbench sqlite3:sqlite3 git:git
+# What crash-apps needs beside them.
+APPS     := pg_ctlcluster:postgresql
 BENCH    := fuse2fs:fuse2fs stress-ng:stress-ng
 MISSING   = $(sort $(foreach p,$(1),$(if $(shell PATH=$$PATH:/sbin:/usr/sbin command -v $(firstword $(subst :, ,$(p)))),,$(lastword $(subst :, ,$(p))))))
 
 export PATH := $(PATH):/sbin:/usr/sbin
 
-.PHONY: help build demo test everything deps check unit race race-all announce invariants soak soak-fs crash crash-fs fuzz bench-mount bench-engine bench-cache bench-deps install clean
+.PHONY: help build demo test everything deps check unit race race-all announce invariants soak soak-fs crash crash-fs crash-apps apps-deps fuzz bench-mount bench-engine bench-cache bench-deps install clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +40,7 @@ test: deps ## every rung, with the time of each: format, vet, staticcheck, unit,
 		echo "rung $$rung: $$(($$(date +%s) - began)) s"; done
 	@$(MAKE) --no-print-directory announce CORPUS="$(CORPUS)"
 
-everything: test race-all soak soak-fs crash crash-fs fuzz ## the tests, and every long run
+everything: test race-all soak soak-fs crash crash-fs crash-apps fuzz ## the tests, and every long run
 
 # go test keeps the words of skipped tests to itself.
 announce:
@@ -46,6 +51,9 @@ announce:
 
 deps: ## install the Debian packages that the tests need (as root)
 	@$(call install,$(call MISSING,$(PROGRAMS)))
+
+apps-deps:
+	@$(call install,$(call MISSING,$(PROGRAMS) $(APPS)))
 
 bench-deps:
 	@$(call install,$(call MISSING,$(PROGRAMS) $(BENCH)))
@@ -97,6 +105,9 @@ crash: ## explore 100,000 crash states of the engine, and 20,000 of concurrent w
 crash-fs: ## explore 20,000 crash states of file systems, with e2fsck and the kernel as judges, and 20,000 of concurrent operations in each of four forms; switch off each promise
 	VARVE_CRASH_FS_STATES=$(or $(STATES),20000) VARVE_CRASH_FSCK=8 VARVE_CRASH_KERNEL=60 VARVE_CRASH_CONCURRENT=$(CONCURRENT) \
 		$(GO) test -tags testhooks -count=1 -timeout 80m -run 'TestCrash|TestConcurrent' -v ./stress/files
+
+crash-apps: apps-deps ## cut the power below sqlite, git, a maildir, bbolt and PostgreSQL in four modes, and kill the daemon
+	VARVE_APPS_CUTS=$(APPS_CUTS) VARVE_APPS_KILLS=$(APPS_KILLS) $(GO) test -tags testhooks -count=1 -timeout 120m -v -run TestApps ./stress/apps
 
 fuzz: ## fuzz each decoder, and whole images, for FUZZTIME each
 	@set -e; for pkg in $$($(GO) list ./...); do \

@@ -30,6 +30,7 @@ var ours = map[string]struct {
 	"stress":             {[]string{"blockcache", "internal/block", "merge", "mvcc", "wal"}, []string{"github.com/HdrHistogram/hdrhistogram-go", "github.com/anishathalye/porcupine"}, "it loads the engine from outside"},
 	"stress/sched":       {[]string{"blockcache"}, nil, "it schedules whatever yields"},
 	"stress/files":       {[]string{"blockcache", "ext4", "internal/block", "internal/volume", "ondisk/ext4", "ondisk/jbd2"}, []string{"golang.org/x/sys/unix"}, "it loads a file system from outside"},
+	"stress/apps":        {nil, nil, "it drives applications and the program from outside"},
 	"blockcache":         {[]string{"internal/block"}, []string{"github.com/diskfs/go-diskfs/partition", "golang.org/x/sys/unix"}, "devices and the cache do not know what blocks mean"},
 	"ext4":               {[]string{"internal/block", "merge", "ondisk", "ondisk/ext4", "ondisk/jbd2"}, []string{"golang.org/x/text/cases", "golang.org/x/text/unicode/norm"}, "the file system reads through an interface of its own, so that any storage can stand behind it"},
 	"fuse":               {[]string{"blockcache", "ext4", "ondisk", "ondisk/ext4"}, []string{"github.com/hanwen/go-fuse/v2/fuse", "golang.org/x/sys/unix"}, "the front is thin: one call into ext4, and the bytes of the device"},

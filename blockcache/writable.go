@@ -126,6 +126,9 @@ func (d *Disk) ReadAt(p []byte, offset int64) (int, error) { return d.file.ReadA
 
 // WriteAt follows io.WriterAt.
 func (d *Disk) WriteAt(p []byte, offset int64) (int, error) {
+	if traced {
+		defer d.traceWrite(p, offset)()
+	}
 	n, err := d.file.WriteAt(p, offset)
 	d.mu.Lock()
 	d.size = max(d.size, offset+int64(n))
@@ -137,8 +140,15 @@ func (d *Disk) WriteAt(p []byte, offset int64) (int, error) {
 func (d *Disk) Sync() error { return d.flusher.do(d.datasync) }
 
 func (d *Disk) datasync() error {
+	ended := func() {}
+	if traced {
+		ended = d.traceFlush()
+	}
 	for {
 		if err := unix.Fdatasync(int(d.file.Fd())); err != unix.EINTR {
+			if err == nil {
+				ended()
+			}
 			return err
 		}
 	}
