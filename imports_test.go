@@ -24,6 +24,7 @@ var ours = map[string]struct {
 	"internal/invariant": {[]string{"internal/block"}, nil, "checkers know numbers only"},
 	"internal/failpoint": {nil, nil, "names for tests know nothing of what they name"},
 	"internal/mutant":    {nil, nil, "switches for tests know nothing of what they switch"},
+	"internal/noticed":   {nil, nil, "it runs a test again, and knows nothing of what is tested"},
 	"internal/yield":     {nil, nil, "points for a scheduler know nothing of what they interrupt"},
 	"wal":                {[]string{"blockcache", "internal/block", "internal/invariant", "merge", "ondisk/jbd2"}, []string{"lukechampine.com/blake3"}, "the log knows devices and byte ranges, not versions"},
 	"mvcc":               {[]string{"blockcache", "internal/block", "internal/invariant", "merge", "wal"}, []string{"github.com/klauspost/compress/s2", "github.com/klauspost/compress/zstd", "github.com/puzpuzpuz/xsync/v3"}, "the store knows blocks, not files"},

@@ -3,6 +3,7 @@ package blockcache
 import (
 	"sync"
 
+	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/internal/yield"
 )
 
@@ -35,10 +36,13 @@ func (f *flusher) do(flush func() error) error {
 		err := flush()
 		f.mu.Lock()
 		f.running, f.done = false, f.begun
+		f.ended.Broadcast()
+		if err != nil && mutant.Off(mutant.SyncError) {
+			return err
+		}
 		if err != nil {
 			f.err = err
 		}
-		f.ended.Broadcast()
 	}
 	return f.err
 }

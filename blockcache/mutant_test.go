@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/internal/noticed"
 )
 
 // TestOverlay_SyncMutant: without single flight the test of overlapping Syncs fails.
@@ -15,4 +16,11 @@ func TestOverlay_SyncMutant(t *testing.T) {
 	if got := reopened(t, lateSync(t), 8192); got == 7 {
 		t.Error("overlapping Syncs were let through, and nothing was lost")
 	}
+}
+
+// TestDevices_Mutants: each of these is found out by the test of it.
+func TestDevices_Mutants(t *testing.T) {
+	noticed.By(t, mutant.SyncError, "TestOverlay_SyncError")
+	noticed.By(t, mutant.MapChecksum, "TestOverlay_Damage")
+	noticed.By(t, mutant.RecorderLate, "TestRecording_WriteMeetsFlush")
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
@@ -75,7 +76,7 @@ func (l *Live) markDamage(now bool) error {
 	d := &l.damage
 	d.mu.Lock()
 	count, first, last := d.count, d.first, d.last
-	if count == 0 || !now && time.Since(d.written) < markEvery {
+	if count == 0 || mutant.Off(mutant.DamageMarks) || !now && time.Since(d.written) < markEvery {
 		d.mu.Unlock()
 		return nil
 	}
@@ -99,7 +100,7 @@ func (o *op) editSuper(change func(super []byte)) error {
 // turnOn turns a feature of the superblock on at its first use, as the kernel does. at is where its word lies in the superblock, turned is the
 // feature's bit in Live.turned.
 func (o *op) turnOn(at int, bit uint32, turned uint64, has bool) error {
-	if has || o.l.turned.Load()&turned != 0 {
+	if has || o.l.turned.Load()&turned != 0 || mutant.Off(mutant.FirstUse) {
 		return nil
 	}
 	o.turns |= turned

@@ -2,6 +2,7 @@ package ext4
 
 import (
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -75,7 +76,9 @@ func (f *orphanForm) add(ino Ino) {
 	}
 	k := len(f.free)
 	if k == 0 {
-		f.link(ino)
+		if !mutant.Off(mutant.OrphanList) {
+			f.link(ino)
+		}
 		return
 	}
 	at := f.free[k-1]

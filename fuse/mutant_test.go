@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/internal/noticed"
 )
 
 // TestForget_Mutant: without counting, the first FORGET frees an inode that the kernel uses.
@@ -19,3 +20,6 @@ func TestForget_Mutant(t *testing.T) {
 		t.Error("a FORGET of one reference of three was taken for the last, and nothing was freed")
 	}
 }
+
+// TestListing_Mutant: where listings are not counted, the same steps free an inode that the kernel uses.
+func TestListing_Mutant(t *testing.T) { noticed.By(t, mutant.ListingCount, "TestForget_Counts") }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/internal/noticed"
 	"github.com/varvefs/varve/internal/yield"
 )
 
@@ -71,4 +72,10 @@ func TestWait_ChainMutant(t *testing.T) {
 	if got := chainDropped(t); got == 3 {
 		t.Error("no update was lost")
 	}
+}
+
+// TestWrites_Mutants: each of these is found out by the test of it.
+func TestWrites_Mutants(t *testing.T) {
+	noticed.By(t, mutant.FreshEdit, "TestWriteNew_ThenEdit")
+	noticed.By(t, mutant.HomeFlush, "TestWriteHome_NativeLog")
 }

@@ -425,7 +425,7 @@ func (tx *Tx) fresher(n block.Number) *fresh {
 	if len(tx.fresh) == 0 {
 		return nil
 	}
-	if i, ok := tx.freshAt[n]; ok {
+	if i, ok := tx.freshAt[n]; ok && !mutant.Off(mutant.FreshEdit) {
 		return &tx.fresh[i]
 	}
 	return nil

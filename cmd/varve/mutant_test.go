@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/internal/noticed"
 )
 
 // TestRW_DirectSyncMutant: a daemon that does not sync such writes is found out by the same steps.
@@ -34,4 +35,10 @@ func TestFull_MountMutants(t *testing.T) {
 	if _, _, err := gathered(t, 512<<20, 3*time.Second); err != nil {
 		t.Errorf("write(2) failed though nobody told it: %v", err)
 	}
+}
+
+// TestMount_Mutants: each of these is found out by the test of it.
+func TestMount_Mutants(t *testing.T) {
+	noticed.By(t, mutant.ImageShared, "TestMount_Shared")
+	noticed.By(t, mutant.LoopMounted, "TestMount_LoopMounted")
 }

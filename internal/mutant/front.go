@@ -6,4 +6,6 @@ const (
 	DirectSync Promise = "direct-sync"
 	// ForgetCount: a FORGET is taken for the last one, whatever its count.
 	ForgetCount Promise = "forget-count"
+	// ListingCount: entries of READDIRPLUS are not counted as lookups.
+	ListingCount Promise = "listing-count"
 )

@@ -27,4 +27,8 @@ const (
 	WaitedChain Promise = "waited-chain"
 	// Depends: what a transaction declares to depend on is not looked at.
 	Depends Promise = "depends"
+	// FreshEdit: a transaction that gave a block new contents reads and edits the old ones.
+	FreshEdit Promise = "fresh-edit"
+	// HomeFlush: with the native log, what WriteHome wrote is not flushed.
+	HomeFlush Promise = "home-flush"
 )

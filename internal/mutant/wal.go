@@ -8,6 +8,10 @@ const (
 	RevokeAll Promise = "revoke-all"
 	// JournalErrno: a journal that an error has ended says nothing of it, and nobody asks.
 	JournalErrno Promise = "journal-errno"
+	// ForeignSeal: a segment of the log may follow another segment than the one before it.
+	ForeignSeal Promise = "foreign-seal"
+	// WaitContext: who waits for a flush waits on when its context has ended.
+	WaitContext Promise = "wait-context"
 	// LogZeros: what is written to the log is zeros.
 	LogZeros Promise = "log-zeros"
 )

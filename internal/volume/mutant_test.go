@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/internal/noticed"
 	"github.com/varvefs/varve/internal/volume"
 )
 
@@ -46,4 +47,11 @@ func TestSlowReader_Mutant(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestDamage_Mutants: each of these is found out by the test of it.
+func TestDamage_Mutants(t *testing.T) {
+	noticed.By(t, mutant.DamageMarks, "TestDamage_Marks")
+	noticed.By(t, mutant.FirstUse, "TestFeatures_FirstUse")
+	noticed.By(t, mutant.OrphanList, "TestOrphans_FullFile")
 }

@@ -1,0 +1,11 @@
+package mutant
+
+// What a file system that is written keeps to.
+const (
+	// DamageMarks: damage leaves no mark in the superblock.
+	DamageMarks Promise = "damage-marks"
+	// FirstUse: features are not turned on at their first use.
+	FirstUse Promise = "first-use"
+	// OrphanList: an orphan for which the orphan file has no slot is not noted.
+	OrphanList Promise = "orphan-list"
+)
