@@ -210,8 +210,8 @@ func (l *Live) Sync(ctx context.Context) error {
 	return l.store.Sync(ctx)
 }
 
-// SyncNode makes a node durable (fsync, fdatasync and fsyncdir), and with it all that was done before, to whatever: neither sync(1) nor syncfs(2) reach a
-// mount, so this is how a program asks for everything.
+// SyncNode makes a node durable (fsync, fdatasync and fsyncdir), and with it all that was done before, to whatever: sync(1) and syncfs(2) reach few
+// mounts, so this is how a program asks for everything.
 func (l *Live) SyncNode(ctx context.Context, node Node) error {
 	return l.Sync(ctx)
 }

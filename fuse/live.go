@@ -13,6 +13,7 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/mutant"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -24,7 +25,7 @@ type live struct {
 	listings             *listings
 	lookups              *lookups
 	shortage             shortage
-	server               *gofuse.Server
+	server               notifier
 	fronts               sync.Pool
 	opendir              bool
 	writeback            bool // the kernel gathers writes
@@ -41,7 +42,9 @@ func newLive(fs *ext4.Live, logger *log.Logger) *live {
 func (f *live) String() string { return "varve" }
 
 // Init keeps the way in which the kernel is told that what it has cached is not so any more.
-func (f *live) Init(s *gofuse.Server) { f.server = s }
+func (f *live) Init(s *gofuse.Server) { f.listen(s) }
+
+func (f *live) listen(n notifier) { f.server = n }
 
 // changed has the kernel ask for the attributes of a node again: it does not expect an ioctl to change them.
 func (f *live) changed(id uint64, status gofuse.Status) gofuse.Status {
@@ -320,6 +323,14 @@ func (f *live) Fsync(_ <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
 
 func (f *live) FsyncDir(_ <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
 	return f.status("fsync", f.fs.SyncNode(context.Background(), node(in.NodeId)))
+}
+
+// syncAll is syncfs(2). The kernel has written back before what it had gathered.
+func (f *live) syncAll() gofuse.Status {
+	if mutant.Off(mutant.SyncFS) {
+		return gofuse.OK
+	}
+	return f.status("syncfs", f.fs.Sync(context.Background()))
 }
 
 // The modes of fallocate(2) that FUSE passes on.

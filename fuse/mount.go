@@ -34,6 +34,7 @@ type Options struct {
 	MaxBackground int  // readahead and other background requests at a time; 0: DefaultMaxBackground
 	Source        string
 	Writeback     bool // the kernel gathers writes; of a read-write mount only
+	SyncFS        bool // sync(1) and syncfs(2) reach a read-write mount, and umount(2) waits for Finish; needs root, and a loop device
 	NoOpen        bool // a read-write mount is not asked when files are opened and closed
 	Flags         MountFlags
 	Logger        *log.Logger
@@ -47,9 +48,16 @@ type MountFlags struct {
 
 // Mount is a live mount.
 type Mount struct {
-	server *gofuse.Server
+	server server
 	dir    string
+	source string
 	keep   *os.File // holds the mount up, with auto_unmount
+}
+
+// server answers the kernel's requests. *gofuse.Server is one.
+type server interface {
+	Serve()
+	Unmount() error
 }
 
 // New mounts a file system read-only at dir. Requests are answered from the call to Serve on.
@@ -102,7 +110,10 @@ func newMount(dir string, opts Options, readonly bool, front func(Options) gofus
 	default:
 		mo.Options = append(mo.Options, "ro")
 	}
-	m := &Mount{dir: dir}
+	m := &Mount{dir: dir, source: opts.Source}
+	if opts.SyncFS {
+		return m, m.serveBlock(front(opts), opts, mo)
+	}
 	at := dir
 	if opts.AutoUnmount {
 		fd, keep, err := autoUnmount(dir, append(mo.Options, opts.helperOptions()...))
@@ -111,11 +122,35 @@ func newMount(dir string, opts Options, readonly bool, front func(Options) gofus
 		}
 		m.keep, at = keep, fmt.Sprintf("/dev/fd/%d", fd)
 	}
-	if m.server, err = gofuse.NewServer(front(opts), at, mo); err != nil {
+	s, err := gofuse.NewServer(front(opts), at, mo)
+	if err != nil {
 		return nil, explain(err, dir)
 	}
+	m.server = s
 	m.raiseReadahead()
 	return m, nil
+}
+
+// serveBlock mounts as fuseblk.
+func (m *Mount) serveBlock(front gofuse.RawFileSystem, opts Options, mo *gofuse.MountOptions) error {
+	f, ok := front.(syncer)
+	if !ok || opts.AutoUnmount || os.Geteuid() != 0 {
+		return fmt.Errorf("mount %s: syncfs is for read-write mounts of root, without auto_unmount", m.dir)
+	}
+	fd, source, err := mountBlock(m.dir, opts)
+	if err != nil {
+		return explain(err, m.dir)
+	}
+	s, err := newBlockServer(f, fd, m.dir, mo)
+	if err != nil {
+		return errors.Join(explain(err, m.dir), unix.Close(fd), unix.Unmount(m.dir, unix.MNT_DETACH))
+	}
+	m.server, m.source = s, source
+	if err := s.start(); err != nil {
+		return errors.Join(explain(err, m.dir), s.giveUp())
+	}
+	m.raiseReadahead()
+	return nil
 }
 
 // strings are the options for the kernel or fusermount3.
@@ -160,6 +195,16 @@ func explain(err error, dir string) error {
 // Serve answers requests until the file system is unmounted.
 func (m *Mount) Serve() { m.server.Serve() }
 
+// Finish is called when everything is written and released. With SyncFS, umount(2) has waited for it.
+func (m *Mount) Finish() {
+	if s, ok := m.server.(*blockServer); ok {
+		s.finish()
+	}
+}
+
+// Source is what the kernel's table of mounts has as the source.
+func (m *Mount) Source() string { return m.source }
+
 // Unmount unmounts, and fails while files are open.
 func (m *Mount) Unmount() error {
 	if m.keep == nil {
@@ -187,6 +232,8 @@ func (m *Mount) raiseReadahead() {
 	if err != nil {
 		return
 	}
-	path := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(dev), unix.Minor(dev))
-	_ = os.WriteFile(path, []byte(strconv.Itoa(readahead>>10)), 0)
+	for _, kind := range []string{"", "-fuseblk"} {
+		path := fmt.Sprintf("/sys/class/bdi/%d:%d%s/read_ahead_kb", unix.Major(dev), unix.Minor(dev), kind)
+		_ = os.WriteFile(path, []byte(strconv.Itoa(readahead>>10)), 0)
+	}
 }

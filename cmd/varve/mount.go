@@ -25,7 +25,7 @@ const mountLong = `Mount the ext2, ext3 or ext4 file system of an image (or bloc
 
 Read-only, the image is never written to. If its journal holds newer blocks, they are shown as the kernel would show them after its own
 recovery. Read-write, the journal is recovered first, every operation is one transaction of that journal, and the image is locked. fsync of any
-file or directory makes everything earlier durable, and so does varve sync DIR; sync(1) does not reach the mount. The command returns when the
+file or directory makes everything earlier durable, and so does varve sync DIR; sync(1) reaches the mount with -o syncfs only. The command returns when the
 mount answers; a daemon then serves it until it is unmounted. Root may cut it by the ioctl FS_IOC_SHUTDOWN, as a power cut would.
 
 Options for -o, in mount(8)'s grammar:
@@ -42,6 +42,8 @@ Options for -o, in mount(8)'s grammar:
   writeback_cache        rw: the kernel gathers writes; running out of space then shows at fsync or close
   no_open                rw: opening and closing files asks the daemon nothing, which is faster; direct writes into one file run one at a time
                          then, and an immutable file is found out when it is written to
+  syncfs                 rw: sync(1) and syncfs(2) make the mount durable, and umount(2) returns when the image is clean and released
+                         (root only; the mount has the type fuseblk and a loop device of its own, and some operations cost more)
   allow_other            let all users in, each by the file system's permissions and ACLs
   auto_unmount           unmount when the daemon ends, however it ends (through fusermount3, which can tell only where
                          root may enter: as root, or with allow_other)
@@ -270,7 +272,7 @@ func attend(mount *fuse.Mount, dir string, logger *log.Logger, ready func(*mount
 	} else {
 		lives = append(lives, life) // until the process ends: then the image is released
 	}
-	if forget, err := noteHelper(d.Image, dir); err != nil {
+	if forget, err := noteHelper(mount.Source(), dir); err != nil {
 		logger.Printf("%v: umount(8) will not wait for this daemon", err)
 	} else {
 		defer forget()

@@ -34,7 +34,7 @@ var ignoredOptions = []string{
 
 // switches are the options that take no value.
 var switches = []string{"sync", "async", "dirsync", "strictatime", "norelatime", "lazytime", "nolazytime", "no_lock", "overlay_adopt", "allow_other", "auto_unmount", "norecovery", "noload", "suid", "nosuid", "dev", "nodev", "exec", "noexec",
-	"ro", "rw", "noatime", "relatime", "atime", "writeback_cache", "no_open"}
+	"ro", "rw", "syncfs", "noatime", "relatime", "atime", "writeback_cache", "no_open"}
 
 // parseMountOptions reads options in mount(8)'s grammar: names and name=value, separated by commas, the later ones
 // counting.
@@ -95,6 +95,9 @@ func (o *mountOptions) set(item string) (err error) {
 	case "writeback_cache":
 		o.only = append(o.only, item)
 		o.fuse.Writeback = true
+	case "syncfs":
+		o.only = append(o.only, item)
+		o.fuse.SyncFS = true
 	case "no_open":
 		o.only = append(o.only, item)
 		o.fuse.NoOpen = true
@@ -163,6 +166,8 @@ func (o *mountOptions) check() error {
 		return fmt.Errorf("option %s: for read-write mounts only (--rw)", o.only[0])
 	case o.overlay != "" && len(o.only) > 0 && slices.Contains(o.only, "data=ordered"):
 		return fmt.Errorf("option data=ordered: an overlay's journal always has the file data, too")
+	case o.fuse.SyncFS && o.fuse.AutoUnmount:
+		return fmt.Errorf("options syncfs and auto_unmount: one or the other")
 	case o.live && (o.spec.Superblock != 0 || o.spec.NoRecovery || o.spec.Journal != ""):
 		return fmt.Errorf("sb, norecovery and journal_path are for read-only mounts")
 	}
@@ -212,6 +217,7 @@ func (o *mountOptions) effective() string {
 		add(true, "policy="+o.write.Policy.String())
 		add(o.fuse.Writeback, "writeback_cache")
 		add(o.fuse.NoOpen, "no_open")
+		add(o.fuse.SyncFS, "syncfs")
 	}
 	return strings.Join(out, ",")
 }

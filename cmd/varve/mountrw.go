@@ -43,6 +43,12 @@ func (m *mountCommand) serveLive(o mountOptions, dir string, logger *log.Logger,
 	if err := w.View((*ext4.FS).CheckRoot); err != nil {
 		return mountError{errors.Join(advise(fmt.Errorf("%s: %w", o.spec.Image, err)), w.Close())}
 	}
+	var mount *fuse.Mount
+	defer func() {
+		if mount != nil {
+			mount.Finish()
+		}
+	}()
 	defer func() {
 		if cerr := w.Close(); cerr != nil {
 			cerr = fmt.Errorf("%s is left to recovery: %w", o.spec.Image, cerr)
@@ -53,8 +59,7 @@ func (m *mountCommand) serveLive(o mountOptions, dir string, logger *log.Logger,
 		}
 	}()
 	o.fuse.Logger = logger
-	mount, err := fuse.NewLive(w.Live, dir, o.fuse)
-	if err != nil {
+	if mount, err = fuse.NewLive(w.Live, dir, o.fuse); err != nil {
 		return mountError{err}
 	}
 	if stop, err := serveControl(mount, func() mountStats { return statsOf(w, &o) }); err != nil {

@@ -31,13 +31,29 @@ type rwMode struct {
 
 var rwModes = []rwMode{
 	{"default", nil, "rw"},
-	{"data=journal, 1k", []string{"-b", "1024"}, "rw,data=journal"},
+	{"data=journal, 1k" + syncfsOption(), []string{"-b", "1024"}, "rw,data=journal" + syncfsOption()},
 	{"writeback cache", nil, "rw,writeback_cache"},
 	{"no_open", nil, "rw,no_open"},
 	{"overlay without journal", []string{"-O", "^has_journal"}, "overlay=OVERLAY"},
 	{"no checksums, strict", []string{"-O", "^metadata_csum", "-b", "1024"}, "rw,policy=strict"},
 	{"overlay 1k wait writeback", []string{"-b", "1024"}, "overlay=OVERLAY,policy=wait,writeback_cache"},
 	{"data=journal, no checksums, adaptive", []string{"-O", "^metadata_csum"}, "rw,data=journal,policy=adaptive"},
+}
+
+// syncfsOption is the option syncfs, where it can be had: it has a server of requests of its own.
+func syncfsOption() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil || os.Geteuid() != 0 || olderThan(unix.ByteSliceToString(u.Release[:]), 6, 18) {
+		return ""
+	}
+	return ",syncfs"
+}
+
+// olderThan reports whether a release of the kernel is older than a version.
+func olderThan(release string, major, minor int) bool {
+	var a, b int
+	_, err := fmt.Sscanf(release, "%d.%d", &a, &b)
+	return err != nil || a < major || a == major && b < minor
 }
 
 // modes are those of rwModes, or, with VARVE_RW_ALL=1, every combination of where changes go, cache, policy, block size and checksums: 96.

@@ -1,0 +1,9 @@
+package mutant
+
+// What a mount with -o syncfs promises.
+const (
+	// SyncFS: syncfs(2) returns before anything is durable.
+	SyncFS Promise = "syncfs-durable"
+	// UmountWaits: umount(2) returns before the image is released.
+	UmountWaits Promise = "umount-waits"
+)
