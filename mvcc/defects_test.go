@@ -38,7 +38,7 @@ var commitEnds = map[string]func(s *Store, log *blockcache.Faulty){
 func commitAfter(t *testing.T, end func(*Store, *blockcache.Faulty)) error {
 	t.Helper()
 	log := blockcache.NewFaulty(blockcache.NewRAM(nil))
-	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 16<<12)), WAL: log, Log: wal.Options{Policy: wal.OnDemand}})
+	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 16<<12)), Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func commitAfter(t *testing.T, end func(*Store, *blockcache.Faulty)) error {
 // TestCommit_InDoubt: a durable commit whose flush fails, or whose context ends, says that it is visible and may not be durable.
 func TestCommit_InDoubt(t *testing.T) {
 	log := blockcache.NewFaulty(blockcache.NewRAM(nil))
-	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 16<<12)), WAL: log, Log: wal.Options{Policy: wal.OnDemand}})
+	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 16<<12)), Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestGroups_Bound(t *testing.T) {
 // TestWriteNew_ThenEdit: a block that was given new contents is read and edited as it is then, and goes home so.
 func TestWriteNew_ThenEdit(t *testing.T) {
 	home := blockcache.NewRAM(make([]byte, 16<<12))
-	s := mustOpen(t, Options{Home: home, WAL: blockcache.NewRAM(nil)})
+	s := mustOpen(t, Options{Home: home, Durability: NativeLog{Device: blockcache.NewRAM(nil)}})
 	fresh := make([]byte, 4096)
 	fresh[100] = 9
 	mustUpdate(t, s, func(tx *Tx) error {
@@ -185,7 +185,7 @@ func TestWriteHome_NativeLog(t *testing.T) {
 	for _, ordered := range []bool{false, true} {
 		tr := &blockcache.Trace{}
 		home := blockcache.Record(blockcache.NewRAM(make([]byte, 16<<12)), tr, 0)
-		s, _, err := Open(Options{BlockSize: 4096, Home: home, WAL: blockcache.NewRAM(nil), Log: wal.Options{Policy: wal.OnDemand}})
+		s, _, err := Open(Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: blockcache.NewRAM(nil), Options: wal.Options{Policy: wal.OnDemand}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,7 +4,22 @@ import (
 	"context"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/wal"
 )
+
+// Durability says how a store's commits become durable: NativeLog or SealedJournal.
+type Durability interface {
+	// open joins a store with what makes its commits durable, and recovers the device where that is its task.
+	open(s *Store) (wal.Recovery, error)
+}
+
+// noLog is the Durability of a store without one.
+type noLog struct{}
+
+func (noLog) open(s *Store) (rec wal.Recovery, err error) {
+	s.durability = volatile{s}
+	return rec, nil
+}
 
 // durability makes a store's commits durable: volatile does not, nativeLog and journalEpochs do. A store has one. Its methods may be
 // called concurrently; those that a commit calls say which latches the caller holds.

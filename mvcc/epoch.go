@@ -15,8 +15,8 @@ import (
 	"github.com/varvefs/varve/wal"
 )
 
-// Sealed are the options of a store whose epochs go, as whole and sealed blocks, into a journal instead of a log of byte ranges.
-type Sealed struct {
+// SealedJournal has epochs go, as whole and sealed blocks, into a journal instead of a log of byte ranges. The store's home is recovered already.
+type SealedJournal struct {
 	Journal *wal.Journal
 	// Seal completes the copies of an epoch's blocks: whatever derives from other bytes, and so is no transaction's to edit.
 	Seal  func(*Sealing) error
@@ -29,7 +29,7 @@ type Sealed struct {
 // journal → pending until a checkpoint has written it home → its chain is dropped, and the cache has the sealed copy.
 type journalEpochs struct {
 	s    *Store
-	opts Sealed
+	opts SealedJournal
 
 	io yield.Mutex // held while an epoch is closed; guards the journal
 
@@ -59,7 +59,12 @@ type freedBlock struct {
 	seq    block.Seq
 }
 
-func newJournalEpochs(s *Store, o Sealed) *journalEpochs {
+func (o SealedJournal) open(s *Store) (rec wal.Recovery, err error) {
+	s.durability = newJournalEpochs(s, o)
+	return rec, nil
+}
+
+func newJournalEpochs(s *Store, o SealedJournal) *journalEpochs {
 	if o.Every == 0 {
 		o.Every = 5 * time.Second
 	}
@@ -204,8 +209,8 @@ func (e *journalEpochs) closeEpoch() error {
 		return e.abort(err)
 	}
 	e.spent.Add(int64(time.Since(began)))
-	if e.s.opts.Log.OnEpoch != nil {
-		e.s.opts.Log.OnEpoch(block.Epoch(e.closed.Load()), sealing.Last, time.Since(began))
+	if e.s.telling() {
+		e.s.tellFlush(nil)(block.Epoch(e.closed.Load()), sealing.Last, time.Since(began))
 	}
 	return nil
 }

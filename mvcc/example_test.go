@@ -13,7 +13,7 @@ import (
 
 // A counter that 100 goroutines add to. Their transactions meet on one block, and all of them stand: additions commute.
 func Example_counter() {
-	store, _, err := mvcc.Open(mvcc.Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), WAL: blockcache.NewRAM(nil)})
+	store, _, err := mvcc.Open(mvcc.Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), Durability: mvcc.NativeLog{Device: blockcache.NewRAM(nil)}})
 	if err != nil {
 		panic(err)
 	}
@@ -42,7 +42,7 @@ func Example_counter() {
 
 // A bank: money moves between blocks in one transaction, and no account goes below zero.
 func Example_bank() {
-	store, _, err := mvcc.Open(mvcc.Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), WAL: blockcache.NewRAM(nil)})
+	store, _, err := mvcc.Open(mvcc.Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), Durability: mvcc.NativeLog{Device: blockcache.NewRAM(nil)}})
 	if err != nil {
 		panic(err)
 	}
@@ -74,7 +74,7 @@ func Example_bank() {
 // Recovery: what was told to be durable is there after a crash.
 func Example_recovery() {
 	home, log := blockcache.NewRAM(make([]byte, 1<<20)), blockcache.NewRAM(nil)
-	options := mvcc.Options{BlockSize: 4096, Home: home, WAL: log}
+	options := mvcc.Options{BlockSize: 4096, Home: home, Durability: mvcc.NativeLog{Device: log}}
 	store, _, err := mvcc.Open(options)
 	if err != nil {
 		panic(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/wal"
@@ -15,18 +16,23 @@ type nativeLog struct {
 	log *wal.Log
 }
 
-// openNativeLog recovers the home device from its log.
-func openNativeLog(s *Store) (*nativeLog, wal.Recovery, error) {
-	o := s.opts
-	if o.Events != nil {
-		o.Log.OnEpoch = s.tellFlush(o.Log.OnEpoch)
+// NativeLog has commits go into a log of byte ranges on a device of its own. Opening the store recovers its home from it.
+type NativeLog struct {
+	Device  blockcache.Writable
+	Options wal.Options
+}
+
+func (n NativeLog) open(s *Store) (wal.Recovery, error) {
+	if s.opts.Events != nil {
+		n.Options.OnEpoch = s.tellFlush(n.Options.OnEpoch)
 	}
-	log, rec, err := wal.Open(o.WAL, o.Home, o.BlockSize, o.Log)
+	log, rec, err := wal.Open(n.Device, s.home, s.size, n.Options)
 	if err != nil {
-		return nil, rec, err
+		return rec, err
 	}
 	s.tell(Event{Kind: EventRecovery, Count: int64(rec.Commits), Seq: rec.Last, Reason: fmt.Sprintf("%d epochs, %d commits dropped", rec.Epochs, rec.Dropped)})
-	return &nativeLog{s, log}, rec, nil
+	s.durability, s.always = &nativeLog{s, log}, n.Options.Policy == wal.Always
+	return rec, nil
 }
 
 func (l *nativeLog) admit(context.Context) error          { return nil }

@@ -129,14 +129,14 @@ func TestLogPolicies(t *testing.T) {
 	write := func(s *Store) {
 		mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(1, merge.Add(field, 1, 0, most)) })
 	}
-	s := mustOpen(t, Options{Log: wal.Options{Policy: wal.Always}})
+	s := mustOpen(t, Options{Durability: NativeLog{Options: wal.Options{Policy: wal.Always}}})
 	for range 3 {
 		write(s)
 		if s.Durable() != s.Published() {
 			t.Errorf("always: durable to %d of %d", s.Durable(), s.Published())
 		}
 	}
-	s = mustOpen(t, Options{Log: wal.Options{Policy: wal.Interval, Every: 5 * time.Millisecond}})
+	s = mustOpen(t, Options{Durability: NativeLog{Options: wal.Options{Policy: wal.Interval, Every: 5 * time.Millisecond}}})
 	write(s)
 	for range 1000 {
 		if s.Durable() == 1 {
@@ -147,7 +147,7 @@ func TestLogPolicies(t *testing.T) {
 	if s.Durable() != 1 {
 		t.Error("interval: never durable")
 	}
-	s = mustOpen(t, Options{Log: wal.Options{Policy: wal.OnDemand}})
+	s = mustOpen(t, Options{Durability: NativeLog{Options: wal.Options{Policy: wal.OnDemand}}})
 	write(s)
 	time.Sleep(30 * time.Millisecond)
 	if s.Durable() != 0 {

@@ -357,7 +357,7 @@ func TestUpdate_LeavesNoTrace(t *testing.T) {
 
 // TestCommit_TooLarge: a transaction that no segment of the log takes is refused, and the store goes on.
 func TestCommit_TooLarge(t *testing.T) {
-	s := mustOpen(t, Options{Log: wal.Options{SegmentSize: 16 << 10}})
+	s := mustOpen(t, Options{Durability: NativeLog{Options: wal.Options{SegmentSize: 16 << 10}}})
 	err := s.Update(ctx, func(tx *Tx) error {
 		for n := range block.Number(5) {
 			if err := tx.Edit(n, merge.Whole(bytes.Repeat([]byte{1}, 4096))); err != nil {
@@ -427,7 +427,7 @@ func TestAppend_Placed(t *testing.T) {
 // TestCheckpoint_HandsOver: while blocks go home, are dropped from memory and come back, every snapshot sees what it must (M8).
 func TestCheckpoint_HandsOver(t *testing.T) {
 	home := blockcache.NewRAM(make([]byte, 64<<12))
-	s := mustOpen(t, Options{Home: home, Memory: 16 << 12, Log: wal.Options{SegmentSize: 16 << 10, MaxBytes: 128 << 10}})
+	s := mustOpen(t, Options{Home: home, Memory: 16 << 12, Durability: NativeLog{Options: wal.Options{SegmentSize: 16 << 10, MaxBytes: 128 << 10}}})
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for w := range 4 {
@@ -604,7 +604,7 @@ func TestCheckpoint_DropsUnchanged(t *testing.T) {
 // TestPressure_LogIsBounded: commits wait for the checkpoint instead of filling the device.
 func TestPressure_LogIsBounded(t *testing.T) {
 	log := blockcache.NewRAM(nil)
-	s := mustOpen(t, Options{WAL: log, Log: wal.Options{SegmentSize: 16 << 10, MaxBytes: 64 << 10, Gather: 4 << 10}})
+	s := mustOpen(t, Options{Durability: NativeLog{Device: log, Options: wal.Options{SegmentSize: 16 << 10, MaxBytes: 64 << 10, Gather: 4 << 10}}})
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {
@@ -622,7 +622,7 @@ func TestPressure_LogIsBounded(t *testing.T) {
 
 // TestFree_NotTooEarly: a freed block may be used again when its freeing is durable and no snapshot can read it (W4).
 func TestFree_NotTooEarly(t *testing.T) {
-	s := mustOpen(t, Options{Log: wal.Options{Policy: wal.OnDemand}})
+	s := mustOpen(t, Options{Durability: NativeLog{Options: wal.Options{Policy: wal.OnDemand}}})
 	mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(9, set(0, 1)) })
 	old := mustBegin(t, s, TxOptions{ReadOnly: true, Name: "old reader"})
 	mustUpdate(t, s, func(tx *Tx) error { tx.Free(9); return tx.Edit(1, set(0, 1)) })
@@ -651,7 +651,7 @@ func TestFree_NotTooEarly(t *testing.T) {
 
 // TestStanding: staged >= visible >= durable, and each only ever grows (E1); a flush makes nothing durable, a sync does.
 func TestStanding(t *testing.T) {
-	s := mustOpen(t, Options{Log: wal.Options{Policy: wal.OnDemand}})
+	s := mustOpen(t, Options{Durability: NativeLog{Options: wal.Options{Policy: wal.OnDemand}}})
 	write := func(key uint64) {
 		mustUpdate(t, s, func(tx *Tx) error { tx.Group(key); return tx.Edit(block.Number(key), merge.Add(field, 1, 0, most)) })
 	}
@@ -691,7 +691,7 @@ func TestFaults_StopTheStore(t *testing.T) {
 		t.Run(c.device+", "+c.fault.String(), func(t *testing.T) {
 			home, log := blockcache.NewRAM(make([]byte, 64<<12)), blockcache.NewRAM(nil)
 			fh, fl := blockcache.NewFaulty(home), blockcache.NewFaulty(log)
-			o := Options{BlockSize: 4096, Home: fh, WAL: fl, Log: wal.Options{Policy: wal.OnDemand, SegmentSize: 16 << 10}}
+			o := Options{BlockSize: 4096, Home: fh, Durability: NativeLog{Device: fl, Options: wal.Options{Policy: wal.OnDemand, SegmentSize: 16 << 10}}}
 			s, _, err := Open(o)
 			if err != nil {
 				t.Fatal(err)
@@ -713,7 +713,7 @@ func TestFaults_StopTheStore(t *testing.T) {
 				t.Errorf("commits go on: %v", err)
 			}
 			s.Abandon()
-			s = mustOpen(t, Options{BlockSize: 4096, Home: home, WAL: log, Log: o.Log})
+			s = mustOpen(t, Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: log, Options: o.Durability.(NativeLog).Options}})
 			if v := counterOf(t, s, 1); v != 5 && v != 6 {
 				t.Errorf("after recovery %d", v)
 			}
@@ -737,7 +737,7 @@ func TestFaults_Read(t *testing.T) {
 // TestFaults_FlippedBit: a log with a flipped bit is not replayed past it.
 func TestFaults_FlippedBit(t *testing.T) {
 	home, log := blockcache.NewRAM(make([]byte, 64<<12)), blockcache.NewRAM(nil)
-	o := Options{BlockSize: 4096, Home: home, WAL: log, Log: wal.Options{Policy: wal.OnDemand, SegmentSize: 16 << 10}}
+	o := Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand, SegmentSize: 16 << 10}}}
 	s, _, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
@@ -750,7 +750,7 @@ func TestFaults_FlippedBit(t *testing.T) {
 	s.Abandon()
 	f := blockcache.NewFaulty(log)
 	f.Fail(blockcache.FlippedBit, 3, true)
-	o.WAL = f
+	o.Durability = NativeLog{Device: f, Options: o.Durability.(NativeLog).Options}
 	if s, rec, err := Open(o); err == nil {
 		defer s.Abandon()
 		if v := counterOf(t, s, 1); v != uint64(rec.Last) {
@@ -778,7 +778,7 @@ func TestOpen_Refuses(t *testing.T) {
 func TestOpen_BlockSizes(t *testing.T) {
 	for size := block.MinSize; size <= block.MaxSize; size *= 2 {
 		home, log := blockcache.NewRAM(make([]byte, 8*int(size))), blockcache.NewRAM(nil)
-		s := mustOpen(t, Options{BlockSize: size, Home: home, WAL: log})
+		s := mustOpen(t, Options{BlockSize: size, Home: home, Durability: NativeLog{Device: log}})
 		a, b := mustBegin(t, s, TxOptions{}), mustBegin(t, s, TxOptions{})
 		mustEdit(t, a, 7, set(0, 1))
 		mustEdit(t, b, 7, set(uint32(size)-8, 2))
@@ -786,7 +786,7 @@ func TestOpen_BlockSizes(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Abandon()
-		s = mustOpen(t, Options{BlockSize: size, Home: home, WAL: log})
+		s = mustOpen(t, Options{BlockSize: size, Home: home, Durability: NativeLog{Device: log}})
 		if err := s.View(ctx, func(tx *Tx) error {
 			if at(t, tx, 7, 0) != 1 || at(t, tx, 7, int(size)-8) != 2 {
 				t.Errorf("%d-byte blocks lost an edit", size)
@@ -800,7 +800,7 @@ func TestOpen_BlockSizes(t *testing.T) {
 
 // TestSyncGroup_CoversWhatWasSeen: who has seen a group's commit and then syncs the group finds it durable, however soon that is (E1).
 func TestSyncGroup_CoversWhatWasSeen(t *testing.T) {
-	s := mustOpen(t, Options{Log: wal.Options{Policy: wal.OnDemand}})
+	s := mustOpen(t, Options{Durability: NativeLog{Options: wal.Options{Policy: wal.OnDemand}}})
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for range 2 {

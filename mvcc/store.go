@@ -21,17 +21,16 @@ import (
 type Options struct {
 	BlockSize block.Size
 	Home      blockcache.Writable // the blocks' own places
-	WAL       blockcache.Writable // nil: commits live in memory until a checkpoint, and a crash may leave half of one
-	Log       wal.Options
-	Sealed    *Sealed // instead of WAL; Home is recovered already
-	Policy    Policy
-	Isolation Isolation
-	Memory    int64         // bytes for versions, history and clean blocks: 256 MiB where 0
-	ChainCap  int           // deltas of one block before its writers are held back: 4096 where 0
-	PushBack  time.Duration // how long writers are held back for a snapshot before they get an error: 1 s where 0; less: they wait until it ends
-	LostRaces int           // lost races before a transaction waits in line (M5): 8 where 0
-	Pack      PackPolicy
-	Events    func(Event) // called on the way: it must return at once
+	// Durability is a NativeLog or a SealedJournal. nil: commits live in memory until a checkpoint, and a crash may leave half of one.
+	Durability Durability
+	Policy     Policy
+	Isolation  Isolation
+	Memory     int64         // bytes for versions, history and clean blocks: 256 MiB where 0
+	ChainCap   int           // deltas of one block before its writers are held back: 4096 where 0
+	PushBack   time.Duration // how long writers are held back for a snapshot before they get an error: 1 s where 0; less: they wait until it ends
+	LostRaces  int           // lost races before a transaction waits in line (M5): 8 where 0
+	Pack       PackPolicy
+	Events     func(Event) // called on the way: it must return at once
 }
 
 func (o Options) defaults() (Options, error) {
@@ -68,6 +67,7 @@ type Store struct {
 	home       blockcache.Writable
 	clean      *blockcache.Cache
 	durability durability
+	always     bool // every commit waits until it is durable
 
 	_     [64]byte
 	order sequencer
@@ -139,7 +139,10 @@ func Open(o Options) (*Store, wal.Recovery, error) {
 	s := &Store{opts: o, size: o.BlockSize, home: o.Home, blocks: block.Number(o.Home.Size() / int64(o.BlockSize)),
 		index: xsync.NewMapOf[block.Number, *chain](), kick: make(chan struct{}, 1), stop: make(chan struct{}),
 		txs: new(sync.Pool), snapshots: new(registry)}
-	rec, err := s.openDurability()
+	if o.Durability == nil {
+		o.Durability = noLog{}
+	}
+	rec, err := o.Durability.open(s)
 	if err != nil {
 		return nil, rec, err
 	}
@@ -156,19 +159,6 @@ func Open(o Options) (*Store, wal.Recovery, error) {
 	s.running.Go(s.checkpointer)
 	s.running.Go(s.durability.run)
 	return s, rec, nil
-}
-
-// openDurability chooses how commits become durable, and recovers the device.
-func (s *Store) openDurability() (rec wal.Recovery, err error) {
-	switch o := s.opts; {
-	case o.Sealed != nil:
-		s.durability = newJournalEpochs(s, *o.Sealed)
-	case o.WAL != nil:
-		s.durability, rec, err = openNativeLog(s)
-	default:
-		s.durability = volatile{s}
-	}
-	return rec, err
 }
 
 // Blocks is the number of blocks of the device, and BlockSize their size in bytes.
@@ -226,7 +216,7 @@ func (s *Store) begin(ctx context.Context, o TxOptions) *Tx {
 	tx.ctx, tx.readonly, tx.done, tx.seq, tx.lost, tx.loser, tx.waited = ctx, o.ReadOnly, false, 0, 0, nil, 0
 	tx.long = nil
 	tx.restart, tx.needLine, tx.update, tx.mergedAny, tx.began = nil, false, false, false, time.Time{}
-	tx.durable = o.Durable || s.opts.Log.Policy == wal.Always
+	tx.durable = o.Durable || s.always
 	tx.isolation = s.opts.Isolation
 	if o.Serializable {
 		tx.isolation = Serializable

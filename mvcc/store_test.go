@@ -28,12 +28,14 @@ func mustOpen(t testing.TB, o Options) *Store {
 	if o.Home == nil {
 		o.Home = blockcache.NewRAM(make([]byte, 1024*int(o.BlockSize)))
 	}
-	if o.WAL == nil {
-		o.WAL = blockcache.NewRAM(nil)
+	log, _ := o.Durability.(NativeLog)
+	if log.Device == nil {
+		log.Device = blockcache.NewRAM(nil)
 	}
-	if o.Log.SegmentSize == 0 {
-		o.Log.SegmentSize = 1 << 20
+	if log.Options.SegmentSize == 0 {
+		log.Options.SegmentSize = 1 << 20
 	}
+	o.Durability = log
 	s, _, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +74,7 @@ func TestUpdate_Counter(t *testing.T) {
 	for _, p := range []Policy{Strict, Merge, Wait, Adaptive} {
 		t.Run(p.String(), func(t *testing.T) {
 			home, log := blockcache.NewRAM(make([]byte, 64<<12)), blockcache.NewRAM(nil)
-			o := Options{BlockSize: 4096, Home: home, WAL: log, Policy: p, Log: wal.Options{SegmentSize: 64 << 10}}
+			o := Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: log, Options: wal.Options{SegmentSize: 64 << 10}}, Policy: p}
 			s := mustOpen(t, o)
 			const writers, each = 16, 400
 			var wg sync.WaitGroup
@@ -109,7 +111,7 @@ func TestUpdate_Counter(t *testing.T) {
 }
 
 func BenchmarkUpdate(b *testing.B) {
-	for name, o := range map[string]Options{"nolog": {}, "log": {WAL: blockcache.NewRAM(nil)}} {
+	for name, o := range map[string]Options{"nolog": {}, "log": {Durability: NativeLog{Device: blockcache.NewRAM(nil)}}} {
 		b.Run(name, func(b *testing.B) {
 			o.BlockSize, o.Home = 4096, blockcache.NewRAM(make([]byte, 1<<20))
 			s, _, err := Open(o)
@@ -131,7 +133,7 @@ func BenchmarkUpdate(b *testing.B) {
 }
 
 func BenchmarkHot(b *testing.B) {
-	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), WAL: blockcache.NewRAM(nil)})
+	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), Durability: NativeLog{Device: blockcache.NewRAM(nil)}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -155,7 +157,7 @@ func BenchmarkHot(b *testing.B) {
 }
 
 func BenchmarkRead(b *testing.B) {
-	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), WAL: blockcache.NewRAM(nil)})
+	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), Durability: NativeLog{Device: blockcache.NewRAM(nil)}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -177,7 +179,7 @@ func BenchmarkRead(b *testing.B) {
 }
 
 func BenchmarkDisjoint(b *testing.B) {
-	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), WAL: blockcache.NewRAM(nil)})
+	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), Durability: NativeLog{Device: blockcache.NewRAM(nil)}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -196,7 +198,7 @@ func BenchmarkDisjoint(b *testing.B) {
 }
 
 func BenchmarkReadOlder(b *testing.B) {
-	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), WAL: blockcache.NewRAM(nil)})
+	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), Durability: NativeLog{Device: blockcache.NewRAM(nil)}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -237,7 +239,7 @@ func (tx *Tx) forget() {
 func TestClose_LetsGo(t *testing.T) {
 	kept := func() weak.Pointer[blockcache.RAM] {
 		home := blockcache.NewRAM(make([]byte, 1<<20))
-		s, _, err := Open(Options{BlockSize: 4096, Home: home, WAL: blockcache.NewRAM(nil)})
+		s, _, err := Open(Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: blockcache.NewRAM(nil)}})
 		if err != nil {
 			t.Fatal(err)
 		}

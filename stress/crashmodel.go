@@ -125,7 +125,7 @@ func record(seed uint64, script string, steps int) (tr *blockcache.Trace, m *mod
 }
 
 func crashOptions(home, log blockcache.Writable) mvcc.Options {
-	return mvcc.Options{BlockSize: crashBlock, Home: home, WAL: log, Log: wal.Options{Policy: wal.OnDemand, SegmentSize: crashSegment, Identity: wal.Identity{1, 2, 3}}}
+	return mvcc.Options{BlockSize: crashBlock, Home: home, Durability: mvcc.NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand, SegmentSize: crashSegment, Identity: wal.Identity{1, 2, 3}}}}
 }
 
 // random is the next operation of a random workload.

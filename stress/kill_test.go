@@ -40,7 +40,7 @@ func openKilled(dir string) (*mvcc.Store, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s, _, err := mvcc.Open(mvcc.Options{BlockSize: 4096, Home: home, WAL: log, Log: wal.Options{SegmentSize: 64 << 10, MaxBytes: 256 << 10}})
+	s, _, err := mvcc.Open(mvcc.Options{BlockSize: 4096, Home: home, Durability: mvcc.NativeLog{Device: log, Options: wal.Options{SegmentSize: 64 << 10, MaxBytes: 256 << 10}}})
 	return s, func() {
 		if s != nil {
 			s.Abandon()

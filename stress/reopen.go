@@ -11,7 +11,6 @@ import (
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/mvcc"
-	"github.com/varvefs/varve/wal"
 )
 
 // devices are the files that a run's store lies on.
@@ -41,8 +40,8 @@ func (r *Run) open() (err error) {
 		d.home.Close()
 		return err
 	}
-	r.store, _, err = mvcc.Open(mvcc.Options{BlockSize: r.cfg.BlockSize, Home: d.home, WAL: d.log, Policy: r.cfg.Policy, Isolation: r.cfg.Isolation,
-		Log: wal.Options{}, Events: r.cfg.Events})
+	r.store, _, err = mvcc.Open(mvcc.Options{BlockSize: r.cfg.BlockSize, Home: d.home, Durability: mvcc.NativeLog{Device: d.log}, Policy: r.cfg.Policy, Isolation: r.cfg.Isolation,
+		Events: r.cfg.Events})
 	if err != nil {
 		d.log.Close()
 		d.home.Close()

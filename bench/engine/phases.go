@@ -36,7 +36,7 @@ func Phases(p mvcc.Policy, phase time.Duration) (commits uint64, samples []Sampl
 		return 0, nil, err
 	}
 	defer log.Close()
-	s, _, err := mvcc.Open(mvcc.Options{BlockSize: BlockSize, Home: home, WAL: log, Policy: p})
+	s, _, err := mvcc.Open(mvcc.Options{BlockSize: BlockSize, Home: home, Durability: mvcc.NativeLog{Device: log}, Policy: p})
 	if err != nil {
 		return 0, nil, err
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/mvcc"
-	"github.com/varvefs/varve/wal"
 )
 
 // Varve is our store under a policy.
@@ -33,7 +32,7 @@ func openVarve(dir string, durable bool, p mvcc.Policy) (Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, _, err := mvcc.Open(mvcc.Options{BlockSize: BlockSize, Home: home, WAL: log, Policy: p, Log: wal.Options{}})
+	s, _, err := mvcc.Open(mvcc.Options{BlockSize: BlockSize, Home: home, Durability: mvcc.NativeLog{Device: log}, Policy: p})
 	if err != nil {
 		return nil, err
 	}

@@ -239,7 +239,7 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 	}
 	var live *ext4.Live
 	s, _, err := mvcc.Open(mvcc.Options{BlockSize: base.Superblock().BlockSize, Home: w.device, Memory: o.Memory, Policy: o.Policy, Events: o.Events, PushBack: -1,
-		Sealed: &mvcc.Sealed{Journal: w.journal, Every: o.Commit, Seal: func(e *mvcc.Sealing) error { return live.Seal(epoch{e}) }}})
+		Durability: mvcc.SealedJournal{Journal: w.journal, Every: o.Commit, Seal: func(e *mvcc.Sealing) error { return live.Seal(epoch{e}) }}})
 	if err != nil {
 		return err
 	}
