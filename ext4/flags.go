@@ -20,33 +20,30 @@ const (
 // Without the flag of extents a file gets block pointers, and the other way round, if it is short enough; if it is not, the other flags are set nevertheless, as
 // the kernel does.
 func (l *Live) SetFlags(owner Owner, node Node, flags uint32) error {
+	return l.changeFlags(owner, node, func(uint32) uint32 { return flags }, nil)
+}
+
+// SetXflags sets those flags of a mask that are given, clears its others, and sets the project (FS_IOC_FSSETXATTR): all of it, or nothing. Flags beside the mask stay
+// as they are when the change happens.
+func (l *Live) SetXflags(owner Owner, node Node, mask, flags, project uint32) error {
+	return l.changeFlags(owner, node, func(now uint32) uint32 { return now&^mask | flags&mask }, &project)
+}
+
+// changeFlags is one transaction, in which wanted makes the flags that users see out of those that there are. project may be nil.
+func (l *Live) changeFlags(owner Owner, node Node, wanted func(now uint32) uint32, project *uint32) error {
 	var migration error
 	err := l.do(opSetattr, owner, func(o *op) error {
+		migration = nil
 		n, err := o.inode(node)
 		if err != nil {
 			return err
 		}
-		wanted := flags & userModifiable
-		changed := (wanted ^ n.Flags) & userModifiable
-		switch {
-		case flags&^uint32(userVisible) != 0, n.IsRegular() && flags&notOfFiles != 0, !n.IsRegular() && !n.IsDir() && flags&^uint32(otherFlags) != 0,
-			changed&refusedFlags != 0:
-			return ErrUnsupported
-		case owner.UID != 0 && (owner.UID != n.UID || changed&(disk.InodeImmutable|disk.InodeAppend) != 0):
-			return ErrNotPermit
-		}
-		if err := o.dependMap(n); err != nil {
+		if migration, err = o.changeFlags(n, wanted(n.Flags&userVisible)); err != nil {
 			return err
 		}
-		if err := o.setFlags(n, n.Flags&^uint32(userModifiable&^disk.InodeExtents)|wanted&^disk.InodeExtents); err != nil {
-			return err
-		}
-		if changed&disk.InodeExtents != 0 {
-			var root []byte
-			if root, migration = o.migrated(n); migration == nil {
-				if err := o.migrate(n, root); err != nil {
-					return err
-				}
+		if project != nil {
+			if err := o.changeProject(n, *project); err != nil {
+				return err
 			}
 		}
 		return o.stamp(n, disk.OffCtime)
@@ -55,6 +52,33 @@ func (l *Live) SetFlags(owner Owner, node Node, flags uint32) error {
 		err = migration
 	}
 	return err
+}
+
+// changeFlags sets an inode's flags. migration is why its blocks keep their form, although that was to change.
+func (o *op) changeFlags(n *Inode, flags uint32) (migration, err error) {
+	wanted := flags & userModifiable
+	changed := (wanted ^ n.Flags) & userModifiable
+	switch {
+	case flags&^uint32(userVisible) != 0, n.IsRegular() && flags&notOfFiles != 0, !n.IsRegular() && !n.IsDir() && flags&^uint32(otherFlags) != 0,
+		changed&refusedFlags != 0:
+		return nil, ErrUnsupported
+	case o.owner.UID != 0 && (o.owner.UID != n.UID || changed&(disk.InodeImmutable|disk.InodeAppend) != 0):
+		return nil, ErrNotPermit
+	}
+	if err := o.dependMap(n); err != nil {
+		return nil, err
+	}
+	if err := o.setFlags(n, n.Flags&^uint32(userModifiable&^disk.InodeExtents)|wanted&^disk.InodeExtents); err != nil {
+		return nil, err
+	}
+	if changed&disk.InodeExtents == 0 {
+		return nil, nil
+	}
+	root, migration := o.migrated(n)
+	if migration != nil {
+		return migration, nil
+	}
+	return nil, o.migrate(n, root)
 }
 
 // migrated is a file's Block in the other of the two forms.
@@ -124,21 +148,13 @@ func (o *op) migrate(n *Inode, root []byte) error {
 	return o.setFlags(n, n.Flags^disk.InodeExtents)
 }
 
-// SetProject sets an inode's project (FS_IOC_FSSETXATTR).
-func (l *Live) SetProject(owner Owner, node Node, project uint32) error {
-	return l.do(opSetattr, owner, func(o *op) error {
-		n, err := o.inode(node)
-		switch {
-		case err != nil:
-			return err
-		case n.ProjectID == project:
-			return nil
-		case l.super.ROCompat&disk.ROCompatProject == 0 || !n.HasField(disk.OffProject):
-			return ErrUnsupported
-		}
-		if err := o.setInode(n.Ino, disk.OffProject, binary.LittleEndian.AppendUint32(nil, project)); err != nil {
-			return err
-		}
-		return o.stamp(n, disk.OffCtime)
-	})
+// changeProject sets an inode's project.
+func (o *op) changeProject(n *Inode, project uint32) error {
+	switch {
+	case n.ProjectID == project:
+		return nil
+	case o.l.super.ROCompat&disk.ROCompatProject == 0 || !n.HasField(disk.OffProject):
+		return ErrUnsupported
+	}
+	return o.setInode(n.Ino, disk.OffProject, binary.LittleEndian.AppendUint32(nil, project))
 }

@@ -445,24 +445,12 @@ func (f *live) Ioctl(cancel <-chan struct{}, in *gofuse.IoctlIn, inbuf []byte, o
 
 // setXflags sets what struct fsxattr says: flags and project.
 func (f *live) setXflags(who ext4.Owner, n ext4.Node, bits, project uint32) gofuse.Status {
-	var flags uint32
-	status := f.view(func(r *front) gofuse.Status {
-		var i ext4.Inode
-		err := r.fs.ReadNode(&i, n)
-		flags = i.Flags & userFlags
-		return f.status("chattr", err)
-	})
-	if !status.Ok() {
-		return status
-	}
+	var mask, flags uint32
 	for _, x := range xflags {
-		flags &^= x.inode
+		mask |= x.inode
 		if bits&x.xflag != 0 {
 			flags |= x.inode
 		}
 	}
-	if err := f.fs.SetFlags(who, n, flags); err != nil {
-		return f.status("chattr", err)
-	}
-	return f.status("chattr", f.fs.SetProject(who, n, project))
+	return f.status("chattr", f.fs.SetXflags(who, n, mask, flags, project))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,5 +57,32 @@ func TestRW_TimeOptions(t *testing.T) {
 	}
 	if r := varve(t, "mount", "--rw", rwImage(t, "16M"), t.TempDir(), "-o", "errors=sometimes"); r.code != exitUsage {
 		t.Errorf("errors=sometimes: %+v", r)
+	}
+}
+
+// TestRW_ChattrOnce: a request that sets flags and project is one operation.
+func TestRW_ChattrOnce(t *testing.T) {
+	oracle.Need(t, "chattr", "lsattr")
+	dir, _ := mountImage(t, rwImage(t, "16M", "-O", "project", "-I", "256"), "--rw")
+	path := filepath.Join(dir, "file")
+	fatal(t, os.WriteFile(path, []byte("x"), 0o644))
+	operations := func() int64 {
+		m, err := askStats(dir)
+		fatal(t, err)
+		for _, o := range m.Operations {
+			if o.Name == "setattr" {
+				return o.Done
+			}
+		}
+		t.Fatal("no count of setattr")
+		return 0
+	}
+	before := operations()
+	oracle.MustRun(t, "chattr", "-p", "7", path)
+	if got := operations() - before; got != 2 { // chattr makes two requests: FS_IOC_FSSETXATTR, and FS_IOC_SETFLAGS after it
+		t.Errorf("%d operations, expected 2", got)
+	}
+	if out := oracle.MustRun(t, "lsattr", "-p", path); !strings.HasPrefix(strings.TrimSpace(out), "7 ") {
+		t.Errorf("lsattr says %q", out)
 	}
 }

@@ -63,3 +63,49 @@ func TestSetFlags_Extents(t *testing.T) {
 	}
 	oracle.Clean(t, path)
 }
+
+// TestSetXflags_Whole: one request of chattr or its kind is one transaction. Where its project cannot be set its flags are not either; and a flag that somebody else sets
+// before it commits stays.
+func TestSetXflags_Whole(t *testing.T) {
+	const mask = disk.InodeImmutable | disk.InodeAppend | disk.InodeNoDump
+	flagsOf := func(w *volume.Writable, name string) (uint32, uint32) {
+		n := must[ext4.Inode](t)(lookup(w, ext4.Root, name))
+		return n.Flags &^ disk.InodeExtents, n.ProjectID
+	}
+	plain := open(t, mkfs(t, "16M", "-t", "ext4", "-O", "^project"), volume.WriteOptions{})
+	n := mkfile(t, plain, ext4.Root, "file", nil)
+	if err := plain.SetXflags(root, n, mask, disk.InodeNoDump, 7); !errors.Is(err, ext4.ErrUnsupported) {
+		t.Errorf("a project without the feature: %v", err)
+	}
+	if flags, _ := flagsOf(plain, "file"); flags != 0 {
+		t.Errorf("flags 0x%x are set, though the request failed", flags)
+	}
+	if err := plain.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	path := mkfs(t, "16M", "-t", "ext4", "-O", "project", "-I", "256")
+	between := func() {}
+	w := open(t, path, volume.WriteOptions{Between: func() { between() }})
+	dir := mkdir(t, w, ext4.Root, "dir")
+	commits := w.Store.Stats().Commits
+	between = func() {
+		between = func() {} // once
+		if err := w.SetFlags(root, dir, disk.InodeExtents|disk.InodeDirSync); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := w.SetXflags(root, dir, mask, disk.InodeNoDump, 7); err != nil {
+		t.Fatal(err)
+	}
+	if flags, project := flagsOf(w, "dir"); flags != disk.InodeDirSync|disk.InodeNoDump || project != 7 {
+		t.Errorf("flags 0x%x, project %d", flags, project)
+	}
+	if got := w.Store.Stats().Commits - commits; got != 2 {
+		t.Errorf("%d commits, expected one for each request", got)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	oracle.Clean(t, path)
+}
