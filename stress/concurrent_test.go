@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -175,7 +176,7 @@ func TestInterleavings(t *testing.T) {
 	for _, f := range x.Failed {
 		t.Error(f)
 	}
-	fmt.Printf("native log, concurrent: %d crash states of %d interleavings\n", x.States, seeds)
+	fmt.Printf("native log, concurrent: %d crash states of %d interleavings, %d of them inside recovery\n", x.States, seeds, x.Classes["inside recovery"])
 }
 
 // TestInterleavings_Repeat: a seed makes the same run again.
@@ -201,5 +202,39 @@ func TestInterleavings_Mutants(t *testing.T) {
 			continue
 		}
 		fmt.Printf("%s switched off: caught after %d states of %d interleavings: %.150s\n", p, x.States, seeds, x.Failed[0])
+	}
+}
+
+// TestInterleavings_Rejects: what the harness must not let pass.
+func TestInterleavings_Rejects(t *testing.T) {
+	run, _ := interleave(t, 1)
+	x := NewExplorer(1, 3, true)
+	if err := x.explore(run.trace, run.model, "seed 1"); err != nil || run.err != nil {
+		t.Fatal(err, run.err, x.Failed)
+	}
+	full := disks{make([]byte, crashBlocks*int(crashBlock)), nil}
+	for _, e := range run.trace.Events() {
+		if e.Data != nil {
+			full.write(e, nil)
+		}
+	}
+	last, _, err := x.recover(full.clone(), 0, run.model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := full.clone()
+	other[crashHome][int(crashBlock)-1] ^= 1 // no commit changes this byte, so that no replay mends it
+	for name, c := range map[string]struct {
+		disks disks
+		acked block.Seq
+		why   string
+	}{
+		"more was acknowledged": {full, last + 1, "was acknowledged as durable"},
+		"nothing is there":      {disks{make([]byte, crashBlocks*int(crashBlock)), nil}, 1, "was acknowledged as durable"},
+		"a byte is another one": {other, 0, "must be"},
+	} {
+		if _, _, err := x.recover(c.disks.clone(), c.acked, run.model); err == nil || !strings.Contains(err.Error(), c.why) {
+			t.Errorf("%s: got %v, want an error that says %q", name, err, c.why)
+		}
 	}
 }
