@@ -1,10 +1,13 @@
-// Package fuse shows an ext4.FS as a mounted file system: a thin front over go-fuse's raw API. Each request is
-// decoded, answered by one call into ext4, and its error mapped to an errno.
+// Package fuse shows a file system of package ext4 as a mount: a thin front over go-fuse's raw API. Each request is decoded, answered by one
+// call into ext4, and its error mapped to an errno (errno.go).
 //
-//	kernel ── /dev/fuse ── go-fuse ── front ── ext4
-//	                                    └──── bytes of the image, handed over from its mapping without a copy
+//	kernel ── /dev/fuse ── go-fuse ── front ─┬─ read-only: ext4.FS, and bytes of the image from its mapping, without a copy
+//	                                         └─ read-write: ext4.Live, where each request is a transaction
 //
-// The front keeps no state of files or directories: a node id is made of inode number and generation, so memory stays
-// flat however many files are visited, and a node id that no longer fits its inode is ESTALE. The image does not
-// change under a read-only mount, so everything that the kernel is told it may keep for as long as it likes.
+// New mounts an image for reading, NewLive one for writing. The front keeps no state of files or directories beyond open handles, the count of
+// the kernel's lookups of each inode (a file without links is freed when the kernel has forgotten all of them), and which files have written
+// back pages that found no room. A node id is made of inode number and generation: one that does not fit its inode any more is ESTALE.
+//
+// The kernel may keep names, attributes and pages for ever: an image that is only read does not change, and all changes of one that is written
+// come through the kernel itself.
 package fuse

@@ -67,9 +67,10 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 // newRoot assembles the command line.
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "varve",
-		Short:         "Mount and read ext2, ext3 and ext4 images",
-		Long:          "varve mounts real ext2, ext3 and ext4 images through FUSE, and reads them without any mount.",
+		Use:   "varve",
+		Short: "Mount, read and write ext2, ext3 and ext4 images",
+		Long: "varve mounts real ext2, ext3 and ext4 images through FUSE, read-only or read-write, reads them without any mount, and runs stress tests and " +
+			"benchmarks of the transactional store behind it.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
