@@ -138,7 +138,7 @@ func TestLogPolicies(t *testing.T) {
 	}
 	s = mustOpen(t, Options{Durability: NativeLog{Options: wal.Options{Policy: wal.Interval, Every: 5 * time.Millisecond}}})
 	write(s)
-	for range 1000 {
+	for range 12_000 {
 		if s.Durable() == 1 {
 			break
 		}

@@ -311,7 +311,7 @@ func TestPack_Reads(t *testing.T) {
 		mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(1, merge.Whole(bytes.Repeat([]byte("varve "), 700)[:4096])) })
 		tx := mustBegin(t, s, TxOptions{ReadOnly: true})
 		mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(1, merge.Whole(make([]byte, 4096))) })
-		deadline := time.Now().Add(5 * time.Second)
+		deadline := time.Now().Add(time.Minute)
 		for s.Collect(); p.MinBytes > 0 && s.Stats().HistoryBytes > 1000 && time.Now().Before(deadline); s.Collect() {
 			time.Sleep(5 * time.Millisecond)
 		}

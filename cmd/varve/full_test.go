@@ -303,7 +303,7 @@ func gathered(t *testing.T, most int64, limit time.Duration) (failed int64, sync
 // does not go on failing.
 func TestFull_Gathered(t *testing.T) {
 	oracle.NeedFUSE(t)
-	failed, _, err := gathered(t, 4<<30, 30*time.Second)
+	failed, _, err := gathered(t, 4<<30, 2*time.Minute)
 	if !errors.Is(err, unix.ENOSPC) || failed > 100_000 {
 		t.Errorf("write: %v, and the daemon failed %d writes", err, failed)
 	}

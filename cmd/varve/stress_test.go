@@ -89,7 +89,7 @@ func TestStress_Metrics(t *testing.T) {
 		_ = cmd.Wait()
 	}()
 	var body string
-	for range 100 {
+	for range 1200 {
 		time.Sleep(50 * time.Millisecond)
 		if body = get(t, "http://"+address+"/metrics"); strings.Contains(body, "varve_commits_total") {
 			break

@@ -18,7 +18,7 @@ func By(t *testing.T, off mutant.Promise, test string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := exec.Command(program, "-test.run", "^"+test+"$", "-test.count=1", "-test.timeout=60s")
+	c := exec.Command(program, "-test.run", "^"+test+"$", "-test.count=1", "-test.timeout=5m")
 	c.Env = append(os.Environ(), "VARVE_MUTANT="+string(off))
 	out, err := c.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "--- FAIL: "+test) {
