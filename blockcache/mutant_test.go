@@ -3,6 +3,7 @@
 package blockcache
 
 import (
+	"os"
 	"testing"
 
 	"github.com/varvefs/varve/internal/mutant"
@@ -21,6 +22,9 @@ func TestOverlay_SyncMutant(t *testing.T) {
 // TestDevices_Mutants: each of these is found out by the test of it.
 func TestDevices_Mutants(t *testing.T) {
 	noticed.By(t, mutant.SyncError, "TestOverlay_SyncError")
+	if os.Geteuid() == 0 {
+		noticed.By(t, mutant.SyncError, "TestDisk_SyncError")
+	}
 	noticed.By(t, mutant.MapChecksum, "TestOverlay_Damage")
 	noticed.By(t, mutant.RecorderLate, "TestRecording_WriteMeetsFlush")
 }

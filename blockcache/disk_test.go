@@ -1,0 +1,57 @@
+package blockcache_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/internal/oracle"
+)
+
+// smallLoop is a loop device of 8 MiB whose file has room for one: what the kernel writes back to it fails.
+func smallLoop(t *testing.T) string {
+	t.Helper()
+	oracle.NeedRoot(t)
+	dir := t.TempDir()
+	oracle.MustRun(t, "mount", "-t", "tmpfs", "-o", "size=1m", "varve-test", dir)
+	t.Cleanup(func() { oracle.MustRun(t, "umount", "-l", dir) })
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, 8<<20); err != nil {
+		t.Fatal(err)
+	}
+	device := strings.TrimSpace(oracle.MustRun(t, "losetup", "--find", "--show", file))
+	t.Cleanup(func() { oracle.MustRun(t, "losetup", "--detach", device) })
+	return device
+}
+
+// TestDisk_SyncError: Linux tells a failed writeback to one caller, once; Disk tells all of them, and every later one.
+func TestDisk_SyncError(t *testing.T) {
+	d, err := blockcache.OpenDisk(smallLoop(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := d.WriteAt(bytes.Repeat([]byte{1}, 4<<20), 0); err != nil {
+		t.Fatal(err)
+	}
+	var errs [4]error
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = d.Sync() })
+	}
+	wg.Wait()
+	for _, err := range append(errs[:], d.Sync(), d.Sync()) {
+		if !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("a Sync of a device that has lost writes returned %v", err)
+		}
+	}
+}
