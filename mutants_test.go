@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -66,4 +67,21 @@ func promises(file *ast.File) map[string]string {
 		}
 	}
 	return out
+}
+
+// TestTesting_Names: each test that docs/testing.md names is there.
+func TestTesting_Names(t *testing.T) {
+	page, err := os.ReadFile("docs/testing.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, err := exec.Command("git", "grep", "-hE", "^func (Test|Fuzz)", "--", "*_test.go").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("`((Test|Fuzz)[A-Z][A-Za-z]*(_[A-Za-z]+)*)`").FindAllStringSubmatch(string(page), -1) {
+		if !strings.Contains(string(tests), "func "+m[1]+"(") {
+			t.Errorf("docs/testing.md names %s, and there is no such test", m[1])
+		}
+	}
 }

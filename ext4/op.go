@@ -240,6 +240,9 @@ func (o *op) inode(node Node) (*Inode, error) {
 	}
 	o.tx.Group(uint64(n.Ino))
 	l := &o.l.opts
+	if mutant.Off(mutant.SyncFlags) {
+		return n, nil
+	}
 	o.sync = o.sync || l.Sync || n.Has(disk.InodeSync) || n.IsDir() && (l.DirSync || n.Has(disk.InodeDirSync))
 	return n, nil
 }

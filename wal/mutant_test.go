@@ -21,5 +21,6 @@ func TestOpen_StaleSealMutant(t *testing.T) {
 // TestLog_Mutants: each of these is found out by the test of it.
 func TestLog_Mutants(t *testing.T) {
 	noticed.By(t, mutant.ForeignSeal, "TestOpen_ForeignSeal")
+	noticed.By(t, mutant.LogRoom, "TestLog_NoRoom")
 	noticed.By(t, mutant.WaitContext, "TestWait_Context")
 }

@@ -6,6 +6,8 @@ const (
 	DamageMarks Promise = "damage-marks"
 	// FirstUse: features are not turned on at their first use.
 	FirstUse Promise = "first-use"
+	// SyncFlags: chattr +S and +D, and the options sync and dirsync, do nothing.
+	SyncFlags Promise = "sync-flags"
 	// OrphanList: an orphan for which the orphan file has no slot is not noted.
 	OrphanList Promise = "orphan-list"
 )

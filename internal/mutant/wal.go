@@ -10,6 +10,8 @@ const (
 	JournalErrno Promise = "journal-errno"
 	// ForeignSeal: a segment of the log may follow another segment than the one before it.
 	ForeignSeal Promise = "foreign-seal"
+	// LogRoom: a log that found no room once has failed for ever.
+	LogRoom Promise = "log-room"
 	// WaitContext: who waits for a flush waits on when its context has ended.
 	WaitContext Promise = "wait-context"
 	// LogZeros: what is written to the log is zeros.
