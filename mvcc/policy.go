@@ -19,7 +19,7 @@ const (
 	Merge    Policy = iota // run the edits again on the newest version where a proof allows it
 	Strict                 // try the whole transaction again
 	Wait                   // wait in line before reading, so that nobody comes first
-	Adaptive               // the one of them that is expected to lose least time, for each hot block
+	Adaptive               // the one of them under which commits follow each other fastest, found by trials, for each hot block
 )
 
 func (p Policy) String() string { return [...]string{"merge", "strict", "wait", "adaptive"}[p] }
