@@ -14,18 +14,6 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// group is what the allocator knows of a block group. Its bitmaps are those of the image, and also have what transactions under way have reserved, and
-// what was freed and must not be used yet: so two transactions never take the same, and their edits of one bitmap never conflict.
-type group struct {
-	mu         sync.Mutex // guards the rest
-	loaded     bool
-	blocks     []byte
-	inodes     []byte
-	freeBlocks int
-	freeInodes int
-	dirs       int
-}
-
 // openGroups reads the descriptors, and finds what lies at fixed places.
 func (l *Live) openGroups() error {
 	s := l.super
@@ -52,46 +40,6 @@ func (l *Live) openGroups() error {
 		l.sealer.note(g, d)
 	}
 	return nil
-}
-
-// load reads a group's bitmaps. The caller holds mu.
-func (l *Live) load(g disk.Group) (*group, error) {
-	gr := &l.groups[g]
-	if gr.loaded {
-		return gr, nil
-	}
-	// Before anything of the group is changed: home is what every transaction sees.
-	d, err := l.base.GroupDesc(g)
-	if err != nil {
-		return gr, err
-	}
-	if gr.blocks, err = l.bitmap(d.BlockBitmap, d.Flags&disk.GroupBlockUninit != 0, func(p []byte) { l.initBlocks(g, d, p) }); err != nil {
-		return gr, err
-	}
-	if gr.inodes, err = l.bitmap(d.InodeBitmap, d.Flags&disk.GroupInodeUninit != 0, func(p []byte) { l.initInodes(p) }); err != nil {
-		return gr, err
-	}
-	free := countClear(gr.blocks, int(l.super.GroupBlocks(g)))
-	inodes := countClear(gr.inodes, int(l.super.InodesPerGroup))
-	l.freeBlocks.Add(int64(free - gr.freeBlocks))
-	l.freeInodes.Add(int64(inodes - gr.freeInodes))
-	gr.freeBlocks, gr.freeInodes, gr.loaded = free, inodes, true
-	return gr, nil
-}
-
-// bitmap reads a bitmap, or makes one that the image leaves to be made.
-func (l *Live) bitmap(n block.Number, uninit bool, build func([]byte)) ([]byte, error) {
-	out := make([]byte, l.super.BlockSize)
-	if uninit {
-		build(out)
-		return out, nil
-	}
-	p, err := l.base.block(n)
-	if err != nil {
-		return nil, fmt.Errorf("bitmap in %v: %w", n, err)
-	}
-	copy(out, p)
-	return out, nil
 }
 
 // initBlocks makes the bitmap of a group that has none yet: only its own tables are in use (ext4 doc, "Lazy Block Group Initialization").
@@ -221,7 +169,7 @@ func (l *Live) reserveIn(g disk.Group, at, want, need uint32, any bool) (run, bo
 	gr := &l.groups[g]
 	gr.mu.Lock()
 	defer gr.mu.Unlock()
-	if gr.loaded && gr.freeBlocks == 0 {
+	if gr.counted && (gr.freeBlocks == 0 || gr.freeBlocks < int(need) && !any) {
 		return run{}, false, nil
 	}
 	if _, err := l.load(g); err != nil {
@@ -253,24 +201,39 @@ func (l *Live) reserveIn(g disk.Group, at, want, need uint32, any bool) (run, bo
 		gr.blocks[(start+i)/8] |= 1 << ((start + i) % 8)
 	}
 	gr.freeBlocks -= int(length)
+	gr.pins += int(length)
 	return run{l.super.GroupFirst(g) + block.Number(start), length}, true, nil
 }
 
-// release gives blocks back that may be used at once.
-func (l *Live) release(r run) {
+// eachPart calls do for the parts of a run that lie in one group each, with that locked.
+func (l *Live) eachPart(r run, do func(gr *group, at uint32, part run)) {
 	for r.n > 0 {
 		g, at := l.place(r.start)
 		n := min(r.n, l.super.GroupBlocks(g)-at)
 		gr := &l.groups[g]
 		gr.mu.Lock()
-		for i := at; i < at+n; i++ {
-			gr.blocks[i/8] &^= 1 << (i % 8)
-		}
-		gr.freeBlocks += int(n)
+		do(gr, at, run{r.start, n})
 		gr.mu.Unlock()
-		l.freeBlocks.Add(int64(n))
 		r.start, r.n = r.start+block.Number(n), r.n-n
 	}
+}
+
+// release gives back blocks that were reserved.
+func (l *Live) release(r run) {
+	l.eachPart(r, func(gr *group, at uint32, part run) {
+		gr.clearBlocks(at, part.n)
+		gr.unpin(int(part.n))
+	})
+	l.freeBlocks.Add(int64(r.n))
+}
+
+// ripen makes usable what was freed.
+func (l *Live) ripen(r run) {
+	l.eachPart(r, func(gr *group, at uint32, part run) {
+		gr.clearBlocks(at, part.n)
+		gr.drop(part)
+	})
+	l.freeBlocks.Add(int64(r.n))
 }
 
 // allocate takes blocks in the transaction: up to want of them near a goal.
@@ -342,16 +305,11 @@ func sequence(at, n uint32) []uint32 {
 // free frees blocks in the transaction. They may be used again when it is durable (W4). metadata says that they may have copies in the journal.
 func (o *op) free(start block.Number, n uint32, metadata bool) error {
 	o.gave = append(o.gave, run{start, n})
+	o.l.eachPart(run{start, n}, func(gr *group, _ uint32, part run) { gr.hold(part) })
 	for n > 0 {
 		g, at := o.l.place(start)
 		k := min(n, o.l.super.GroupBlocks(g)-at)
 		d, err := o.fs.GroupDesc(g)
-		if err != nil {
-			return err
-		}
-		o.l.groups[g].mu.Lock()
-		_, err = o.l.load(g)
-		o.l.groups[g].mu.Unlock()
 		if err != nil {
 			return err
 		}
@@ -404,7 +362,7 @@ func (l *Live) mature() {
 		w.list = w.list[1:]
 		w.mu.Unlock()
 		for _, r := range runs {
-			l.release(r)
+			l.ripen(r)
 		}
 		w.blocks.Add(-count(runs))
 	}

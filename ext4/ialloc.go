@@ -62,7 +62,10 @@ func (o *op) freeInode(n *Inode) error {
 		return err
 	}
 	o.l.groups[g].mu.Lock()
-	_, err = o.l.load(g)
+	if _, err = o.l.load(g); err == nil { // the inode may be used as soon as the commit is there: not before releaseInode
+		o.l.groups[g].pins++
+		o.freed = append(o.freed, taken{n.Ino, n.IsDir()})
+	}
 	o.l.groups[g].mu.Unlock()
 	if err != nil {
 		return err
@@ -75,7 +78,6 @@ func (o *op) freeInode(n *Inode) error {
 			return err
 		}
 	}
-	o.freed = append(o.freed, taken{n.Ino, n.IsDir()})
 	// Mode goes, too, as in the kernel: what is left says when.
 	dtime, _ := disk.PackTime(o.now, false)
 	for _, off := range []uint32{disk.OffMode, disk.OffLinks, disk.OffBlocksHigh} {
@@ -144,7 +146,7 @@ func (l *Live) reserveInodeIn(g disk.Group, dir bool) (Ino, error) {
 	gr := &l.groups[g]
 	gr.mu.Lock()
 	defer gr.mu.Unlock()
-	if gr.loaded && gr.freeInodes == 0 {
+	if gr.counted && gr.freeInodes == 0 {
 		return 0, nil
 	}
 	if _, err := l.load(g); err != nil {
@@ -160,11 +162,20 @@ func (l *Live) reserveInodeIn(g disk.Group, dir bool) (Ino, error) {
 	}
 	gr.inodes[at/8] |= 1 << (at % 8)
 	gr.freeInodes--
+	gr.pins++
 	if dir {
 		gr.dirs++
 	}
 	l.freeInodes.Add(-1)
 	return Ino(uint32(g)*l.super.InodesPerGroup + at + 1), nil
+}
+
+// keepInode notes that a transaction which reserved or freed an inode is done with it.
+func (l *Live) keepInode(t taken) {
+	gr := &l.groups[uint32(t.ino-1)/l.super.InodesPerGroup]
+	gr.mu.Lock()
+	gr.unpin(1)
+	gr.mu.Unlock()
 }
 
 // releaseInode makes an inode available again.
@@ -174,6 +185,7 @@ func (l *Live) releaseInode(t taken) {
 	gr.mu.Lock()
 	gr.inodes[at/8] &^= 1 << (at % 8)
 	gr.freeInodes++
+	gr.unpin(1)
 	if t.dir {
 		gr.dirs--
 	}

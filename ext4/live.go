@@ -22,7 +22,8 @@ import (
 //
 // Sealed fields (checksums, free counts, the orphans' list) are no transaction's to edit: Seal computes them when an epoch closes.
 //
-// Lock order: group.mu; orphans.mu; shared.mu; windows.mu. None is held while the store is called, but that Sequenced hooks take orphans.mu and shared.mu.
+// Lock order: group.mu; bitmaps.mu; orphans.mu; shared.mu; windows.mu. None is held while the store is called, but group.mu for a View, and Sequenced hooks
+// take orphans.mu and shared.mu.
 type Live struct {
 	opts     LiveOptions
 	store    Store
@@ -32,6 +33,7 @@ type Live struct {
 	image    io.ReaderAt
 
 	groups  []group
+	bitmaps bitmaps
 	kinds   map[block.Number]fixed // blocks at fixed places
 	orphans orphans
 	sealer  sealer
@@ -57,6 +59,7 @@ type LiveOptions struct {
 	Sync        bool // every change is durable when its operation returns
 	DirSync     bool // changes of directories are
 	OnDamage    OnDamage
+	Bitmaps     int64            // bytes that bitmaps of groups may take in memory, but for those in use; no bound where 0
 	Private     bool             // the journal is none of the image's: its superblock never says that it needs recovery
 	Cut         func()           // has nothing written any more; may be nil
 	Now         func() time.Time // the time in ticks of 4 ms where nil
@@ -135,6 +138,9 @@ func OpenLive(base *FS, store Store, image io.ReaderAt, opts LiveOptions) (*Live
 		opts.Now = coarse
 	}
 	l := &Live{opts: opts, store: store, base: base, super: base.super, unsealed: base.super.Unsealed(), image: image, shared: newSharedXattrs()}
+	if opts.Bitmaps > 0 {
+		l.bitmaps.limit = max(int(opts.Bitmaps/(2*int64(l.super.BlockSize))), 8)
+	}
 	if err := l.openGroups(); err != nil {
 		return nil, err
 	}

@@ -218,6 +218,12 @@ func (o *op) undo() {
 	for _, t := range o.inos {
 		o.l.releaseInode(t)
 	}
+	for _, t := range o.freed {
+		o.l.keepInode(t)
+	}
+	for _, r := range o.gave {
+		o.l.eachPart(r, func(gr *group, _ uint32, part run) { gr.abandon(part) })
+	}
 	o.took, o.gave, o.inos, o.freed, o.orphans = o.took[:0], o.gave[:0], o.inos[:0], o.freed[:0], nil
 }
 
@@ -225,6 +231,12 @@ func (o *op) undo() {
 func (o *op) settle(seq block.Seq) {
 	for _, t := range o.freed {
 		o.l.releaseInode(t)
+	}
+	for _, t := range o.inos {
+		o.l.keepInode(t)
+	}
+	for _, r := range o.took {
+		o.l.eachPart(r, func(gr *group, _ uint32, part run) { gr.unpin(int(part.n)) })
 	}
 	if len(o.gave) > 0 {
 		o.l.waiting.add(seq, o.gave)

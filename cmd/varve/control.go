@@ -26,6 +26,7 @@ type mountStats struct {
 	Store         mvcc.Stats      `json:"store"`
 	Free          uint64          `json:"free_blocks"`
 	FreeInodes    uint64          `json:"free_inodes"`
+	BitmapBytes   int64           `json:"bitmap_bytes"`     // that bitmaps of groups take in memory
 	Failed        string          `json:"failed,omitempty"` // why no more changes are taken
 }
 
@@ -45,7 +46,7 @@ type hotBlock struct {
 
 func statsOf(w *volume.Writable, o *mountOptions) mountStats {
 	m := mountStats{SchemaVersion: schemaVersion, Image: o.fuse.Source, Options: o.effective(), Policy: o.write.Policy.String(), Operations: w.Operations(),
-		Kinds: []kindConflicts{}, Hot: []hotBlock{}, Store: w.Store.Stats()}
+		Kinds: []kindConflicts{}, Hot: []hotBlock{}, Store: w.Store.Stats(), BitmapBytes: w.BitmapBytes()}
 	for _, k := range w.Store.Kinds() {
 		m.Kinds = append(m.Kinds, kindConflicts{ext4.KindName(k.Kind), k.Merges, k.Aborts, k.Waits, int64(k.Waited)})
 	}

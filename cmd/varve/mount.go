@@ -37,7 +37,7 @@ Options for -o, in mount(8)'s grammar:
   data=ordered|journal   rw: metadata alone goes through the journal (ordered), or file data, too
   commit=SECONDS         rw: make changes durable at least so often (5)
   noatime, relatime      rw: times of access are not kept, or kept as mount(8) says for relatime (the default)
-  memory=SIZE            rw: bound of versions and cached blocks (64M)
+  memory=SIZE            rw: bound of versions, cached blocks and bitmaps (64M)
   policy=NAME            rw: how conflicts are decided: merge (the default), strict, wait or adaptive
   writeback_cache        rw: the kernel gathers writes; running out of space then shows at fsync or close
   no_open                rw: opening and closing files asks the daemon nothing, which is faster; direct writes into one file run one at a time

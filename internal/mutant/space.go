@@ -10,6 +10,8 @@ const (
 	WritebackRoot Promise = "writeback-root"
 	// DirectWhole: a direct write for which there is room in part is answered short.
 	DirectWhole Promise = "direct-whole"
+	// BitmapBound: bitmaps of groups never leave memory.
+	BitmapBound Promise = "bitmap-bound"
 	// GatheredRoom: with the writeback cache, write(2) goes on where there is no room.
 	GatheredRoom Promise = "gathered-room"
 )

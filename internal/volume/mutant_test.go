@@ -56,3 +56,12 @@ func TestDamage_Mutants(t *testing.T) {
 	noticed.By(t, mutant.SyncFlags, "TestSyncFlags")
 	noticed.By(t, mutant.OrphanList, "TestOrphans_FullFile")
 }
+
+// TestBitmaps_Mutant: bitmaps that never leave memory are found out.
+func TestBitmaps_Mutant(t *testing.T) {
+	mutant.Switch(mutant.BitmapBound)
+	defer mutant.Switch(mutant.None)
+	if most := manyGroups(t, 8<<20); most <= 1<<20 {
+		t.Errorf("bitmaps of 192 groups took %d bytes", most)
+	}
+}

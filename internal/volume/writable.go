@@ -22,6 +22,9 @@ import (
 // DefaultMemory bounds versions and clean blocks of a read-write mount, in bytes.
 const DefaultMemory = 64 << 20
 
+// bitmapShare is the share of the memory that bitmaps of groups may take: an eighth.
+const bitmapShare = 8
+
 // WriteOptions say how a file system is written.
 type WriteOptions struct {
 	JournalData bool
@@ -237,15 +240,18 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 	if o.Memory == 0 {
 		o.Memory = DefaultMemory
 	}
+	super := base.Superblock()
+	bitmaps := min(o.Memory/bitmapShare, 2*int64(super.BlockSize)*int64(super.Groups()))
 	var live *ext4.Live
-	s, _, err := mvcc.Open(mvcc.Options{BlockSize: base.Superblock().BlockSize, Home: w.device, Memory: o.Memory, Policy: o.Policy, Events: o.Events, PushBack: -1,
+	s, _, err := mvcc.Open(mvcc.Options{BlockSize: super.BlockSize, Home: w.device, Memory: o.Memory - bitmaps, Policy: o.Policy, Events: o.Events, PushBack: -1,
 		Durability: mvcc.SealedJournal{Journal: w.journal, Every: o.Commit, Seal: func(e *mvcc.Sealing) error { return live.Seal(epoch{e}) }}})
 	if err != nil {
 		return err
 	}
 	w.Store = s
 	live, err = ext4.OpenLive(base, store{s, o.Between}, w.device, ext4.LiveOptions{JournalData: o.JournalData, NoAtime: o.NoAtime,
-		StrictAtime: o.StrictAtime, Sync: o.Sync, DirSync: o.DirSync, OnDamage: o.OnDamage, Private: w.private, Cut: w.cut})
+		StrictAtime: o.StrictAtime, Sync: o.Sync, DirSync: o.DirSync, OnDamage: o.OnDamage, Bitmaps: bitmaps,
+		Private: w.private, Cut: w.cut})
 	if err == nil {
 		w.Live = live
 		if !mutant.Off(mutant.J3) {

@@ -1,0 +1,183 @@
+package ext4
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// group is what the allocator knows of a block group. Its bitmaps are those of the newest commits, and also have what transactions under way have
+// reserved, and what was freed and must not be used yet: so two transactions never take the same, and their edits of one bitmap never conflict.
+//
+// Bitmaps that nobody has reserved anything in may leave memory: what is on the image, or in the store, is all of them but for held.
+type group struct {
+	mu         sync.Mutex // guards the rest
+	blocks     []byte     // nil: not in memory
+	inodes     []byte     // nil with blocks
+	counted    bool       // the bitmaps were in memory once, so that the counts are theirs
+	recent     bool       // used since eviction looked here
+	merged     bool       // held was not empty when the bitmaps came into memory
+	stale      bool       // is to leave memory when nothing is pinned
+	pins       int        // blocks and inodes that were reserved, or inodes that were freed, by transactions under way and windows
+	held       map[run]int32
+	freeBlocks int
+	freeInodes int
+	dirs       int
+}
+
+func (gr *group) clearBlocks(at, n uint32) {
+	if gr.blocks != nil {
+		for i := at; i < at+n; i++ {
+			gr.blocks[i/8] &^= 1 << (i % 8)
+		}
+	}
+	gr.freeBlocks += int(n)
+}
+
+// unpin notes that so much is as the newest commits have it, which is not reserved by anybody. The caller holds mu.
+func (gr *group) unpin(n int) {
+	if gr.pins -= n; gr.pins == 0 && gr.stale {
+		gr.blocks, gr.inodes, gr.stale = nil, nil, false
+	}
+}
+
+// hold notes blocks that a transaction frees, which are not to be used until drop. The caller holds mu.
+func (gr *group) hold(r run) {
+	if gr.held == nil {
+		gr.held = map[run]int32{}
+	}
+	gr.held[r]++
+}
+
+func (gr *group) drop(r run) {
+	if gr.held[r]--; gr.held[r] <= 0 {
+		delete(gr.held, r)
+	}
+}
+
+// abandon takes back that a transaction freed blocks, because it did not commit. Bitmaps that came into memory meanwhile may have them as in use
+// though another one has freed them. The caller holds mu.
+func (gr *group) abandon(r run) {
+	gr.drop(r)
+	if gr.blocks != nil && gr.merged {
+		gr.stale = true
+		gr.unpin(0)
+	}
+}
+
+// load reads a group's bitmaps. The caller holds mu.
+func (l *Live) load(g disk.Group) (*group, error) {
+	gr := &l.groups[g]
+	gr.recent = true
+	if gr.blocks != nil {
+		return gr, nil
+	}
+	var blocks, inodes []byte
+	err := l.store.View(context.Background(), "the allocator", func(tx Tx) (err error) {
+		fs := l.view(tx)
+		defer l.putView(fs)
+		d, err := fs.GroupDesc(g)
+		if err != nil {
+			return err
+		}
+		if blocks, err = fs.bitmap(d.BlockBitmap, d.Flags&disk.GroupBlockUninit != 0, func(p []byte) { l.initBlocks(g, d, p) }); err != nil {
+			return err
+		}
+		inodes, err = fs.bitmap(d.InodeBitmap, d.Flags&disk.GroupInodeUninit != 0, l.initInodes)
+		return err
+	})
+	if err != nil {
+		return gr, err
+	}
+	for r := range gr.held {
+		_, at := l.place(r.start)
+		for i := at; i < at+r.n; i++ {
+			blocks[i/8] |= 1 << (i % 8)
+		}
+	}
+	gr.blocks, gr.inodes, gr.merged = blocks, inodes, len(gr.held) > 0
+	if free := countClear(blocks, int(l.super.GroupBlocks(g))); free != gr.freeBlocks {
+		l.freeBlocks.Add(int64(free - gr.freeBlocks))
+		gr.freeBlocks = free
+	}
+	if free := countClear(inodes, int(l.super.InodesPerGroup)); free != gr.freeInodes {
+		l.freeInodes.Add(int64(free - gr.freeInodes))
+		gr.freeInodes = free
+	}
+	gr.counted = true
+	l.bitmaps.add(g, l.groups)
+	return gr, nil
+}
+
+// bitmap reads a bitmap, or makes one that the image leaves to be made.
+func (fs *FS) bitmap(n block.Number, uninit bool, build func([]byte)) ([]byte, error) {
+	out := make([]byte, fs.super.BlockSize)
+	if uninit {
+		build(out)
+		return out, nil
+	}
+	p, err := fs.block(n)
+	if err != nil {
+		return nil, fmt.Errorf("bitmap in %v: %w", n, err)
+	}
+	copy(out, p)
+	return out, nil
+}
+
+// bitmaps are those in memory. What was not used since the hand came by leaves it (the CLOCK algorithm), unless it is pinned.
+type bitmaps struct {
+	limit int // groups; 0: no limit
+
+	mu     sync.Mutex // guards the rest; taken with a group's mu held
+	loaded []disk.Group
+	hand   int
+}
+
+// look bounds how many groups one call of add looks at.
+const look = 64
+
+// add notes a group that has come into memory, and lets others leave it.
+func (b *bitmaps) add(g disk.Group, groups []group) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.loaded = append(b.loaded, g)
+	if b.limit == 0 || mutant.Off(mutant.BitmapBound) {
+		return
+	}
+	for tries := 0; len(b.loaded) > b.limit && tries < look; tries++ {
+		b.hand %= len(b.loaded)
+		at := b.loaded[b.hand]
+		if at == g || !groups[at].leave() {
+			b.hand++
+			continue
+		}
+		last := len(b.loaded) - 1
+		b.loaded[b.hand] = b.loaded[last]
+		b.loaded = b.loaded[:last]
+	}
+}
+
+// leave has a group's bitmaps leave memory, if nobody needs them now.
+func (gr *group) leave() bool {
+	if !gr.mu.TryLock() {
+		return false
+	}
+	defer gr.mu.Unlock()
+	if gr.pins > 0 || gr.recent && gr.blocks != nil {
+		gr.recent = false
+		return false
+	}
+	gr.blocks, gr.inodes, gr.stale = nil, nil, false
+	return true
+}
+
+// BitmapBytes is what bitmaps of groups take in memory.
+func (l *Live) BitmapBytes() int64 {
+	l.bitmaps.mu.Lock()
+	defer l.bitmaps.mu.Unlock()
+	return 2 * int64(l.super.BlockSize) * int64(len(l.bitmaps.loaded))
+}
