@@ -209,8 +209,6 @@ func is(t testing.TB, what string, got, want error) {
 	}
 }
 
-var anyone = Owner{UID: 1000, GID: 1000}
-
 func (m *memFS) make(parent Node, name string, c Creation) Node {
 	m.t.Helper()
 	n := ok(m.Create(Owner{}, parent, name, c))(m.t)
