@@ -35,6 +35,7 @@ var memForms = map[string]string{
 	"inode 128":   "8M -t ext4 -b 1024 -I 128 -O ^has_journal",
 	"project":     "8M -t ext4 -b 1024 -O ^has_journal,project",
 	"small":       "1M -t ext4 -b 1024 -N 64 -m 0 -O ^has_journal,^resize_inode",
+	"wide":        "24M -t ext4 -b 1024 -N 64 -m 0 -O ^has_journal,^resize_inode",
 	"small ext3":  "1M -t ext3 -b 1024 -N 64 -m 0 -O ^has_journal,^resize_inode",
 }
 
