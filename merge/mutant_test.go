@@ -12,7 +12,7 @@ import (
 // serial.
 func TestResolve_ProgramsMutants(t *testing.T) {
 	defer mutant.Switch(mutant.None)
-	for _, p := range []mutant.Promise{mutant.Relocation, mutant.EqualBytes} {
+	for _, p := range []mutant.Promise{mutant.Relocation, mutant.ReappliedPlace, mutant.EqualBytes} {
 		mutant.Switch(p)
 		if _, wrong := programs(t); wrong == "" {
 			t.Errorf("%s switched off: every accepted merge is serial", p)

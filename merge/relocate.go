@@ -9,10 +9,11 @@ import (
 // relocation follows a transaction's edits on the bytes that it saw, beside the run on the newest ones. An append, or a reapply, may land
 // elsewhere there; an edit into what it wrote was decided for the first place, and would hit somebody else's bytes.
 type relocation struct {
-	own     []byte    // base with the edits so far
-	before  [2][]byte // own and the result before a reapply
-	lost    []Range   // written by an append or reapply that did something else on the newest bytes: its place on either
-	appends bool      // an append landed elsewhere
+	own       []byte    // base with the edits so far
+	before    [2][]byte // own and the result before a reapply
+	lost      []Range   // written by an append that landed elsewhere on the newest bytes: its place on either
+	appends   bool      // an append landed elsewhere
+	reapplied bool      // a reapply did something else on the newest bytes
 }
 
 // needed reports whether an append or a reapply comes before an edit that may depend on its place. A Set after one stands on an unchanged
@@ -39,13 +40,17 @@ func (l *relocation) needed(mine []Edit) bool {
 
 // begin begins with the bytes that the transaction saw.
 func (l *relocation) begin(base []byte) {
-	l.own, l.lost, l.appends = append(l.own[:0], base...), l.lost[:0], false
+	l.own, l.lost, l.appends, l.reapplied = append(l.own[:0], base...), l.lost[:0], false, false
 }
 
-// stands reports whether an edit does not depend on what has moved.
+// stands reports whether an edit does not depend on what has moved. Where a reapply has written is not known: bytes that it wrote as they were do
+// not show.
 func (l *relocation) stands(e *Edit) bool {
 	switch e.kind {
 	case KindAdd, KindMax, KindBits:
+		if l.reapplied && !mutant.Off(mutant.ReappliedPlace) {
+			return false
+		}
 		for _, r := range e.ranges(nil, 0) {
 			if slices.ContainsFunc(l.lost, func(o Range) bool { return r.Off < o.End() && o.Off < r.End() }) {
 				return false
@@ -76,10 +81,14 @@ func (l *relocation) follow(e *Edit, place uint32, result []byte) error {
 		l.appends = true
 		l.lost = append(l.lost, Range{seen, uint32(len(e.data))}, Range{place, uint32(len(e.data))})
 	case e.kind == KindReapply:
-		own, now := Diff(nil, l.before[0], l.own), Diff(nil, l.before[1], result)
-		if !slices.Equal(own, now) {
-			l.lost = append(append(l.lost, own...), now...)
-		}
+		l.reapplied = l.reapplied || !l.sameChange(result)
 	}
 	return nil
+}
+
+// sameChange reports whether a reapply changed the same bytes to the same values on both.
+func (l *relocation) sameChange(result []byte) bool {
+	changed := Diff(nil, l.before[0], l.own)
+	return slices.Equal(changed, Diff(nil, l.before[1], result)) &&
+		!slices.ContainsFunc(changed, func(r Range) bool { return !Unchanged(l.own, result, r) })
 }
