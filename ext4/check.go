@@ -35,7 +35,7 @@ type checker struct {
 	fs       *FS
 	s        *disk.Superblock
 	out      *Verdict
-	progress func(done, all int)
+	progress func(done, all int) error
 
 	used    blockSet // clusters that somebody refers to
 	inodes  inodeStates
@@ -62,11 +62,12 @@ const (
 )
 
 // Check reads everything and checks it: inodes, extents and pointers, attributes, directories and their trees, link counts, orphans, bitmaps both ways, counters
-// and checksums. The journal's newer blocks count, where it was replayed. It changes nothing; an error is one of reading. progress may be nil.
-func (fs *FS) Check(progress func(done, all int)) (*Verdict, error) {
+// and checksums. The journal's newer blocks count, where it was replayed. It changes nothing; an error is one of reading, or of progress, which ends the check by one.
+// progress may be nil.
+func (fs *FS) Check(progress func(done, all int) error) (*Verdict, error) {
 	c := &checker{fs: fs, s: fs.super, out: &Verdict{}, progress: progress, xattrs: map[block.Number]int{}, orphans: map[Ino]bool{}}
 	if c.progress == nil {
-		c.progress = func(int, int) {}
+		c.progress = func(int, int) error { return nil }
 	}
 	if err := fs.reaches(c.s.BlockSize.Offset(c.s.Blocks)); err != nil {
 		return c.out, c.damage("superblock", err) // what to check is not known

@@ -13,7 +13,9 @@ func (c *checker) directories() error {
 	}
 	for i, ino := range c.dirs {
 		if i%64 == 0 {
-			c.progress(i, len(c.dirs))
+			if err := c.progress(i, len(c.dirs)); err != nil {
+				return err
+			}
 		}
 		n := new(Inode)
 		if err := c.fs.ReadInode(n, ino); err != nil {

@@ -19,7 +19,9 @@ const (
 func (c *checker) tables() error {
 	s := c.s
 	for g := range s.Groups() {
-		c.progress(int(g), int(s.Groups()))
+		if err := c.progress(int(g), int(s.Groups())); err != nil {
+			return err
+		}
 		d, err := c.fs.GroupDesc(g)
 		if err != nil {
 			continue

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -13,12 +14,29 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// Exit codes of fsck(8), which varve fsck has instead of its own: 0 clean, 4 errors, 8 the check failed, 16 usage.
+// Exit codes of fsck(8), which varve fsck has instead of its own: 0 clean, 4 errors, 8 the check failed, 16 usage, 32 interrupted.
 const (
-	fsckErrors = 4
-	fsckFailed = 8
-	fsckUsage  = 16
+	fsckErrors      = 4
+	fsckFailed      = 8
+	fsckUsage       = 16
+	fsckInterrupted = 32
 )
+
+// fsckCode is exitCode for varve fsck: in fsck(8) 1 would say that errors were repaired, and 2 that the machine needs a restart.
+func fsckCode(err error) int {
+	var coded codedError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &coded):
+		return coded.code
+	case errors.As(err, new(usageError)):
+		return fsckUsage
+	case errors.Is(err, context.Canceled):
+		return fsckInterrupted
+	}
+	return fsckFailed
+}
 
 type fsckCommand struct {
 	spec        volume.Spec
@@ -47,7 +65,7 @@ func newFsck() *cobra.Command {
 		Long: `Check a file system: inodes, extents, attributes, directories and their hash trees, link counts, orphans, bitmaps both ways, counters and checksums. Nothing
 is changed. Blocks whose newest copy is in the journal are taken from there, so an image that was not unmounted is checked as it will be after recovery.
 
-Exit codes are those of fsck(8): 0 clean, 4 errors, 8 the check failed, 16 usage.`,
+Exit codes are those of fsck(8): 0 clean, 4 errors, 8 the check failed, 16 usage, 32 interrupted.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args[0]) },
 	}
@@ -72,7 +90,7 @@ func (c *fsckCommand) run(cmd *cobra.Command, image string) error {
 		return c.tell(cmd, r)
 	}
 	if err != nil {
-		return codedError{err, fsckFailed}
+		return err
 	}
 	defer v.Close()
 	super := v.Superblock()
@@ -82,10 +100,13 @@ func (c *fsckCommand) run(cmd *cobra.Command, image string) error {
 		return c.tell(cmd, r)
 	}
 	bar := newBar(cmd.ErrOrStderr(), 1, "check")
-	verdict, err := v.Check(func(done, all int) { step(bar, done, all) })
+	verdict, err := v.Check(func(done, all int) error {
+		step(bar, done, all)
+		return cmd.Context().Err()
+	})
 	_ = bar.Clear()
 	if err != nil {
-		return codedError{fmt.Errorf("%s: %w", image, err), fsckFailed}
+		return fmt.Errorf("%s: %w", image, err)
 	}
 	r.Checked, r.Clean, r.More = true, verdict.Clean(), verdict.More
 	r.Problems = append(r.Problems, verdict.Problems...)

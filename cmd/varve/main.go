@@ -22,8 +22,7 @@ import (
 func main() {
 	stdout, stderr := &human{w: os.Stdout}, &human{w: os.Stderr}
 	code := run(os.Args, stdout, stderr)
-	stdout.flush()
-	stderr.flush()
+	_ = stderr.flush()
 	os.Exit(code)
 }
 
@@ -47,6 +46,7 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 	if errors.Is(err, errRehearsal) {
 		return exitOK
 	}
+	var cmd *cobra.Command
 	if err == nil {
 		// Mounting has its own handling of signals: the daemon unmounts.
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -56,10 +56,18 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 		root.SetOut(stdout)
 		root.SetErr(stderr)
 		root.SetArgs(rest)
-		err = root.ExecuteContext(ctx)
+		cmd, err = root.ExecuteContextC(ctx)
+	}
+	if h, ok := stdout.(*human); ok && err == nil {
+		if err = h.flush(); err != nil {
+			err = fmt.Errorf("the output is not complete: %w", err)
+		}
 	}
 	if err != nil && !errors.Is(err, errTold) {
 		fmt.Fprintf(stderr, "varve: %v\n", err)
+	}
+	if cmd != nil && cmd.Name() == "fsck" {
+		return fsckCode(err)
 	}
 	return exitCode(err)
 }

@@ -15,6 +15,7 @@ import (
 type human struct {
 	w       io.Writer
 	pending []byte // the beginning of a character whose rest comes with the next write
+	err     error  // of the first write that failed: most commands print without a look at each line's error
 }
 
 // Write follows io.Writer.
@@ -30,16 +31,28 @@ func (h *human) Write(p []byte) (int, error) {
 		}
 	}
 	h.pending = bytes.Clone(b[whole:])
-	if _, err := h.w.Write(printable(b[:whole])); err != nil {
+	if err := h.pass(b[:whole]); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
 
-// flush writes what will never be whole.
-func (h *human) flush() {
-	_, _ = h.w.Write(printable(h.pending))
-	h.pending = nil
+// pass writes to what lies below, and remembers the first failure.
+func (h *human) pass(p []byte) error {
+	_, err := h.w.Write(printable(p))
+	if h.err == nil {
+		h.err = err
+	}
+	return err
+}
+
+// flush writes what will never be whole. It returns the first error of any write.
+func (h *human) flush() error {
+	if len(h.pending) > 0 {
+		_ = h.pass(h.pending)
+		h.pending = nil
+	}
+	return h.err
 }
 
 // printable escapes what a terminal could obey.

@@ -115,7 +115,7 @@ func TestHuman_Pieces(t *testing.T) {
 		}
 	}
 	_, _ = h.Write([]byte("\xe2\x82"))
-	h.flush()
+	_ = h.flush()
 	if want := "grün €\\u009b\\x1b \\x9b\\x9b\U0001f600 é\\xe2\\x82"; b.String() != want {
 		t.Errorf("%q, expected %q", b.String(), want)
 	}

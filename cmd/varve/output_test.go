@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestCLI_FullOutput writes to a full device: what was asked for is not there, and every command says so by its exit code.
+func TestCLI_FullOutput(t *testing.T) {
+	image := smallImage(t)
+	for _, args := range [][]string{
+		{"ls", image}, {"ls", "-l", image}, {"ls", "--json", image}, {"cat", image, "/hello"}, {"stat", image, "/hello"}, {"tree", image}, {"tree", "--json", image},
+		{"tar", image}, {"tar", image, "-o", "/dev/full"}, {"info", image}, {"info", "--json", image}, {"map", image, "/hello"}, {"map", "--json", image, "/hello"},
+		{"fsck", image}, {"fsck", "-f", "--json", image}, {"version"}, {"--help"}, {"completion", "bash"},
+	} {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(program(t), args...)
+		var stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = full, &stderr
+		_ = cmd.Run()
+		full.Close()
+		want := exitSystem
+		if args[0] == "fsck" {
+			want = fsckFailed
+		}
+		if code := cmd.ProcessState.ExitCode(); code != want || !strings.Contains(stderr.String(), "no space left") {
+			t.Errorf("varve %s: exit code %d, %q; expected %d", strings.Join(args, " "), code, stderr.String(), want)
+		}
+	}
+}
+
+// TestFsck_ExitCodes are those of fsck(8): there 1 says that errors were repaired, and 2 that the machine needs a restart.
+func TestFsck_ExitCodes(t *testing.T) {
+	image := smallImage(t)
+	for _, c := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"fsck"}, fsckUsage}, {[]string{"fsck", "--nonsense", image}, fsckUsage}, {[]string{"fsck", image, image}, fsckUsage}, {[]string{"fsck", "-y", image}, fsckUsage},
+		{[]string{"fsck", image + ".missing"}, fsckFailed}, {[]string{"fsck", "--part", "1", image}, fsckFailed}, {[]string{"fsck", "-f", image}, exitOK},
+	} {
+		if r := varve(t, c.args...); r.code != c.code {
+			t.Errorf("varve %s: %+v; expected %d", strings.Join(c.args, " "), r, c.code)
+		}
+	}
+}
+
+// TestFsck_Interrupted ends a check by the command's context, which the first signal ends.
+func TestFsck_Interrupted(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	root := newRoot()
+	root.SetOut(io.Discard)
+	root.SetErr(io.Discard)
+	root.SetArgs([]string{"fsck", "-f", smallImage(t)})
+	if err := root.ExecuteContext(ctx); fsckCode(err) != fsckInterrupted {
+		t.Errorf("%v: exit code %d, expected %d", err, fsckCode(err), fsckInterrupted)
+	}
+}
