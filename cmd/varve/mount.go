@@ -11,8 +11,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -130,6 +130,13 @@ func (m *mountCommand) run(cmd *cobra.Command, image, dir string) error {
 	if err != nil {
 		return err
 	}
+	for _, f := range []struct{ name, value string }{{"overlay", m.overlay}, {"data", m.data}, {"commit", strconv.Itoa(m.commit)}} {
+		if cmd.Flags().Changed(f.name) { // and empty is not the same as not given
+			if err := o.set(f.name + "=" + f.value); err != nil {
+				return usageError{err}
+			}
+		}
+	}
 	if err := m.merge(&o, image); err != nil {
 		return usageError{err}
 	}
@@ -173,9 +180,6 @@ func (m *mountCommand) merge(o *mountOptions, image string) error {
 		o.fuse.Source = abs
 	}
 	o.fuse.Debug = m.debug
-	if m.overlay != "" {
-		o.overlay = m.overlay
-	}
 	if o.overlay != "" {
 		abs, err := filepath.Abs(o.overlay) // the daemon is in another directory
 		if err != nil {
@@ -184,14 +188,6 @@ func (m *mountCommand) merge(o *mountOptions, image string) error {
 		o.overlay = abs
 	}
 	o.live = o.live || m.live || o.overlay != ""
-	if m.data != "" {
-		if err := o.set("data=" + m.data); err != nil {
-			return err
-		}
-	}
-	if m.commit != 0 {
-		o.write.Commit = time.Duration(m.commit) * time.Second
-	}
 	return o.check()
 }
 

@@ -18,6 +18,7 @@ type mountOptions struct {
 	spec volume.Spec
 	fuse fuse.Options
 	live bool
+	ro   bool // asked for, not only by default
 
 	overlay string
 	write   volume.WriteOptions
@@ -64,7 +65,7 @@ func (o *mountOptions) set(item string) (err error) {
 	}
 	switch name {
 	case "ro", "rw":
-		o.live = name == "rw"
+		o.live, o.ro = name == "rw", name == "ro"
 	case "overlay":
 		o.overlay = value
 	case "no_lock":
@@ -150,18 +151,25 @@ func (o *mountOptions) set(item string) (err error) {
 		}
 		return fmt.Errorf("unknown mount option %q (see varve mount --help)", item)
 	}
-	if err == nil && valued == slices.Contains(switches, name) {
-		if valued {
-			return fmt.Errorf("option %s takes no value", name)
-		}
+	if err != nil {
+		return err
+	}
+	switch toggles := slices.Contains(switches, name); {
+	case toggles && valued:
+		return fmt.Errorf("option %s takes no value", name)
+	case !toggles && value == "": // overlay= of an unset variable must not become a mount in place
 		return fmt.Errorf("option %s needs a value", name)
 	}
-	return err
+	return nil
 }
 
 // check checks the options against one another.
 func (o *mountOptions) check() error {
 	switch {
+	case o.ro && o.overlay != "":
+		return fmt.Errorf("options ro and overlay: one or the other, since a mount with an overlay is read-write")
+	case o.ro && o.live:
+		return fmt.Errorf("options ro and rw: one or the other")
 	case !o.live && len(o.only) > 0:
 		return fmt.Errorf("option %s: for read-write mounts only (--rw)", o.only[0])
 	case o.overlay != "" && len(o.only) > 0 && slices.Contains(o.only, "data=ordered"):

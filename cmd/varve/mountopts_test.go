@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"testing"
 )
@@ -27,9 +28,27 @@ func TestMountOptions_LaterCounts(t *testing.T) {
 			t.Errorf("%v: %s; expected %q in it, and %q not", c.lists, got, c.want, c.not)
 		}
 	}
-	for _, bad := range []string{"nosuid=1", "allow_other=yes", "part", "fsoffset=-1", "unknown"} {
+	for _, bad := range []string{"nosuid=1", "allow_other=yes", "part", "fsoffset=-1", "unknown", "overlay=", "rw,overlay=", "part="} {
 		if _, err := parseMountOptions([]string{bad}); err == nil {
 			t.Errorf("%q is accepted", bad)
+		}
+	}
+}
+
+// TestMountOptions_Contradictions refuses command lines that ask for a mount that writes, and for one that does not: none of them may end in writing to an image.
+func TestMountOptions_Contradictions(t *testing.T) {
+	for _, args := range [][]string{
+		{"--rw", "-o", "ro"}, {"-o", "ro,overlay=/x"}, {"--overlay", "/x", "-o", "ro"}, {"--rw", "--overlay", ""}, {"--rw", "-o", "overlay="},
+		{"--rw", "--commit", "-1"}, {"--rw", "--commit", "0"}, {"--rw", "--commit", "9223372036854775807"}, {"--commit", "5"}, {"--rw", "--data", ""},
+	} {
+		if code := run(append([]string{"varve", "mount", "/dev/null", "/"}, args...), io.Discard, io.Discard); code != exitUsage {
+			t.Errorf("%v: exit code %d", args, code)
+		}
+	}
+	for _, list := range []string{"ro,rw", "ro,rw,overlay=/x"} {
+		o, err := parseMountOptions([]string{list})
+		if o.live = o.live || o.overlay != ""; err != nil || o.check() != nil || !o.live {
+			t.Errorf("%s: %+v, %v, %v", list, o, err, o.check())
 		}
 	}
 }
