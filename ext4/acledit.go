@@ -89,7 +89,7 @@ func (o *op) putACLs(n *Inode, access, defaults []disk.ACLEntry) error {
 // setACLXattr sets an ACL that came through setxattr(2).
 func (o *op) setACLXattr(n *Inode, index uint8, value []byte, killSGID bool) error {
 	if n.IsSymlink() {
-		return ErrUnsupported
+		return ondisk.ErrUnsupported
 	}
 	entries, err := disk.DecodeACLXattr(value)
 	if err != nil {

@@ -15,14 +15,14 @@ import (
 )
 
 // openGroups reads the descriptors, and finds what lies at fixed places.
-func (l *Live) openGroups() error {
-	s := l.super
-	l.groups = make([]group, s.Groups())
-	l.kinds = map[block.Number]fixed{}
-	l.sealer.init(l)
-	l.kinds[block.Number(disk.SuperblockOffset/uint32(s.BlockSize))] = fixed{kind: kindSuper}
+func (w *Writable) openGroups() error {
+	s := w.super
+	w.groups = make([]group, s.Groups())
+	w.kinds = map[block.Number]fixed{}
+	w.sealer.init(w)
+	w.kinds[block.Number(disk.SuperblockOffset/uint32(s.BlockSize))] = fixed{kind: kindSuper}
 	for g := range s.Groups() {
-		d, err := l.base.GroupDesc(g)
+		d, err := w.base.GroupDesc(g)
 		if err != nil {
 			return err
 		}
@@ -30,22 +30,22 @@ func (l *Live) openGroups() error {
 			return ondisk.Corruptf(fmt.Sprintf("group descriptor %d", g), "bitmaps at blocks %d and %d", uint64(d.BlockBitmap), uint64(d.InodeBitmap))
 		}
 		at, _ := s.DescBlock(g)
-		l.kinds[at] = fixed{kindGroupDesc, g}
-		l.kinds[d.BlockBitmap] = fixed{kindBlockMap, g}
-		l.kinds[d.InodeBitmap] = fixed{kindInodeMap, g}
-		gr := &l.groups[g]
+		w.kinds[at] = fixed{kindGroupDesc, g}
+		w.kinds[d.BlockBitmap] = fixed{kindBlockMap, g}
+		w.kinds[d.InodeBitmap] = fixed{kindInodeMap, g}
+		gr := &w.groups[g]
 		gr.freeBlocks, gr.freeInodes, gr.dirs = int(d.FreeBlocks), int(d.FreeInodes), int(d.UsedDirs)
-		l.freeBlocks.Add(int64(d.FreeBlocks))
-		l.freeInodes.Add(int64(d.FreeInodes))
-		l.sealer.note(g, d)
+		w.freeBlocks.Add(int64(d.FreeBlocks))
+		w.freeInodes.Add(int64(d.FreeInodes))
+		w.sealer.note(g, d)
 	}
 	return nil
 }
 
 // initBlocks makes the bitmap of a group that has none yet: only its own tables are in use (ext4 doc, "Lazy Block Group Initialization").
-func (l *Live) initBlocks(g disk.Group, d disk.GroupDesc, p []byte) {
+func (w *Writable) initBlocks(g disk.Group, d disk.GroupDesc, p []byte) {
 	clear(p)
-	s := l.super
+	s := w.super
 	first, n := s.GroupFirst(g), s.GroupBlocks(g)
 	mark := func(at block.Number, count uint64) {
 		for i := range count {
@@ -55,7 +55,7 @@ func (l *Live) initBlocks(g disk.Group, d disk.GroupDesc, p []byte) {
 			}
 		}
 	}
-	own := l.base.groupOverhead(g) - 2 - uint64(s.ITableBlocks())
+	own := w.base.groupOverhead(g) - 2 - uint64(s.ITableBlocks())
 	mark(first, own)
 	mark(d.BlockBitmap, 1)
 	mark(d.InodeBitmap, 1)
@@ -63,9 +63,9 @@ func (l *Live) initBlocks(g disk.Group, d disk.GroupDesc, p []byte) {
 	padBits(p, int(n))
 }
 
-func (l *Live) initInodes(p []byte) {
+func (w *Writable) initInodes(p []byte) {
 	clear(p)
-	padBits(p, int(l.super.InodesPerGroup))
+	padBits(p, int(w.super.InodesPerGroup))
 }
 
 // padBits sets the bits of a bitmap from n on, which stand for nothing.
@@ -118,35 +118,35 @@ func findRun(p []byte, from, n, want uint32) (at, length uint32) {
 }
 
 // place is a block's group and its bit there.
-func (l *Live) place(n block.Number) (disk.Group, uint32) {
-	k := uint64(n - l.super.FirstDataBlock)
-	return disk.Group(k / uint64(l.super.BlocksPerGroup)), uint32(k % uint64(l.super.BlocksPerGroup))
+func (w *Writable) place(n block.Number) (disk.Group, uint32) {
+	k := uint64(n - w.super.FirstDataBlock)
+	return disk.Group(k / uint64(w.super.BlocksPerGroup)), uint32(k % uint64(w.super.BlocksPerGroup))
 }
 
 // reserve takes up to want blocks that follow one another, and more behind them where there is plenty, near a goal: at the goal itself, else the
 // first run in its group that is long enough, else the longest there, else in the other groups in turn.
-func (l *Live) reserve(goal block.Number, want, more uint32, c claim) (run, error) {
-	if goal < l.super.FirstDataBlock || goal >= l.super.Blocks {
-		goal = l.super.FirstDataBlock
+func (w *Writable) reserve(goal block.Number, want, more uint32, c claim) (run, error) {
+	if goal < w.super.FirstDataBlock || goal >= w.super.Blocks {
+		goal = w.super.FirstDataBlock
 	}
-	k := l.claim(want, more, c)
-	if k == 0 && l.closeWindows() {
-		k = l.claim(want, more, c)
+	k := w.claim(want, more, c)
+	if k == 0 && w.closeWindows() {
+		k = w.claim(want, more, c)
 	}
 	if k == 0 {
 		return run{}, errStuck
 	}
-	r, err := l.reserveNear(goal, k)
-	if errors.Is(err, errStuck) && l.closeWindows() {
-		r, err = l.reserveNear(goal, k)
+	r, err := w.reserveNear(goal, k)
+	if errors.Is(err, errStuck) && w.closeWindows() {
+		r, err = w.reserveNear(goal, k)
 	}
-	l.freeBlocks.Add(int64(k - r.n))
+	w.freeBlocks.Add(int64(k - r.n))
 	return r, err
 }
 
-func (l *Live) reserveNear(goal block.Number, want uint32) (run, error) {
-	first, at := l.place(goal)
-	groups := uint32(len(l.groups))
+func (w *Writable) reserveNear(goal block.Number, want uint32) (run, error) {
+	first, at := w.place(goal)
+	groups := uint32(len(w.groups))
 	for pass := range 2 {
 		for i := range groups {
 			g := disk.Group((uint32(first) + i) % groups)
@@ -154,7 +154,7 @@ func (l *Live) reserveNear(goal block.Number, want uint32) (run, error) {
 			if pass == 0 && i > 0 {
 				need = min(want, 64) // a group that has only crumbs left is passed over at first
 			}
-			r, ok, err := l.reserveIn(g, at, want, need, pass > 0 || i == 0)
+			r, ok, err := w.reserveIn(g, at, want, need, pass > 0 || i == 0)
 			if err != nil || ok {
 				return r, err
 			}
@@ -165,17 +165,17 @@ func (l *Live) reserveNear(goal block.Number, want uint32) (run, error) {
 }
 
 // reserveIn takes a run of one group: at least need blocks, or, if any is set, the longest. They are claimed already.
-func (l *Live) reserveIn(g disk.Group, at, want, need uint32, any bool) (run, bool, error) {
-	gr := &l.groups[g]
+func (w *Writable) reserveIn(g disk.Group, at, want, need uint32, any bool) (run, bool, error) {
+	gr := &w.groups[g]
 	gr.mu.Lock()
 	defer gr.mu.Unlock()
 	if gr.counted && (gr.freeBlocks == 0 || gr.freeBlocks < int(need) && !any) {
 		return run{}, false, nil
 	}
-	if _, err := l.load(g); err != nil {
+	if _, err := w.load(g); err != nil {
 		return run{}, false, err
 	}
-	n := l.super.GroupBlocks(g)
+	n := w.super.GroupBlocks(g)
 	var start, length uint32
 	if at < n && !bit(gr.blocks, at) {
 		start, length = at, 1
@@ -202,15 +202,15 @@ func (l *Live) reserveIn(g disk.Group, at, want, need uint32, any bool) (run, bo
 	}
 	gr.freeBlocks -= int(length)
 	gr.pins += int(length)
-	return run{l.super.GroupFirst(g) + block.Number(start), length}, true, nil
+	return run{w.super.GroupFirst(g) + block.Number(start), length}, true, nil
 }
 
 // eachPart calls do for the parts of a run that lie in one group each, with that locked.
-func (l *Live) eachPart(r run, do func(gr *group, at uint32, part run)) {
+func (w *Writable) eachPart(r run, do func(gr *group, at uint32, part run)) {
 	for r.n > 0 {
-		g, at := l.place(r.start)
-		n := min(r.n, l.super.GroupBlocks(g)-at)
-		gr := &l.groups[g]
+		g, at := w.place(r.start)
+		n := min(r.n, w.super.GroupBlocks(g)-at)
+		gr := &w.groups[g]
 		gr.mu.Lock()
 		do(gr, at, run{r.start, n})
 		gr.mu.Unlock()
@@ -219,26 +219,26 @@ func (l *Live) eachPart(r run, do func(gr *group, at uint32, part run)) {
 }
 
 // release gives back blocks that were reserved.
-func (l *Live) release(r run) {
-	l.eachPart(r, func(gr *group, at uint32, part run) {
+func (w *Writable) release(r run) {
+	w.eachPart(r, func(gr *group, at uint32, part run) {
 		gr.clearBlocks(at, part.n)
 		gr.unpin(int(part.n))
 	})
-	l.freeBlocks.Add(int64(r.n))
+	w.freeBlocks.Add(int64(r.n))
 }
 
 // ripen makes usable what was freed.
-func (l *Live) ripen(r run) {
-	l.eachPart(r, func(gr *group, at uint32, part run) {
+func (w *Writable) ripen(r run) {
+	w.eachPart(r, func(gr *group, at uint32, part run) {
 		gr.clearBlocks(at, part.n)
 		gr.drop(part)
 	})
-	l.freeBlocks.Add(int64(r.n))
+	w.freeBlocks.Add(int64(r.n))
 }
 
 // allocate takes blocks in the transaction: up to want of them near a goal.
 func (o *op) allocate(goal block.Number, want uint32) (run, error) {
-	r, err := o.l.reserve(goal, want, 0, claim{o.owner, false})
+	r, err := o.w.reserve(goal, want, 0, claim{o.cred, false})
 	if err != nil {
 		return r, err
 	}
@@ -247,7 +247,7 @@ func (o *op) allocate(goal block.Number, want uint32) (run, error) {
 
 // allocateNode takes a block for the node of an extent tree.
 func (o *op) allocateNode(n *Inode) (run, error) {
-	r, err := o.l.reserve(o.goal(n, 0), 1, 0, claim{o.owner, o.promised && !mutant.Off(mutant.NodeReserve)})
+	r, err := o.w.reserve(o.goal(n, 0), 1, 0, claim{o.cred, o.promised && !mutant.Off(mutant.NodeReserve)})
 	if err != nil {
 		return r, err
 	}
@@ -256,7 +256,7 @@ func (o *op) allocateNode(n *Inode) (run, error) {
 
 // allocateGrowing is allocate for what makes a file longer, to size bytes.
 func (o *op) allocateGrowing(n *Inode, goal block.Number, want uint32, size uint64) (run, error) {
-	r, err := o.l.reserveGrowing(n.Ino, goal, want, size, o.owner)
+	r, err := o.w.reserveGrowing(n.Ino, goal, want, size, o.cred)
 	if err != nil {
 		return r, err
 	}
@@ -266,14 +266,14 @@ func (o *op) allocateGrowing(n *Inode, goal block.Number, want uint32, size uint
 // use marks reserved blocks as used, in the transaction.
 func (o *op) use(r run) (run, error) {
 	o.took = append(o.took, r)
-	g, at := o.l.place(r.start)
+	g, at := o.w.place(r.start)
 	d, err := o.fs.GroupDesc(g)
 	if err != nil {
 		return r, err
 	}
 	if d.Flags&disk.GroupBlockUninit != 0 {
-		p := make([]byte, o.l.super.BlockSize)
-		o.l.initBlocks(g, d, p)
+		p := make([]byte, o.w.super.BlockSize)
+		o.w.initBlocks(g, d, p)
 		if err := o.edit(d.BlockBitmap, kindBlockMap, uint64(g), merge.Whole(p)); err != nil {
 			return r, err
 		}
@@ -286,7 +286,7 @@ func (o *op) use(r run) (run, error) {
 
 // clearGroupFlag clears a flag of a group's descriptor.
 func (o *op) clearGroupFlag(g disk.Group, flag uint16) error {
-	n, at := o.l.super.DescBlock(g)
+	n, at := o.w.super.DescBlock(g)
 	f := merge.Field{Off: uint32(at) + 0x12, Width: 2}
 	return o.edit(n, kindGroupDesc, 0, merge.Reapply(func(p []byte) error {
 		f.Put(p, f.Get(p)&^uint64(flag))
@@ -305,21 +305,21 @@ func sequence(at, n uint32) []uint32 {
 // free frees blocks in the transaction. They may be used again when it is durable (W4). metadata says that they may have copies in the journal.
 func (o *op) free(start block.Number, n uint32, metadata bool) error {
 	o.gave = append(o.gave, run{start, n})
-	o.l.eachPart(run{start, n}, func(gr *group, _ uint32, part run) { gr.hold(part) })
+	o.w.eachPart(run{start, n}, func(gr *group, _ uint32, part run) { gr.hold(part) })
 	for n > 0 {
-		g, at := o.l.place(start)
-		k := min(n, o.l.super.GroupBlocks(g)-at)
+		g, at := o.w.place(start)
+		k := min(n, o.w.super.GroupBlocks(g)-at)
 		d, err := o.fs.GroupDesc(g)
 		if err != nil {
 			return err
 		}
-		if l := o.l.kinds; l[start].kind != 0 || l[start+block.Number(k-1)].kind != 0 {
+		if l := o.w.kinds; l[start].kind != 0 || l[start+block.Number(k-1)].kind != 0 {
 			return ondisk.Corruptf(fmt.Sprintf("block %d", uint64(start)), "a file holds a block of the file system's own: check the image with e2fsck")
 		}
 		if err := o.edit(d.BlockBitmap, kindBlockMap, uint64(g), merge.ClearBits(0, sequence(at, k)...)); err != nil {
 			return err
 		}
-		if metadata || o.l.opts.JournalData {
+		if metadata || o.w.opts.JournalData {
 			for i := range k {
 				o.tx.Free(start + block.Number(i))
 			}
@@ -350,21 +350,21 @@ func (w *waiting) add(seq block.Seq, runs []run) {
 }
 
 // mature makes usable what was freed by durable commits.
-func (l *Live) mature() {
-	w := &l.waiting
+func (w *Writable) mature() {
+	q := &w.waiting
 	for {
-		w.mu.Lock()
-		if len(w.list) == 0 || !l.store.Matured(w.list[0].seq) {
-			w.mu.Unlock()
+		q.mu.Lock()
+		if len(q.list) == 0 || !w.store.Matured(q.list[0].seq) {
+			q.mu.Unlock()
 			return
 		}
-		runs := w.list[0].runs
-		w.list = w.list[1:]
-		w.mu.Unlock()
+		runs := q.list[0].runs
+		q.list = q.list[1:]
+		q.mu.Unlock()
 		for _, r := range runs {
-			l.ripen(r)
+			w.ripen(r)
 		}
-		w.blocks.Add(-count(runs))
+		q.blocks.Add(-count(runs))
 	}
 }
 

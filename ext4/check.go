@@ -15,8 +15,8 @@ type Problem struct {
 	What  string `json:"what"`
 }
 
-// Verdict is what Check found.
-type Verdict struct {
+// CheckReport is what Check found.
+type CheckReport struct {
 	Problems    []Problem
 	More        int // problems beside those that are listed
 	Files       int // inodes in use
@@ -25,7 +25,7 @@ type Verdict struct {
 }
 
 // Clean reports whether nothing is wrong.
-func (v *Verdict) Clean() bool { return len(v.Problems) == 0 }
+func (v *CheckReport) Clean() bool { return len(v.Problems) == 0 }
 
 // maxProblems bounds the list.
 const maxProblems = 1000
@@ -34,7 +34,7 @@ const maxProblems = 1000
 type checker struct {
 	fs       *FS
 	s        *disk.Superblock
-	out      *Verdict
+	out      *CheckReport
 	progress func(done, all int) error
 
 	used    blockSet // clusters that somebody refers to
@@ -64,8 +64,8 @@ const (
 // Check reads everything and checks it: inodes, extents and pointers, attributes, directories and their trees, link counts, orphans, bitmaps both ways, counters
 // and checksums. The journal's newer blocks count, where it was replayed. It changes nothing; an error is one of reading, or of progress, which ends the check by one.
 // progress may be nil.
-func (fs *FS) Check(progress func(done, all int) error) (*Verdict, error) {
-	c := &checker{fs: fs, s: fs.super, out: &Verdict{}, progress: progress, xattrs: map[block.Number]int{}, orphans: map[Ino]bool{}}
+func (fs *FS) Check(progress func(done, all int) error) (*CheckReport, error) {
+	c := &checker{fs: fs, s: fs.super, out: &CheckReport{}, progress: progress, xattrs: map[block.Number]int{}, orphans: map[Ino]bool{}}
 	if c.progress == nil {
 		c.progress = func(int, int) error { return nil }
 	}
@@ -190,7 +190,7 @@ func (c *checker) orphanList() error {
 	if c.s.Compat&disk.CompatOrphanFile == 0 {
 		return nil
 	}
-	l := &Live{super: c.s, base: c.fs, kinds: map[block.Number]fixed{}}
+	l := &Writable{super: c.s, base: c.fs, kinds: map[block.Number]fixed{}}
 	l.orphans.now = map[Ino]bool{}
 	if err := c.damage("orphan file", l.readOrphanFile()); err != nil {
 		return err

@@ -296,6 +296,6 @@ func (c *checker) parent(ino, parent Ino) {
 }
 
 func ignoreDamage(err error) error {
-	c := &checker{out: &Verdict{}}
+	c := &checker{out: &CheckReport{}}
 	return c.damage("", err)
 }

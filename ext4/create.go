@@ -5,8 +5,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// Creation says what to create.
-type Creation struct {
+// CreateOptions say what to create.
+type CreateOptions struct {
 	Mode         uint16 // type and permissions, before the umask
 	Umask        uint16 // not applied where the directory has a default ACL
 	Major, Minor uint32 // of a device
@@ -28,12 +28,12 @@ const (
 )
 
 // Create makes a file, directory, symlink or special file, and returns it.
-func (l *Live) Create(owner Owner, parent Node, name string, c Creation) (Inode, error) {
+func (w *Writable) Create(cred Cred, parent Node, name string, c CreateOptions) (Inode, error) {
 	if err := checkName(name); err != nil {
 		return Inode{}, err
 	}
 	var out Inode
-	err := l.do(opCreate, owner, func(o *op) error {
+	err := w.do(opCreate, cred, func(o *op) error {
 		dir, err := o.parent(parent)
 		if err != nil {
 			return err
@@ -77,9 +77,9 @@ func creating(n *Inode) string {
 }
 
 // Tmpfile makes a regular file without a name (O_TMPFILE). It lives until Evict, or gets a name by Link.
-func (l *Live) Tmpfile(owner Owner, parent Node, c Creation) (Inode, error) {
+func (w *Writable) Tmpfile(cred Cred, parent Node, c CreateOptions) (Inode, error) {
 	var out Inode
-	err := l.do(opCreate, owner, func(o *op) error {
+	err := w.do(opCreate, cred, func(o *op) error {
 		dir, err := o.parent(parent)
 		if err != nil {
 			return err
@@ -113,11 +113,11 @@ func (o *op) parent(node Node) (*Inode, error) {
 }
 
 // create makes an inode without a name.
-func (o *op) create(dir *Inode, c Creation, linked bool) (*Inode, error) {
+func (o *op) create(dir *Inode, c CreateOptions, linked bool) (*Inode, error) {
 	n := &Inode{fs: o.fs}
-	n.Mode, n.UID, n.GID = c.Mode, o.owner.UID, o.owner.GID
+	n.Mode, n.UID, n.GID = c.Mode, o.cred.UID, o.cred.GID
 	n.Atime, n.Mtime, n.Ctime, n.Crtime = o.now, o.now, o.now, o.now
-	n.ExtraIsize = o.l.super.NewExtraIsize()
+	n.ExtraIsize = o.w.super.NewExtraIsize()
 	n.Block = make([]byte, disk.BlockBytes)
 	if linked {
 		n.Links = 1
@@ -131,7 +131,7 @@ func (o *op) create(dir *Inode, c Creation, linked bool) (*Inode, error) {
 	default:
 		n.Flags &= otherFlags
 	}
-	if dir.Has(disk.InodeProjInherit) && o.l.super.ROCompat&disk.ROCompatProject != 0 {
+	if dir.Has(disk.InodeProjInherit) && o.w.super.ROCompat&disk.ROCompatProject != 0 {
 		n.ProjectID = dir.ProjectID
 	}
 	if dir.Mode&setgid != 0 {
@@ -146,7 +146,7 @@ func (o *op) create(dir *Inode, c Creation, linked bool) (*Inode, error) {
 	}
 	slow := n.IsSymlink() && len(c.Target) >= disk.BlockBytes
 	switch {
-	case n.IsSymlink() && len(c.Target) >= int(o.l.super.BlockSize):
+	case n.IsSymlink() && len(c.Target) >= int(o.w.super.BlockSize):
 		return nil, ErrTooLong
 	case n.IsSymlink():
 		n.Size = uint64(len(c.Target))
@@ -156,7 +156,7 @@ func (o *op) create(dir *Inode, c Creation, linked bool) (*Inode, error) {
 	case n.IsDevice():
 		disk.EncodeDevice(n.Block, c.Major, c.Minor)
 	}
-	if (n.IsRegular() || n.IsDir() || slow) && o.l.super.Incompat&disk.IncompatExtents != 0 {
+	if (n.IsRegular() || n.IsDir() || slow) && o.w.super.Incompat&disk.IncompatExtents != 0 {
 		n.Flags |= disk.InodeExtents
 		n.Block = disk.EmptyExtentRoot()
 	}
@@ -189,7 +189,7 @@ func (o *op) fillSymlink(n *Inode, target string) error {
 	if err != nil {
 		return err
 	}
-	p := make([]byte, o.l.super.BlockSize)
+	p := make([]byte, o.w.super.BlockSize)
 	copy(p, target)
 	if err := o.writeBlock(r.start, p); err != nil {
 		return err
@@ -199,7 +199,7 @@ func (o *op) fillSymlink(n *Inode, target string) error {
 
 // linkParent adds a subdirectory's link to a directory, or takes one away. A count that is 1 means that there are too many to count.
 func (o *op) linkParent(dir *Inode, delta int) error {
-	countless := o.l.super.ROCompat&disk.ROCompatDirNlink != 0 && dir.Has(disk.InodeIndex)
+	countless := o.w.super.ROCompat&disk.ROCompatDirNlink != 0 && dir.Has(disk.InodeIndex)
 	switch {
 	case delta > 0 && dir.Links >= maxLinks64k && !countless:
 		return ErrManyLinks
@@ -224,12 +224,12 @@ func (o *op) linkParent(dir *Inode, delta int) error {
 }
 
 // Link gives an inode another name.
-func (l *Live) Link(owner Owner, node, parent Node, name string) (Inode, error) {
+func (w *Writable) Link(cred Cred, node, parent Node, name string) (Inode, error) {
 	if err := checkName(name); err != nil {
 		return Inode{}, err
 	}
 	var out Inode
-	err := l.do(opLink, owner, func(o *op) error {
+	err := w.do(opLink, cred, func(o *op) error {
 		n, err := o.inode(node)
 		if err != nil {
 			return err
@@ -248,8 +248,8 @@ func (l *Live) Link(owner Owner, node, parent Node, name string) (Inode, error) 
 		}
 		low := uint64(2)
 		if n.Links == 0 { // a file without a name gets one
-			if !l.orphans.linkable(n.Ino) {
-				return ErrNoEntry
+			if !w.orphans.linkable(n.Ino) {
+				return ErrNotExist
 			}
 			low = 1
 			o.removeOrphan(n.Ino)

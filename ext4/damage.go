@@ -40,21 +40,21 @@ const markEvery = time.Second
 
 // Damaged notes that an operation found damage: in the superblock, as the kernel does, where e2fsck and dumpe2fs find it. Where the file system is
 // not to go on, no further change is taken. Other errors are none of its business.
-func (l *Live) Damaged(operation string, found error) {
+func (w *Writable) Damaged(operation string, found error) {
 	if !errors.Is(found, ondisk.ErrCorrupt) {
 		return
 	}
-	l.damage.note(disk.ErrorMark{Time: l.opts.Now().Unix(), Function: operation})
-	on := l.opts.OnDamage
+	w.damage.note(disk.ErrorMark{Time: w.opts.Now().Unix(), Function: operation})
+	on := w.opts.OnDamage
 	if on == AsSuperblock {
-		on = OnDamage(l.super.OnError)
+		on = OnDamage(w.super.OnError)
 	}
 	stop := on == RemountRO || on == Panic
-	if err := l.markDamage(stop); err != nil || !stop {
+	if err := w.markDamage(stop); err != nil || !stop {
 		return
 	}
-	if l.store.Sync(context.Background()) == nil {
-		l.store.Fail(fmt.Errorf("damage was found, and errors= says to change nothing more: %w", found))
+	if w.store.Sync(context.Background()) == nil {
+		w.store.Fail(fmt.Errorf("damage was found, and errors= says to change nothing more: %w", found))
 	}
 }
 
@@ -69,11 +69,11 @@ func (d *damage) note(m disk.ErrorMark) {
 }
 
 // MarkDamage writes what was found since the last mark into the superblock, before the file system is closed.
-func (l *Live) MarkDamage() error { return l.markDamage(true) }
+func (w *Writable) MarkDamage() error { return w.markDamage(true) }
 
 // markDamage writes what was found since the last mark into the superblock: at most once a second, unless it is to be now.
-func (l *Live) markDamage(now bool) error {
-	d := &l.damage
+func (w *Writable) markDamage(now bool) error {
+	d := &w.damage
 	d.mu.Lock()
 	count, first, last := d.count, d.first, d.last
 	if count == 0 || mutant.Off(mutant.DamageMarks) || !now && time.Since(d.written) < markEvery {
@@ -82,14 +82,14 @@ func (l *Live) markDamage(now bool) error {
 	}
 	d.count, d.written = 0, time.Now()
 	d.mu.Unlock()
-	return l.do(opSetattr, Owner{}, func(o *op) error {
-		return o.editSuper(func(p []byte) { l.super.PutErrors(p, count, first, last) })
+	return w.do(opSetattr, Cred{}, func(o *op) error {
+		return o.editSuper(func(p []byte) { w.super.PutErrors(p, count, first, last) })
 	})
 }
 
 // editSuper changes bytes of the superblock that are not sealed. The change must be right on any newer bytes.
 func (o *op) editSuper(change func(super []byte)) error {
-	s := o.l.super
+	s := o.w.super
 	n := block.Number(disk.SuperblockOffset / uint32(s.BlockSize))
 	return o.edit(n, kindSuper, 0, merge.Reapply(func(p []byte) error {
 		change(p[disk.SuperblockOffset%uint32(s.BlockSize):][:disk.SuperblockSize])
@@ -98,9 +98,9 @@ func (o *op) editSuper(change func(super []byte)) error {
 }
 
 // turnOn turns a feature of the superblock on at its first use, as the kernel does. at is where its word lies in the superblock, turned is the
-// feature's bit in Live.turned.
+// feature's bit in Writable.turned.
 func (o *op) turnOn(at int, bit uint32, turned uint64, has bool) error {
-	if has || o.l.turned.Load()&turned != 0 || mutant.Off(mutant.FirstUse) {
+	if has || o.w.turned.Load()&turned != 0 || mutant.Off(mutant.FirstUse) {
 		return nil
 	}
 	o.turns |= turned
@@ -114,10 +114,10 @@ func (o *op) useLargeFile(size uint64) error {
 	if size < 1<<31 {
 		return nil
 	}
-	return o.turnOn(0x64, uint32(disk.ROCompatLargeFile), 1, o.l.super.ROCompat&disk.ROCompatLargeFile != 0)
+	return o.turnOn(0x64, uint32(disk.ROCompatLargeFile), 1, o.w.super.ROCompat&disk.ROCompatLargeFile != 0)
 }
 
 // useXattr is for an attribute.
 func (o *op) useXattr() error {
-	return o.turnOn(0x5c, uint32(disk.CompatExtAttr), 2, o.l.super.Compat&disk.CompatExtAttr != 0)
+	return o.turnOn(0x5c, uint32(disk.CompatExtAttr), 2, o.w.super.Compat&disk.CompatExtAttr != 0)
 }

@@ -21,18 +21,18 @@ func KindName(kind uint8) string {
 }
 
 // Describe says what a block is, as far as that follows from its place.
-func (l *Live) Describe(n block.Number) string {
-	if f, ok := l.kinds[n]; ok {
+func (w *Writable) Describe(n block.Number) string {
+	if f, ok := w.kinds[n]; ok {
 		if f.kind == kindSuper || f.kind == kindOrphanFile {
 			return KindName(f.kind)
 		}
 		return fmt.Sprintf("%s of group %d", KindName(f.kind), f.group)
 	}
-	g, _ := l.place(n)
-	for t := range l.super.Groups() {
-		if at, err := l.base.inodeTable(t); err == nil && n >= at && n < at+block.Number(l.super.ITableBlocks()) {
-			per := uint32(l.super.BlockSize) / uint32(l.super.InodeSize)
-			first := uint32(t)*l.super.InodesPerGroup + uint32(n-at)*per + 1
+	g, _ := w.place(n)
+	for t := range w.super.Groups() {
+		if at, err := w.base.inodeTable(t); err == nil && n >= at && n < at+block.Number(w.super.ITableBlocks()) {
+			per := uint32(w.super.BlockSize) / uint32(w.super.InodeSize)
+			first := uint32(t)*w.super.InodesPerGroup + uint32(n-at)*per + 1
 			return fmt.Sprintf("inodes %d to %d", first, first+per-1)
 		}
 	}

@@ -10,9 +10,6 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// ErrNotDir says that an inode is no directory.
-var ErrNotDir = errors.New("not a directory")
-
 // Dirent is one name in a directory. Name is valid during the call that hands it out.
 type Dirent struct {
 	Ino  Ino

@@ -57,10 +57,10 @@ type dirOp struct {
 }
 
 func (o *op) dir(n *Inode) *dirOp {
-	return &dirOp{o, n, o.l.super.DirentFormat(n.Flags), o.l.super.DirEnd()}
+	return &dirOp{o, n, o.w.super.DirentFormat(n.Flags), o.w.super.DirEnd()}
 }
 
-func (d *dirOp) blocks() uint64 { return d.n.Size / uint64(d.l.super.BlockSize) }
+func (d *dirOp) blocks() uint64 { return d.n.Size / uint64(d.w.super.BlockSize) }
 
 // editLeaf makes an edit of a block of entries.
 func (d *dirOp) editLeaf(at block.Number, e merge.Edit) error {
@@ -137,13 +137,13 @@ func (d *dirOp) insertLinear(name string, ino Ino, typ uint8) error {
 	if done {
 		return nil
 	}
-	if d.blocks() == 1 && d.l.super.Compat&disk.CompatDirIndex != 0 {
+	if d.blocks() == 1 && d.w.super.Compat&disk.CompatDirIndex != 0 {
 		if err := d.makeIndex(); err != nil {
 			return err
 		}
 		return d.insertHashed(name, ino, typ)
 	}
-	p := make([]byte, d.l.super.BlockSize)
+	p := make([]byte, d.w.super.BlockSize)
 	d.format.EmptyDirBlock(p, d.end)
 	if err := d.format.InsertDirent(p, d.end, ino, typ, []byte(name)); err != nil {
 		return err
@@ -165,7 +165,7 @@ func (d *dirOp) grow(kind uint8, p []byte) (FileBlock, error) {
 	if err := d.mapBlocks(d.n, disk.Extent{File: FileBlock(b), Len: 1, Start: r.start}); err != nil {
 		return 0, err
 	}
-	return FileBlock(b), d.setSize(d.n, (b+1)*uint64(d.l.super.BlockSize), false)
+	return FileBlock(b), d.setSize(d.n, (b+1)*uint64(d.w.super.BlockSize), false)
 }
 
 // find looks for a name, and returns what it refers to and its block.
@@ -195,7 +195,7 @@ func (d *dirOp) find(name string) (ino Ino, typ uint8, at block.Number, err erro
 			return ino, typ, r.Start, nil
 		}
 	}
-	return 0, 0, 0, ErrNoEntry
+	return 0, 0, 0, ErrNotExist
 }
 
 // remove takes a name that refers to ino out of its block.
@@ -235,7 +235,7 @@ func (d *dirOp) checkEmpty() error {
 			return err
 		}
 		if r.Kind == Data && !mutant.Off(mutant.D3) {
-			if err := d.tx.Depend(r.Start, merge.Range{Len: uint32(d.l.super.BlockSize)}); err != nil {
+			if err := d.tx.Depend(r.Start, merge.Range{Len: uint32(d.w.super.BlockSize)}); err != nil {
 				return err
 			}
 		}
@@ -282,7 +282,7 @@ func (d *dirOp) setDotDot(to Ino) error {
 
 // makeDirBlock is the first block of a new directory.
 func (d *dirOp) makeDirBlock(parent Ino) []byte {
-	p := make([]byte, d.l.super.BlockSize)
+	p := make([]byte, d.w.super.BlockSize)
 	d.format.EmptyDirBlock(p, d.end)
 	d.format.PutDirent(p, 0, disk.DirentLen(1), d.n.Ino, disk.FileTypeDir, []byte("."))
 	d.format.PutDirent(p, disk.DirentLen(1), d.end-disk.DirentLen(1), parent, disk.FileTypeDir, []byte(".."))
@@ -308,7 +308,7 @@ func (d *dirOp) hashed(p []byte, version uint8) ([]named, error) {
 			continue
 		}
 		e.Name = slices.Clone(e.Name)
-		h, _, ok := d.l.super.NameHash(version, e.Name)
+		h, _, ok := d.w.super.NameHash(version, e.Name)
 		if !ok {
 			return nil, ondisk.Corruptf(d.n.where(), "hash version %d", version)
 		}
@@ -319,7 +319,7 @@ func (d *dirOp) hashed(p []byte, version uint8) ([]named, error) {
 
 // pack makes a block of entries.
 func (d *dirOp) pack(entries []named) []byte {
-	p := make([]byte, d.l.super.BlockSize)
+	p := make([]byte, d.w.super.BlockSize)
 	d.format.EmptyDirBlock(p, d.end)
 	at := 0
 	for i, e := range entries {

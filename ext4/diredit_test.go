@@ -26,15 +26,15 @@ func TestDirectory_Random(t *testing.T) {
 				name = list[random.IntN(len(list))]
 			}
 			if random.IntN(5) < 3 {
-				_, err := m.Link(Owner{}, file, dir, name)
+				_, err := m.Link(Cred{}, file, dir, name)
 				is(t, "link "+name, err, map[bool]error{true: ErrExists}[model[name]])
 				if !model[name] {
 					model[name] = true
 					list = append(list, name)
 				}
 			} else {
-				_, err := m.Unlink(Owner{}, dir, name)
-				is(t, "unlink "+name, err, map[bool]error{false: ErrNoEntry}[model[name]])
+				_, err := m.Unlink(Cred{}, dir, name)
+				is(t, "unlink "+name, err, map[bool]error{false: ErrNotExist}[model[name]])
 				delete(model, name)
 			}
 			if step%100 == 99 {
@@ -76,9 +76,9 @@ func TestDirectory_Names(t *testing.T) {
 		{strings.Repeat("x", 256), ErrTooLong}, {"", ErrInvalid}, {".", ErrInvalid}, {"..", ErrInvalid},
 		{"a/b", ErrInvalid}, {"a\x00b", ErrInvalid}, {"lost+found", ErrExists},
 	} {
-		_, err := m.Create(Owner{}, Root, c.name, Creation{Mode: disk.ModeRegular})
-		_, again := m.Create(Owner{}, Root, c.name, Creation{Mode: disk.ModeRegular})
-		_, linked := m.Link(Owner{}, file, Root, c.name)
+		_, err := m.Create(Cred{}, Root, c.name, CreateOptions{Mode: disk.ModeRegular})
+		_, again := m.Create(Cred{}, Root, c.name, CreateOptions{Mode: disk.ModeRegular})
+		_, linked := m.Link(Cred{}, file, Root, c.name)
 		if !errors.Is(err, c.want) || c.want == nil && (!errors.Is(again, ErrExists) || !errors.Is(linked, ErrExists)) {
 			t.Errorf("%q: %v, again %v, linked %v; expected %v", c.name, err, again, linked, c.want)
 		}
@@ -99,7 +99,7 @@ func TestDirectory_Gap(t *testing.T) {
 		model := map[string]bool{}
 		for i := 0; m.stat(dir).Size == 1024; i++ {
 			name := fmt.Sprintf("%03d a name of some length", i)
-			if _, err := m.Link(Owner{}, file, dir, name); err != nil {
+			if _, err := m.Link(Cred{}, file, dir, name); err != nil {
 				t.Fatal(err)
 			}
 			model[name] = true
@@ -107,8 +107,8 @@ func TestDirectory_Gap(t *testing.T) {
 		size := m.stat(dir).Size
 		for i := range len(model) - 1 {
 			old, fresh := fmt.Sprintf("%03d a name of some length", i), fmt.Sprintf("%03d A NAME OF SOME LENGTH", i)
-			ok(m.Unlink(Owner{}, dir, old))(t)
-			ok(m.Link(Owner{}, file, dir, fresh))(t)
+			ok(m.Unlink(Cred{}, dir, old))(t)
+			ok(m.Link(Cred{}, file, dir, fresh))(t)
 			delete(model, old)
 			model[fresh] = true
 		}
@@ -129,7 +129,7 @@ func TestDirectory_Rmdir(t *testing.T) {
 		for _, c := range []struct {
 			what, name string
 			parent     Node
-			do         func(Owner, Node, string) (Removed, error)
+			do         func(Cred, Node, string) (Removed, error)
 			want       error
 		}{
 			{"rmdir of a full one", "dir", Root, m.Rmdir, ErrNotEmpty},
@@ -137,28 +137,28 @@ func TestDirectory_Rmdir(t *testing.T) {
 			{"rmdir of a file", "file", dir, m.Rmdir, ErrNotDir},
 			{"rmdir .", ".", dir, m.Rmdir, ErrInvalid},
 			{"rmdir ..", "..", dir, m.Rmdir, ErrNotEmpty},
-			{"rmdir of nothing", "none", dir, m.Rmdir, ErrNoEntry},
-			{"unlink of nothing", "none", dir, m.Unlink, ErrNoEntry},
+			{"rmdir of nothing", "none", dir, m.Rmdir, ErrNotExist},
+			{"unlink of nothing", "none", dir, m.Unlink, ErrNotExist},
 			{"unlink in a file", "x", file, m.Unlink, ErrNotDir},
 			{"rmdir of an empty one", "sub", dir, m.Rmdir, nil},
 			{"unlink", "file", dir, m.Unlink, nil},
 			{"rmdir when it is empty", "dir", Root, m.Rmdir, nil},
 		} {
-			r, err := c.do(Owner{}, c.parent, c.name)
+			r, err := c.do(Cred{}, c.parent, c.name)
 			is(t, c.what, err, c.want)
 			if c.want == nil && !r.Last {
 				t.Fatalf("%s: it was not the last name", c.what)
 			}
 		}
 		for what, err := range map[string]error{
-			"create in a removed directory": second(m.Create(Owner{}, dir, "late", Creation{Mode: disk.ModeRegular})),
-			"link into it":                  second(m.Link(Owner{}, file, dir, "late")),
-			"tmpfile in it":                 second(m.Tmpfile(Owner{}, sub, Creation{Mode: disk.ModeRegular})),
+			"create in a removed directory": second(m.Create(Cred{}, dir, "late", CreateOptions{Mode: disk.ModeRegular})),
+			"link into it":                  second(m.Link(Cred{}, file, dir, "late")),
+			"tmpfile in it":                 second(m.Tmpfile(Cred{}, sub, CreateOptions{Mode: disk.ModeRegular})),
 		} {
-			is(t, what, err, ErrNoEntry)
+			is(t, what, err, ErrNotExist)
 		}
 		is(t, "evict", m.Evict(dir), nil)
-		_, err := m.Create(Owner{}, dir, "late", Creation{Mode: disk.ModeRegular})
+		_, err := m.Create(Cred{}, dir, "late", CreateOptions{Mode: disk.ModeRegular})
 		is(t, "create in an evicted directory", err, ErrStale)
 		m.check()
 	})
@@ -173,19 +173,19 @@ func TestDirectory_Meanwhile(t *testing.T) {
 		dir, other := m.mkdir(Root, "dir"), m.mkdir(Root, "other")
 		file := m.mkfile(Root, "file", nil)
 		m.store.between = func() { m.mkfile(dir, "late", nil) }
-		is(t, "rmdir, a file is created meanwhile", second(m.Rmdir(Owner{}, Root, "dir")), ErrNotEmpty)
+		is(t, "rmdir, a file is created meanwhile", second(m.Rmdir(Cred{}, Root, "dir")), ErrNotEmpty)
 		m.unlink(dir, "late")
-		m.store.between = func() { ok(m.Rmdir(Owner{}, Root, "dir"))(t) }
-		_, err := m.Create(Owner{}, dir, "x", Creation{Mode: disk.ModeRegular})
-		is(t, "create, the directory goes meanwhile", err, ErrNoEntry)
+		m.store.between = func() { ok(m.Rmdir(Cred{}, Root, "dir"))(t) }
+		_, err := m.Create(Cred{}, dir, "x", CreateOptions{Mode: disk.ModeRegular})
+		is(t, "create, the directory goes meanwhile", err, ErrNotExist)
 		m.store.between = func() { m.unlink(Root, "file") }
-		is(t, "link, the file goes meanwhile", second(m.Link(Owner{}, file, other, "x")), ErrStale)
+		is(t, "link, the file goes meanwhile", second(m.Link(Cred{}, file, other, "x")), ErrStale)
 		m.mkfile(other, "x", nil)
 		m.store.between = func() { m.unlink(other, "x") }
-		is(t, "unlink twice", second(m.Unlink(Owner{}, other, "x")), ErrNoEntry)
+		is(t, "unlink twice", second(m.Unlink(Cred{}, other, "x")), ErrNotExist)
 		a, b := m.mkdir(other, "a"), m.mkdir(other, "b")
-		m.store.between = func() { ok(m.Rename(Owner{}, other, "b", a, "b", 0))(t) }
-		is(t, "two directories into each other", second(m.Rename(Owner{}, other, "a", b, "a", 0)), ErrInvalid)
+		m.store.between = func() { ok(m.Rename(Cred{}, other, "b", a, "b", 0))(t) }
+		is(t, "two directories into each other", second(m.Rename(Cred{}, other, "a", b, "a", 0)), ErrInvalid)
 		if got := m.names(a); !slices.Equal(got, []string{"b"}) {
 			t.Fatalf("names %q", got)
 		}
@@ -201,7 +201,7 @@ func TestDirectory_Subdirs(t *testing.T) {
 		m.mkfile(dir, fmt.Sprintf("%d%s", i, strings.Repeat("x", 200)), nil)
 	}
 	set := func(links uint64) {
-		is(t, "set links", m.do(opSetattr, Owner{}, func(o *op) error {
+		is(t, "set links", m.do(opSetattr, Cred{}, func(o *op) error {
 			return o.setInode(dir.Ino(), disk.OffLinks, []byte{byte(links), byte(links >> 8)})
 		}), nil)
 	}
@@ -212,7 +212,7 @@ func TestDirectory_Subdirs(t *testing.T) {
 		set(uint64(c.before))
 		m.mkdir(dir, "sub")
 		made := m.stat(dir).Links
-		ok(m.Rmdir(Owner{}, dir, "sub"))(t)
+		ok(m.Rmdir(Cred{}, dir, "sub"))(t)
 		if removed := m.stat(dir).Links; made != c.made || removed != c.removed {
 			t.Errorf("%d links: %d with one more, %d afterwards; expected %d and %d",
 				c.before, made, removed, c.made, c.removed)

@@ -13,14 +13,14 @@
 // cache of ours. It never changes a byte of the image, whatever state the journal is in. Its methods may be called from many goroutines at once,
 // and take no lock.
 //
-// Writing, Live:
+// Writing, Writable:
 //
-//	Live.Create, Write, Rename, … ── op: one transaction of a Store, run again where another one came first
+//	Writable.Create, Write, Rename, … ── op: one transaction of a Store, run again where another one came first
 //	      │                           ├─ reads through a view: an FS over the transaction's snapshot
 //	      │                           └─ typed edits (package merge) of bitmaps, inode slots, extents, directory blocks
 //	      └── Seal: when an epoch closes, checksums, free counts and the list of orphans are computed on copies of its blocks
 //
-// A Live keeps in memory what transactions must not conflict over: bitmaps with what transactions under way have reserved (alloc.go), windows of
+// A Writable keeps in memory what transactions must not conflict over: bitmaps with what transactions under way have reserved (alloc.go), windows of
 // growing files (window.go), orphans (orphans.go), attribute blocks by contents (xattrshare.go). The Store is an interface (store.go): an mvcc
 // store stands behind it in package volume.
 //

@@ -54,17 +54,17 @@ func ExampleOpen() {
 }
 
 // View is the file system for everything that takes an io/fs one.
-func ExampleFS_View() {
+func ExampleFS_IOFS() {
 	fsys, err := ext4.Open(exampleImage(), ext4.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	contents, err := fs.ReadFile(fsys.View(), "file")
+	contents, err := fs.ReadFile(fsys.IOFS(), "file")
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Printf("%s", contents)
-	names, err := fs.Glob(fsys.View(), "indexed/1*")
+	names, err := fs.Glob(fsys.IOFS(), "indexed/1*")
 	if err != nil {
 		log.Fatal(err)
 	}

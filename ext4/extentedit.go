@@ -93,8 +93,8 @@ func (o *op) newNode(n *Inode, depth int) (extNode, error) {
 	if err != nil {
 		return extNode{}, err
 	}
-	p := make([]byte, o.l.super.BlockSize)
-	disk.EncodeExtentNode(p, 0, o.l.super.ExtentCapacity(), depth)
+	p := make([]byte, o.w.super.BlockSize)
+	disk.EncodeExtentNode(p, 0, o.w.super.ExtentCapacity(), depth)
 	if err := o.edit(r.start, kindExtents, owner64(n), merge.Whole(slices.Clone(p))); err != nil {
 		return extNode{}, err
 	}

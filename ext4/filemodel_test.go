@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/varvefs/varve/ondisk"
 )
 
 // fileModel is what a file must hold: its bytes, and which of its blocks are allocated and written. It knows
@@ -47,7 +49,7 @@ func (f *fileModel) write(at, length int) {
 func (f *fileModel) truncate(size int) {
 	f.m.t.Helper()
 	s := uint64(size)
-	ok(f.m.SetAttr(Owner{}, f.node, Attr{Size: &s}))(f.m.t)
+	ok(f.m.SetAttr(Cred{}, f.node, Attr{Size: &s}))(f.m.t)
 	keeps := size > len(f.data) // what is allocated behind the end
 	f.resize(size)
 	for b := range f.blocks {
@@ -59,7 +61,7 @@ func (f *fileModel) truncate(size int) {
 
 func (f *fileModel) punch(at, length int) {
 	f.m.t.Helper()
-	is(f.m.t, "punch", f.m.Punch(Owner{}, f.node, uint64(at), uint64(length)), nil)
+	is(f.m.t, "punch", f.m.Punch(Cred{}, f.node, uint64(at), uint64(length)), nil)
 	f.clear(at, length)
 	for b := (at + f.bs - 1) / f.bs; (b+1)*f.bs <= at+length; b++ {
 		delete(f.blocks, b)
@@ -74,7 +76,7 @@ func (f *fileModel) clear(at, length int) {
 
 func (f *fileModel) zero(at, length int, keep bool) {
 	f.m.t.Helper()
-	is(f.m.t, "zero", f.m.ZeroRange(Owner{}, f.node, uint64(at), uint64(length), keep), nil)
+	is(f.m.t, "zero", f.m.ZeroRange(Cred{}, f.node, uint64(at), uint64(length), keep), nil)
 	f.clear(at, length)
 	for b := (at + f.bs - 1) / f.bs; (b+1)*f.bs <= at+length; b++ {
 		f.blocks[b] = Unwritten
@@ -84,7 +86,7 @@ func (f *fileModel) zero(at, length int, keep bool) {
 
 func (f *fileModel) allocate(at, length int, keep bool) {
 	f.m.t.Helper()
-	is(f.m.t, "allocate", f.m.Allocate(Owner{}, f.node, uint64(at), uint64(length), keep), nil)
+	is(f.m.t, "allocate", f.m.Allocate(Cred{}, f.node, uint64(at), uint64(length), keep), nil)
 	f.reserve(at, length, keep)
 }
 
@@ -170,7 +172,7 @@ func TestFile_Random(t *testing.T) {
 				case op == 6:
 					f.truncate(at)
 				case !extents:
-					is(t, "punch without extents", m.Punch(Owner{}, f.node, uint64(at), uint64(length)), ErrUnsupported)
+					is(t, "punch without extents", m.Punch(Cred{}, f.node, uint64(at), uint64(length)), ondisk.ErrUnsupported)
 				case op < 9:
 					f.punch(at, length)
 				case op == 9:
@@ -196,7 +198,7 @@ func TestFile_Random(t *testing.T) {
 func TestFile_Refused(t *testing.T) {
 	m := openMem(t, "1k")
 	dir, file := m.mkdir(Root, "dir"), m.mkfile(Root, "file", fill(1, 3000))
-	fifo := m.make(Root, "fifo", Creation{Mode: 0o010644})
+	fifo := m.make(Root, "fifo", CreateOptions{Mode: 0o010644})
 	gone := m.mkfile(Root, "gone", nil)
 	m.unlink(Root, "gone")
 	most := m.maxSize(&Inode{})
@@ -206,13 +208,13 @@ func TestFile_Refused(t *testing.T) {
 	}
 	do := func(node Node, offset, length uint64) map[string]error {
 		end := offset + length
-		_, written := m.Write(Owner{}, node, int64(offset), make([]byte, min(length, 10)), false)
-		_, cut := m.SetAttr(Owner{}, node, Attr{Size: &end})
+		_, written := m.Write(Cred{}, node, int64(offset), make([]byte, min(length, 10)), false)
+		_, cut := m.SetAttr(Cred{}, node, Attr{Size: &end})
 		return map[string]error{
 			"write": written, "truncate": cut,
-			"allocate": m.Allocate(Owner{}, node, offset, length, false),
-			"punch":    m.Punch(Owner{}, node, offset, length),
-			"zero":     m.ZeroRange(Owner{}, node, offset, length, false),
+			"allocate": m.Allocate(Cred{}, node, offset, length, false),
+			"punch":    m.Punch(Cred{}, node, offset, length),
+			"zero":     m.ZeroRange(Cred{}, node, offset, length, false),
 		}
 	}
 	for _, c := range []struct {
@@ -232,7 +234,7 @@ func TestFile_Refused(t *testing.T) {
 			}
 		}
 	}
-	if _, err := m.Write(Owner{}, file, -1, []byte("x"), false); !errors.Is(err, ErrInvalid) {
+	if _, err := m.Write(Cred{}, file, -1, []byte("x"), false); !errors.Is(err, ErrInvalid) {
 		t.Errorf("write before the beginning: %v", err)
 	}
 	if got := m.read(file); !bytes.Equal(got, fill(1, 3000)) {
@@ -243,7 +245,7 @@ func TestFile_Refused(t *testing.T) {
 
 // TestFile_JournalData writes file data as edits of the transaction: a reader gets it from there until it is home.
 func TestFile_JournalData(t *testing.T) {
-	m := openMemWith(t, memImageOf(t, "1k"), LiveOptions{JournalData: true})
+	m := openMemWith(t, memImageOf(t, "1k"), WriteOptions{JournalData: true})
 	f := newFileModel(m, "file")
 	f.write(0, 40*f.bs) // more than one transaction writes
 	f.write(5*f.bs+100, 3*f.bs)
@@ -266,11 +268,11 @@ func TestFile_Whole(t *testing.T) {
 	bs := int(m.super.BlockSize)
 	file := m.mkfile(Root, "file", nil)
 	p := fill(1, (free+20)*bs)
-	n, err := m.WriteWhole(Owner{}, file, 0, p, false)
+	n, err := m.WriteWhole(Cred{}, file, 0, p, false)
 	if is(t, "more than fits, whole", err, ErrNoSpace); n != 0 {
 		t.Fatalf("%d bytes of it were written", n)
 	}
-	n, err = m.Write(Owner{}, file, 0, p, false)
+	n, err = m.Write(Cred{}, file, 0, p, false)
 	is(t, "more than fits", err, ErrNoSpace)
 	if n < (free-4)*bs || !bytes.Equal(m.read(file), p[:n]) {
 		t.Fatalf("%d bytes of %d blocks were written", n, free)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -19,20 +20,20 @@ const (
 // SetFlags sets the flags that chattr(1) sets (FS_IOC_SETFLAGS). Those that nobody may set stay as they are; those that varve does not act upon are refused.
 // Without the flag of extents a file gets block pointers, and the other way round, if it is short enough; if it is not, the other flags are set nevertheless, as
 // the kernel does.
-func (l *Live) SetFlags(owner Owner, node Node, flags uint32) error {
-	return l.changeFlags(owner, node, func(uint32) uint32 { return flags }, nil)
+func (w *Writable) SetFlags(cred Cred, node Node, flags uint32) error {
+	return w.changeFlags(cred, node, func(uint32) uint32 { return flags }, nil)
 }
 
 // SetXflags sets those flags of a mask that are given, clears its others, and sets the project (FS_IOC_FSSETXATTR): all of it, or nothing. Flags beside the mask stay
 // as they are when the change happens.
-func (l *Live) SetXflags(owner Owner, node Node, mask, flags, project uint32) error {
-	return l.changeFlags(owner, node, func(now uint32) uint32 { return now&^mask | flags&mask }, &project)
+func (w *Writable) SetXflags(cred Cred, node Node, mask, flags, project uint32) error {
+	return w.changeFlags(cred, node, func(now uint32) uint32 { return now&^mask | flags&mask }, &project)
 }
 
 // changeFlags is one transaction, in which wanted makes the flags that users see out of those that there are. project may be nil.
-func (l *Live) changeFlags(owner Owner, node Node, wanted func(now uint32) uint32, project *uint32) error {
+func (w *Writable) changeFlags(cred Cred, node Node, wanted func(now uint32) uint32, project *uint32) error {
 	var migration error
-	err := l.do(opSetattr, owner, func(o *op) error {
+	err := w.do(opSetattr, cred, func(o *op) error {
 		migration = nil
 		n, err := o.inode(node)
 		if err != nil {
@@ -61,8 +62,8 @@ func (o *op) changeFlags(n *Inode, flags uint32) (migration, err error) {
 	switch {
 	case flags&^uint32(userVisible) != 0, n.IsRegular() && flags&notOfFiles != 0, !n.IsRegular() && !n.IsDir() && flags&^uint32(otherFlags) != 0,
 		changed&refusedFlags != 0:
-		return nil, ErrUnsupported
-	case o.owner.UID != 0 && (o.owner.UID != n.UID || changed&(disk.InodeImmutable|disk.InodeAppend) != 0):
+		return nil, ondisk.ErrUnsupported
+	case o.cred.UID != 0 && (o.cred.UID != n.UID || changed&(disk.InodeImmutable|disk.InodeAppend) != 0):
 		return nil, ErrNotPermit
 	}
 	if err := o.dependMap(n); err != nil {
@@ -83,7 +84,7 @@ func (o *op) changeFlags(n *Inode, flags uint32) (migration, err error) {
 
 // migrated is a file's Block in the other of the two forms.
 func (o *op) migrated(n *Inode) ([]byte, error) {
-	if o.l.super.Incompat&disk.IncompatExtents == 0 {
+	if o.w.super.Incompat&disk.IncompatExtents == 0 {
 		return nil, ErrInvalid
 	}
 	if n.Has(disk.InodeExtents) {
@@ -100,12 +101,12 @@ func pointersOf(n *Inode) ([]byte, error) {
 	}
 	out := make([]byte, disk.BlockBytes)
 	if root.depth() > 0 || root.count() > 1 {
-		return nil, ErrUnsupported
+		return nil, ondisk.ErrUnsupported
 	}
 	if root.count() == 1 {
 		e := root.extent(0)
 		if endOf(e) > directPointers || e.Unwritten || e.Start+block.Number(e.Len) > 1<<32 {
-			return nil, ErrUnsupported
+			return nil, ondisk.ErrUnsupported
 		}
 		for i := range e.Len {
 			binary.LittleEndian.PutUint32(out[(uint32(e.File)+i)*pointerSize:], uint32(e.Start)+i)
@@ -124,12 +125,12 @@ func extentsOf(n *Inode) ([]byte, error) {
 		switch {
 		case at == 0:
 		case i >= directPointers:
-			return nil, ErrUnsupported
+			return nil, ondisk.ErrUnsupported
 		case k > 0 && endOf(last) == uint64(i) && last.Start+block.Number(last.Len) == at:
 			last.Len++
 			root.put(k-1, last)
 		case k == root.capacity():
-			return nil, ErrUnsupported
+			return nil, ondisk.ErrUnsupported
 		default:
 			last = disk.Extent{File: FileBlock(i), Len: 1, Start: at}
 			root.setCount(k + 1)
@@ -153,8 +154,8 @@ func (o *op) changeProject(n *Inode, project uint32) error {
 	switch {
 	case n.ProjectID == project:
 		return nil
-	case o.l.super.ROCompat&disk.ROCompatProject == 0 || !n.HasField(disk.OffProject):
-		return ErrUnsupported
+	case o.w.super.ROCompat&disk.ROCompatProject == 0 || !n.HasField(disk.OffProject):
+		return ondisk.ErrUnsupported
 	}
 	return o.setInode(n.Ino, disk.OffProject, binary.LittleEndian.AppendUint32(nil, project))
 }

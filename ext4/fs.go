@@ -53,12 +53,9 @@ type FS struct {
 	statCache Stat
 	statErr   error
 
-	live *Live // nil unless this is a view of a file system that is open for writing
-	tx   Tx    // of such a view
+	live *Writable // nil unless this is a view of a file system that is open for writing
+	tx   Tx        // of such a view
 }
-
-// ErrNeedsJournal says that the journal is a device of its own and was not given.
-var ErrNeedsJournal = errors.New("the file system's journal is on another device")
 
 // Open reads the superblock of an image, replays its journal in memory if that is needed, and gives access to the
 // files. The image must stay open, and should not change, while the FS is used.

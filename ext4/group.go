@@ -70,46 +70,46 @@ func (gr *group) abandon(r run) {
 }
 
 // load reads a group's bitmaps. The caller holds mu.
-func (l *Live) load(g disk.Group) (*group, error) {
-	gr := &l.groups[g]
+func (w *Writable) load(g disk.Group) (*group, error) {
+	gr := &w.groups[g]
 	gr.recent = true
 	if gr.blocks != nil {
 		return gr, nil
 	}
 	var blocks, inodes []byte
-	err := l.store.View(context.Background(), "the allocator", func(tx Tx) (err error) {
-		fs := l.view(tx)
-		defer l.putView(fs)
+	err := w.store.View(context.Background(), "the allocator", func(tx Tx) (err error) {
+		fs := w.view(tx)
+		defer w.putView(fs)
 		d, err := fs.GroupDesc(g)
 		if err != nil {
 			return err
 		}
-		if blocks, err = fs.bitmap(d.BlockBitmap, d.Flags&disk.GroupBlockUninit != 0, func(p []byte) { l.initBlocks(g, d, p) }); err != nil {
+		if blocks, err = fs.bitmap(d.BlockBitmap, d.Flags&disk.GroupBlockUninit != 0, func(p []byte) { w.initBlocks(g, d, p) }); err != nil {
 			return err
 		}
-		inodes, err = fs.bitmap(d.InodeBitmap, d.Flags&disk.GroupInodeUninit != 0, l.initInodes)
+		inodes, err = fs.bitmap(d.InodeBitmap, d.Flags&disk.GroupInodeUninit != 0, w.initInodes)
 		return err
 	})
 	if err != nil {
 		return gr, err
 	}
 	for r := range gr.held {
-		_, at := l.place(r.start)
+		_, at := w.place(r.start)
 		for i := at; i < at+r.n; i++ {
 			blocks[i/8] |= 1 << (i % 8)
 		}
 	}
 	gr.blocks, gr.inodes, gr.merged = blocks, inodes, len(gr.held) > 0
-	if free := countClear(blocks, int(l.super.GroupBlocks(g))); free != gr.freeBlocks {
-		l.freeBlocks.Add(int64(free - gr.freeBlocks))
+	if free := countClear(blocks, int(w.super.GroupBlocks(g))); free != gr.freeBlocks {
+		w.freeBlocks.Add(int64(free - gr.freeBlocks))
 		gr.freeBlocks = free
 	}
-	if free := countClear(inodes, int(l.super.InodesPerGroup)); free != gr.freeInodes {
-		l.freeInodes.Add(int64(free - gr.freeInodes))
+	if free := countClear(inodes, int(w.super.InodesPerGroup)); free != gr.freeInodes {
+		w.freeInodes.Add(int64(free - gr.freeInodes))
 		gr.freeInodes = free
 	}
 	gr.counted = true
-	l.bitmaps.add(g, l.groups)
+	w.bitmaps.add(g, w.groups)
 	return gr, nil
 }
 
@@ -176,8 +176,8 @@ func (gr *group) leave() bool {
 }
 
 // BitmapBytes is what bitmaps of groups take in memory.
-func (l *Live) BitmapBytes() int64 {
-	l.bitmaps.mu.Lock()
-	defer l.bitmaps.mu.Unlock()
-	return 2 * int64(l.super.BlockSize) * int64(len(l.bitmaps.loaded))
+func (w *Writable) BitmapBytes() int64 {
+	w.bitmaps.mu.Lock()
+	defer w.bitmaps.mu.Unlock()
+	return 2 * int64(w.super.BlockSize) * int64(len(w.bitmaps.loaded))
 }

@@ -87,7 +87,7 @@ func TestHostile_Check(t *testing.T) {
 	claim(p, 8000*8192, 8192, 8000*super.InodesPerGroup)
 	fs, err := ext4.Open(p, ext4.Options{})
 	fatal(t, err)
-	var v *ext4.Verdict
+	var v *ext4.CheckReport
 	if n := allocated(func() { v, err = fs.Check(nil) }); n > 1<<20 {
 		t.Errorf("%d bytes were allocated", n)
 	}
@@ -111,7 +111,7 @@ func TestHostile_Indirect(t *testing.T) {
 	clear(s[0x28:0x64])
 	le.PutUint32(s[0x60:], 900)
 	d.open()
-	var v *ext4.Verdict
+	var v *ext4.CheckReport
 	var err error
 	if n := allocated(func() { v, err = d.fsys.Check(nil) }); n > 8<<20 {
 		t.Errorf("%d bytes were allocated", n)

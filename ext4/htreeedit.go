@@ -9,6 +9,7 @@ import (
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/merge"
+	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -33,10 +34,10 @@ func (d *dirOp) hashPath(name string) (path []hashStep, hash uint32, version uin
 	if err != nil {
 		return nil, 0, 0, err
 	}
-	version = d.l.super.EffectiveHash(root.HashVersion)
-	hash, _, ok := d.l.super.NameHash(version, []byte(name))
+	version = d.w.super.EffectiveHash(root.HashVersion)
+	hash, _, ok := d.w.super.NameHash(version, []byte(name))
 	if !ok {
-		return nil, 0, 0, ErrUnsupported
+		return nil, 0, 0, ondisk.ErrUnsupported
 	}
 	step := hashStep{at, 0x20, root.Search(hash), root}
 	for level := 0; ; level++ {
@@ -108,7 +109,7 @@ func (d *dirOp) findHashed(name string) (Ino, uint8, block.Number, error) {
 			return 0, 0, 0, err
 		}
 		if !more {
-			return 0, 0, 0, ErrNoEntry
+			return 0, 0, 0, ErrNotExist
 		}
 	}
 }
@@ -262,8 +263,8 @@ func (d *dirOp) indexKind(s hashStep) uint8 {
 
 // indexLimit is how many entries an index block holds.
 func (d *dirOp) indexLimit(base int) int {
-	room := int(d.l.super.BlockSize) - base
-	if d.l.super.HasMetadataCsum() {
+	room := int(d.w.super.BlockSize) - base
+	if d.w.super.HasMetadataCsum() {
 		room -= 8
 	}
 	return room / hashEntry
@@ -321,7 +322,7 @@ func (d *dirOp) growIndex(root hashStep, entries []byte) error {
 
 // indexBlock is a node below the root with these entries.
 func (d *dirOp) indexBlock(entries []byte) []byte {
-	p := make([]byte, d.l.super.BlockSize)
+	p := make([]byte, d.w.super.BlockSize)
 	le := binary.LittleEndian
 	le.PutUint16(p[4:], uint16(len(p)))
 	copy(p[8:], entries)
@@ -347,7 +348,7 @@ func (d *dirOp) makeIndex() error {
 	if err != nil {
 		return err
 	}
-	s := d.l.super
+	s := d.w.super
 	version := s.EffectiveHash(s.HashVersion)
 	entries, err := d.hashed(p, version)
 	if err != nil {

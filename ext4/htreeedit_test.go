@@ -51,7 +51,7 @@ func TestHtree_Growth(t *testing.T) {
 					return
 				}
 				name := fmt.Sprintf("%06d%s", len(model), strings.Repeat("l", 240))
-				ok(m.Link(Owner{}, file, dir, name))(t)
+				ok(m.Link(Cred{}, file, dir, name))(t)
 				model[name] = true
 			}
 		}
@@ -65,10 +65,10 @@ func TestHtree_Growth(t *testing.T) {
 		}
 		insert(func(_, entries int) bool { return entries >= 3 })
 		for name := range model {
-			ok(m.Unlink(Owner{}, dir, name))(t)
+			ok(m.Unlink(Cred{}, dir, name))(t)
 		}
 		m.agrees(dir, nil)
-		ok(m.Rmdir(Owner{}, Root, "dir"))(t)
+		ok(m.Rmdir(Cred{}, Root, "dir"))(t)
 		m.check()
 	})
 }
@@ -91,7 +91,7 @@ func TestHtree_Full(t *testing.T) {
 	slices.SortFunc(names, func(a, b hashed) int { return int(int64(a.hash) - int64(b.hash)) })
 	done := 0
 	for ; done < len(names); done++ {
-		if _, err := m.Link(Owner{}, file, dir, names[done].name); errors.Is(err, ErrNoSpace) {
+		if _, err := m.Link(Cred{}, file, dir, names[done].name); errors.Is(err, ErrNoSpace) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
@@ -111,7 +111,7 @@ func TestHtree_Full(t *testing.T) {
 
 // dirLimit is how many entries the root of an index holds.
 func (m *memFS) dirLimit() int {
-	return (&dirOp{op: &op{l: m.Live}}).indexLimit(0x20)
+	return (&dirOp{op: &op{w: m.Writable}}).indexLimit(0x20)
 }
 
 // TestHtree_Collision splits a leaf between two names of one hash: both are found, and each can be taken out.
@@ -141,7 +141,7 @@ func TestHtree_Collision(t *testing.T) {
 	dir, file := m.mkdir(Root, "dir"), m.mkfile(Root, "file", nil)
 	model := map[string]bool{}
 	for _, n := range slices.Concat(low, pair, high) {
-		ok(m.Link(Owner{}, file, dir, n))(t)
+		ok(m.Link(Cred{}, file, dir, n))(t)
 		model[n] = true
 	}
 	continued := false
@@ -162,9 +162,9 @@ func TestHtree_Collision(t *testing.T) {
 	m.agrees(dir, model)
 	m.check()
 	for _, n := range pair {
-		_, err := m.Link(Owner{}, file, dir, n)
+		_, err := m.Link(Cred{}, file, dir, n)
 		is(t, "a name of the pair again", err, ErrExists)
-		ok(m.Unlink(Owner{}, dir, n))(t)
+		ok(m.Unlink(Cred{}, dir, n))(t)
 		delete(model, n)
 		m.agrees(dir, model)
 	}

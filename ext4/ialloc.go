@@ -10,12 +10,12 @@ import (
 // newInode allocates an inode and writes its slot: n has everything but its number and generation, which are set.
 func (o *op) newInode(n *Inode, parent *Inode) error {
 	dir := n.IsDir()
-	ino, err := o.l.reserveInode(parent, dir)
+	ino, err := o.w.reserveInode(parent, dir)
 	if err != nil {
 		return err
 	}
 	o.inos = append(o.inos, taken{ino, dir})
-	s := o.l.super
+	s := o.w.super
 	g := disk.Group(uint32(ino-1) / s.InodesPerGroup)
 	d, err := o.fs.GroupDesc(g)
 	if err != nil {
@@ -23,7 +23,7 @@ func (o *op) newInode(n *Inode, parent *Inode) error {
 	}
 	if d.Flags&disk.GroupInodeUninit != 0 {
 		p := make([]byte, s.BlockSize)
-		o.l.initInodes(p)
+		o.w.initInodes(p)
 		if err := o.edit(d.InodeBitmap, kindInodeMap, uint64(g), merge.Whole(p)); err != nil {
 			return err
 		}
@@ -48,25 +48,25 @@ func (o *op) newInode(n *Inode, parent *Inode) error {
 
 // addDirs adds to the count of directories of a group.
 func (o *op) addDirs(g disk.Group, delta int64) error {
-	n, at := o.l.super.DescBlock(g)
+	n, at := o.w.super.DescBlock(g)
 	f := merge.Field{Off: uint32(at) + 0x10, Width: 2}
 	return o.edit(n, kindGroupDesc, 0, merge.Add(f, delta, 0, 1<<16-1))
 }
 
 // freeInode frees an inode in the transaction: its slot keeps what tells a tool that it was one, and the time.
 func (o *op) freeInode(n *Inode) error {
-	s := o.l.super
+	s := o.w.super
 	g := disk.Group(uint32(n.Ino-1) / s.InodesPerGroup)
 	d, err := o.fs.GroupDesc(g)
 	if err != nil {
 		return err
 	}
-	o.l.groups[g].mu.Lock()
-	if _, err = o.l.load(g); err == nil { // the inode may be used as soon as the commit is there: not before releaseInode
-		o.l.groups[g].pins++
+	o.w.groups[g].mu.Lock()
+	if _, err = o.w.load(g); err == nil { // the inode may be used as soon as the commit is there: not before releaseInode
+		o.w.groups[g].pins++
 		o.freed = append(o.freed, taken{n.Ino, n.IsDir()})
 	}
-	o.l.groups[g].mu.Unlock()
+	o.w.groups[g].mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -94,16 +94,16 @@ func (o *op) freeInode(n *Inode) error {
 }
 
 // reserveInode chooses an inode: a file's near its directory, a directory's by Orlov's rule.
-func (l *Live) reserveInode(parent *Inode, dir bool) (Ino, error) {
-	groups := uint32(len(l.groups))
-	home := uint32(parent.Ino-1) / l.super.InodesPerGroup
+func (w *Writable) reserveInode(parent *Inode, dir bool) (Ino, error) {
+	groups := uint32(len(w.groups))
+	home := uint32(parent.Ino-1) / w.super.InodesPerGroup
 	first := home
 	if dir {
-		first = l.spreadDirs(parent, home)
+		first = w.spreadDirs(parent, home)
 	}
 	for i := range groups {
 		g := disk.Group((first + i) % groups)
-		ino, err := l.reserveInodeIn(g, dir)
+		ino, err := w.reserveInodeIn(g, dir)
 		if err != nil || ino != 0 {
 			return ino, err
 		}
@@ -113,19 +113,19 @@ func (l *Live) reserveInode(parent *Inode, dir bool) (Ino, error) {
 
 // spreadDirs is the group for a new directory (Orlov; kernel, fs/ext4/ialloc.c): those of the root are spread over the groups with more than the
 // average free; others stay with their parent unless that group is worse off than most.
-func (l *Live) spreadDirs(parent *Inode, home uint32) uint32 {
-	groups := uint32(len(l.groups))
-	blocks, inodes := int(l.freeBlocks.Load())/int(groups), int(l.freeInodes.Load())/int(groups)
+func (w *Writable) spreadDirs(parent *Inode, home uint32) uint32 {
+	groups := uint32(len(w.groups))
+	blocks, inodes := int(w.freeBlocks.Load())/int(groups), int(w.freeInodes.Load())/int(groups)
 	start := home
 	if parent.Ino == RootIno || parent.Has(disk.InodeTopDir) {
-		start = l.spread.Add(1) * 7
+		start = w.spread.Add(1) * 7
 	} else {
 		blocks, inodes = blocks/2, inodes/2
 	}
 	best, dirs := start%groups, 1<<30
 	for i := range min(groups, 64) {
 		g := (start + i) % groups
-		gr := &l.groups[g]
+		gr := &w.groups[g]
 		gr.mu.Lock()
 		good, n := gr.freeInodes > 0 && gr.freeInodes >= inodes && gr.freeBlocks >= blocks, gr.dirs
 		gr.mu.Unlock()
@@ -142,21 +142,21 @@ func (l *Live) spreadDirs(parent *Inode, home uint32) uint32 {
 	return best
 }
 
-func (l *Live) reserveInodeIn(g disk.Group, dir bool) (Ino, error) {
-	gr := &l.groups[g]
+func (w *Writable) reserveInodeIn(g disk.Group, dir bool) (Ino, error) {
+	gr := &w.groups[g]
 	gr.mu.Lock()
 	defer gr.mu.Unlock()
 	if gr.counted && gr.freeInodes == 0 {
 		return 0, nil
 	}
-	if _, err := l.load(g); err != nil {
+	if _, err := w.load(g); err != nil {
 		return 0, err
 	}
 	from := uint32(0)
 	if g == 0 {
-		from = uint32(l.super.FirstIno) - 1
+		from = uint32(w.super.FirstIno) - 1
 	}
-	at, n := findRun(gr.inodes, from, l.super.InodesPerGroup, 1)
+	at, n := findRun(gr.inodes, from, w.super.InodesPerGroup, 1)
 	if n == 0 {
 		return 0, nil
 	}
@@ -166,22 +166,22 @@ func (l *Live) reserveInodeIn(g disk.Group, dir bool) (Ino, error) {
 	if dir {
 		gr.dirs++
 	}
-	l.freeInodes.Add(-1)
-	return Ino(uint32(g)*l.super.InodesPerGroup + at + 1), nil
+	w.freeInodes.Add(-1)
+	return Ino(uint32(g)*w.super.InodesPerGroup + at + 1), nil
 }
 
 // keepInode notes that a transaction which reserved or freed an inode is done with it.
-func (l *Live) keepInode(t taken) {
-	gr := &l.groups[uint32(t.ino-1)/l.super.InodesPerGroup]
+func (w *Writable) keepInode(t taken) {
+	gr := &w.groups[uint32(t.ino-1)/w.super.InodesPerGroup]
 	gr.mu.Lock()
 	gr.unpin(1)
 	gr.mu.Unlock()
 }
 
 // releaseInode makes an inode available again.
-func (l *Live) releaseInode(t taken) {
-	gr := &l.groups[uint32(t.ino-1)/l.super.InodesPerGroup]
-	at := uint32(t.ino-1) % l.super.InodesPerGroup
+func (w *Writable) releaseInode(t taken) {
+	gr := &w.groups[uint32(t.ino-1)/w.super.InodesPerGroup]
+	at := uint32(t.ino-1) % w.super.InodesPerGroup
 	gr.mu.Lock()
 	gr.inodes[at/8] &^= 1 << (at % 8)
 	gr.freeInodes++
@@ -190,5 +190,5 @@ func (l *Live) releaseInode(t taken) {
 		gr.dirs--
 	}
 	gr.mu.Unlock()
-	l.freeInodes.Add(1)
+	w.freeInodes.Add(1)
 }

@@ -33,7 +33,7 @@ func (o *op) setPointer(n *Inode, b uint64, to block.Number) error {
 	if b < directPointers {
 		return o.putPointer(n, pointer{0, uint32(b) * pointerSize}, to)
 	}
-	per := uint64(o.l.super.BlockSize) / pointerSize
+	per := uint64(o.w.super.BlockSize) / pointerSize
 	rest, span := b-directPointers, uint64(1)
 	for level := range 3 {
 		if rest < span*per {
@@ -46,7 +46,7 @@ func (o *op) setPointer(n *Inode, b uint64, to block.Number) error {
 }
 
 func (o *op) setPointerBelow(n *Inode, slot pointer, rest, span uint64, to block.Number) error {
-	per := uint64(o.l.super.BlockSize) / pointerSize
+	per := uint64(o.w.super.BlockSize) / pointerSize
 	at := block.Number(binary.LittleEndian.Uint32(n.Block[slot.off:]))
 	for {
 		if at == 0 {
@@ -58,7 +58,7 @@ func (o *op) setPointerBelow(n *Inode, slot pointer, rest, span uint64, to block
 				return ErrNoSpace
 			}
 			at = r.start
-			if err := o.edit(at, kindPlain, 0, merge.Whole(make([]byte, o.l.super.BlockSize))); err != nil {
+			if err := o.edit(at, kindPlain, 0, merge.Whole(make([]byte, o.w.super.BlockSize))); err != nil {
 				return err
 			}
 			if err := o.putPointer(n, slot, at); err != nil {
@@ -100,7 +100,7 @@ func (o *op) cutPointers(n *Inode, from, to uint64, limit int) (done bool, err e
 			return false, err
 		}
 	}
-	per := uint64(o.l.super.BlockSize) / pointerSize
+	per := uint64(o.w.super.BlockSize) / pointerSize
 	base, span := uint64(directPointers), uint64(1)
 	for level := range 3 {
 		if err := c.slot(pointer{0, uint32(directPointers+level) * pointerSize}, base, span*per, level+1); err != nil {
@@ -140,7 +140,7 @@ func (c *pointerCut) slot(at pointer, base, span uint64, level int) error {
 	if to == 0 {
 		return nil
 	}
-	if !c.o.l.super.Contains(to, 1) {
+	if !c.o.w.super.Contains(to, 1) {
 		return c.n.badPointer(to)
 	}
 	if level == 0 {
@@ -157,8 +157,8 @@ func (c *pointerCut) slot(at pointer, base, span uint64, level int) error {
 		c.run.n++
 		return c.o.putPointer(c.n, at, 0)
 	}
-	per := uint64(c.o.l.super.BlockSize) / pointerSize
-	if err := c.o.tx.Depend(to, merge.Range{Len: uint32(c.o.l.super.BlockSize)}); err != nil {
+	per := uint64(c.o.w.super.BlockSize) / pointerSize
+	if err := c.o.tx.Depend(to, merge.Range{Len: uint32(c.o.w.super.BlockSize)}); err != nil {
 		return err
 	}
 	for i := range per {

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"testing"
+
+	"github.com/varvefs/varve/ondisk"
 )
 
 // TestPointers_Levels writes around the places where a level of indirect blocks begins, and cuts there.
@@ -39,7 +41,7 @@ func TestPointers_Levels(t *testing.T) {
 			f.pointers(c.tree)
 			m.check()
 			size := uint64(c.cut * f.bs)
-			ok(m.SetAttr(Owner{}, f.node, Attr{Size: &size}))(t)
+			ok(m.SetAttr(Cred{}, f.node, Attr{Size: &size}))(t)
 			for b := range f.blocks {
 				if b >= c.cut {
 					delete(f.blocks, b)
@@ -93,7 +95,7 @@ func TestPointers_Greatest(t *testing.T) {
 	if n = m.stat(file); int64(n.Size) != most || n.Blocks != 4*2 {
 		t.Fatalf("%d bytes in %d sectors", n.Size, n.Blocks)
 	}
-	_, err := m.Write(Owner{}, file, most, []byte("y"), false)
+	_, err := m.Write(Cred{}, file, most, []byte("y"), false)
 	is(t, "behind the greatest size", err, ErrTooBig)
 	path := m.check()
 	if got := m.features(); got&0x2 == 0 {
@@ -110,12 +112,12 @@ func TestPointers_Migration(t *testing.T) {
 	file := m.mkfile(Root, "file", fill(1, 5000))
 	extents := m.stat(file).Flags
 	pointers := extents &^ 0x80000
-	is(t, "to pointers", m.SetFlags(Owner{}, file, pointers), nil)
+	is(t, "to pointers", m.SetFlags(Cred{}, file, pointers), nil)
 	if n := m.stat(file); n.Flags != pointers {
 		t.Fatalf("flags %#x, expected %#x", n.Flags, pointers)
 	}
 	m.check()
-	is(t, "to extents", m.SetFlags(Owner{}, file, extents), nil)
+	is(t, "to extents", m.SetFlags(Cred{}, file, extents), nil)
 	if got, _, _ := m.tree(file); showExtents(got) != "0+5" {
 		t.Fatalf("extents %s", showExtents(got))
 	}
@@ -124,7 +126,7 @@ func TestPointers_Migration(t *testing.T) {
 		t.Fatalf("contents differ from byte %d on", d)
 	}
 	long := m.mkfile(Root, "long", fill(2, 13*1024))
-	is(t, "13 blocks to pointers", m.SetFlags(Owner{}, long, pointers), ErrUnsupported)
+	is(t, "13 blocks to pointers", m.SetFlags(Cred{}, long, pointers), ondisk.ErrUnsupported)
 	if n := m.stat(long); n.Flags != extents {
 		t.Fatalf("flags %#x after a refusal, expected %#x", n.Flags, extents)
 	}

@@ -9,12 +9,6 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// ErrNotExist says that there is no such inode, name or attribute.
-var ErrNotExist = errors.New("does not exist")
-
-// ErrNoKey says that contents are encrypted, and varve has no key.
-var ErrNoKey = errors.New("encrypted, and the key is not available")
-
 // Inode is a file, directory or other node of an FS, as it was when Inode was called. Its methods may be called
 // concurrently.
 type Inode struct {

@@ -12,29 +12,29 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// View is an FS as the standard library's io/fs sees one: FS, ReadDirFS, ReadFileFS, StatFS, SubFS and ReadLinkFS. Its
+// IOFS is an FS as the standard library's io/fs sees one: FS, ReadDirFS, ReadFileFS, StatFS, SubFS and ReadLinkFS. Its
 // files are io.ReaderAt and io.Seeker as well. Symlinks on a path are followed within the image. The Sys of a FileInfo
 // is the *Inode.
-type View struct {
+type IOFS struct {
 	fs   *FS
 	root string // "" or a path without a slash at its ends
 }
 
 var (
-	_ iofs.ReadDirFS  = View{}
-	_ iofs.ReadFileFS = View{}
-	_ iofs.StatFS     = View{}
-	_ iofs.SubFS      = View{}
-	_ iofs.ReadLinkFS = View{}
+	_ iofs.ReadDirFS  = IOFS{}
+	_ iofs.ReadFileFS = IOFS{}
+	_ iofs.StatFS     = IOFS{}
+	_ iofs.SubFS      = IOFS{}
+	_ iofs.ReadLinkFS = IOFS{}
 	_ io.ReaderAt     = (*file)(nil)
 	_ io.Seeker       = (*file)(nil)
 )
 
-// View returns the file system as an io/fs one.
-func (fs *FS) View() View { return View{fs: fs} }
+// IOFS returns the file system as an io/fs one.
+func (fs *FS) IOFS() IOFS { return IOFS{fs: fs} }
 
 // resolve checks and walks a name.
-func (v View) resolve(op, name string, follow bool) (*Inode, error) {
+func (v IOFS) resolve(op, name string, follow bool) (*Inode, error) {
 	if !iofs.ValidPath(name) {
 		return nil, &iofs.PathError{Op: op, Path: name, Err: iofs.ErrInvalid}
 	}
@@ -66,7 +66,7 @@ type both struct {
 func (b both) Unwrap() []error { return []error{b.error, b.also} }
 
 // Open opens a file or directory.
-func (v View) Open(name string) (iofs.File, error) {
+func (v IOFS) Open(name string) (iofs.File, error) {
 	n, err := v.resolve("open", name, true)
 	if err != nil {
 		return nil, err
@@ -79,10 +79,10 @@ func (v View) Open(name string) (iofs.File, error) {
 }
 
 // Stat describes a file, Lstat one that may be a symlink.
-func (v View) Stat(name string) (iofs.FileInfo, error)  { return v.stat("stat", name, true) }
-func (v View) Lstat(name string) (iofs.FileInfo, error) { return v.stat("lstat", name, false) }
+func (v IOFS) Stat(name string) (iofs.FileInfo, error)  { return v.stat("stat", name, true) }
+func (v IOFS) Lstat(name string) (iofs.FileInfo, error) { return v.stat("lstat", name, false) }
 
-func (v View) stat(op, name string, follow bool) (iofs.FileInfo, error) {
+func (v IOFS) stat(op, name string, follow bool) (iofs.FileInfo, error) {
 	n, err := v.resolve(op, name, follow)
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (v View) stat(op, name string, follow bool) (iofs.FileInfo, error) {
 }
 
 // ReadLink returns a symlink's target.
-func (v View) ReadLink(name string) (string, error) {
+func (v IOFS) ReadLink(name string) (string, error) {
 	n, err := v.resolve("readlink", name, false)
 	if err != nil {
 		return "", err
@@ -107,7 +107,7 @@ func (v View) ReadLink(name string) (string, error) {
 }
 
 // ReadDir lists a directory in the order of its names.
-func (v View) ReadDir(name string) ([]iofs.DirEntry, error) {
+func (v IOFS) ReadDir(name string) ([]iofs.DirEntry, error) {
 	n, err := v.resolve("readdir", name, true)
 	if err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func (v View) ReadDir(name string) ([]iofs.DirEntry, error) {
 }
 
 // ReadFile reads a whole file.
-func (v View) ReadFile(name string) ([]byte, error) {
+func (v IOFS) ReadFile(name string) ([]byte, error) {
 	f, err := v.Open(name)
 	if err != nil {
 		return nil, err
@@ -133,7 +133,7 @@ func (v View) ReadFile(name string) ([]byte, error) {
 }
 
 // Sub is the view of one directory.
-func (v View) Sub(name string) (iofs.FS, error) {
+func (v IOFS) Sub(name string) (iofs.FS, error) {
 	n, err := v.resolve("sub", name, true)
 	if err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func (v View) Sub(name string) (iofs.FS, error) {
 	if name == "." {
 		return v, nil
 	}
-	return View{v.fs, path.Join(v.root, name)}, nil
+	return IOFS{v.fs, path.Join(v.root, name)}, nil
 }
 
 // entries reads a whole directory, sorted by name.

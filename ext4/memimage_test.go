@@ -79,7 +79,7 @@ func memImageOf(t testing.TB, form string) []byte {
 
 // memFS is a file system that is open for writing over a storage in memory.
 type memFS struct {
-	*Live
+	*Writable
 	t     testing.TB
 	store *memStore
 	clock time.Time // goes on by a second with each operation
@@ -87,10 +87,10 @@ type memFS struct {
 
 // openMem opens a new image of a form.
 func openMem(t testing.TB, form string) *memFS {
-	return openMemWith(t, memImageOf(t, form), LiveOptions{})
+	return openMemWith(t, memImageOf(t, form), WriteOptions{})
 }
 
-func openMemWith(t testing.TB, image []byte, o LiveOptions) *memFS {
+func openMemWith(t testing.TB, image []byte, o WriteOptions) *memFS {
 	t.Helper()
 	m := &memFS{t: t, clock: time.Now().Add(-time.Hour).Truncate(time.Second)}
 	super := ok(ReadSuperblock(bytes.NewReader(image), 0))(t)
@@ -100,7 +100,7 @@ func openMemWith(t testing.TB, image []byte, o LiveOptions) *memFS {
 		o.Now = func() time.Time { m.clock = m.clock.Add(time.Second); return m.clock }
 	}
 	base := ok(Open(m.store.image, Options{}))(t)
-	m.Live = ok(OpenLive(base, m.store, m.store.image, o))(t)
+	m.Writable = ok(OpenWritable(base, m.store, m.store.image, o))(t)
 	m.store.seal = m.Seal
 	return m
 }
@@ -188,7 +188,7 @@ func (m *memFS) sealed() *FS {
 // reopen opens what is home as the next mount does, without an unmount before.
 func (m *memFS) reopen() *memFS {
 	m.t.Helper()
-	return openMemWith(m.t, bytes.Clone(m.store.image.p), LiveOptions{})
+	return openMemWith(m.t, bytes.Clone(m.store.image.p), WriteOptions{})
 }
 
 // ok ends the test where a call has failed, and is its value otherwise.
@@ -210,34 +210,34 @@ func is(t testing.TB, what string, got, want error) {
 	}
 }
 
-func (m *memFS) make(parent Node, name string, c Creation) Node {
+func (m *memFS) make(parent Node, name string, c CreateOptions) Node {
 	m.t.Helper()
-	n := ok(m.Create(Owner{}, parent, name, c))(m.t)
+	n := ok(m.Create(Cred{}, parent, name, c))(m.t)
 	return NodeOf(&n)
 }
 
 func (m *memFS) mkdir(parent Node, name string) Node {
 	m.t.Helper()
-	return m.make(parent, name, Creation{Mode: disk.ModeDir | 0o755})
+	return m.make(parent, name, CreateOptions{Mode: disk.ModeDir | 0o755})
 }
 
 func (m *memFS) mkfile(parent Node, name string, data []byte) Node {
 	m.t.Helper()
-	node := m.make(parent, name, Creation{Mode: disk.ModeRegular | 0o644})
+	node := m.make(parent, name, CreateOptions{Mode: disk.ModeRegular | 0o644})
 	m.write(node, 0, data)
 	return node
 }
 
 func (m *memFS) write(node Node, offset int64, data []byte) {
 	m.t.Helper()
-	if n, err := m.Write(Owner{}, node, offset, data, false); err != nil || n != len(data) {
+	if n, err := m.Write(Cred{}, node, offset, data, false); err != nil || n != len(data) {
 		m.t.Fatalf("write at %d: %d of %d bytes: %v", offset, n, len(data), err)
 	}
 }
 
 func (m *memFS) unlink(parent Node, name string) {
 	m.t.Helper()
-	r := ok(m.Unlink(Owner{}, parent, name))(m.t)
+	r := ok(m.Unlink(Cred{}, parent, name))(m.t)
 	if r.Last {
 		is(m.t, "evict "+name, m.Evict(r.Node), nil)
 	}
@@ -367,7 +367,7 @@ func TestMemStore_Conflict(t *testing.T) {
 	m := openMem(t, "1k")
 	dir := m.mkdir(Root, "dir")
 	m.store.between = func() { m.mkfile(dir, "same", nil) }
-	_, err := m.Create(Owner{}, dir, "same", Creation{Mode: disk.ModeRegular})
+	_, err := m.Create(Cred{}, dir, "same", CreateOptions{Mode: disk.ModeRegular})
 	is(t, "a name that came meanwhile", err, ErrExists)
 	m.store.between = func() { m.mkfile(dir, "first", nil) }
 	m.mkfile(dir, "second", nil)
@@ -385,7 +385,7 @@ func TestMemStore_Conflict(t *testing.T) {
 func (m *memFS) exhaust() Node {
 	m.t.Helper()
 	node := m.mkfile(Root, "everything", nil)
-	if _, err := m.Write(Owner{}, node, 0, make([]byte, len(m.store.image.p)), false); !errors.Is(err, ErrNoSpace) {
+	if _, err := m.Write(Cred{}, node, 0, make([]byte, len(m.store.image.p)), false); !errors.Is(err, ErrNoSpace) {
 		m.t.Fatalf("write as much as the image is long: %v", err)
 	}
 	return node

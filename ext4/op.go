@@ -18,19 +18,19 @@ import (
 
 // op is one attempt at a change: a transaction, and what it has reserved in memory, which goes back where it does not commit.
 type op struct {
-	l     *Live
-	tx    Tx
-	fs    *FS
-	owner Owner
-	now   time.Time
-	what  string // the operation, for failpoints
+	w    *Writable
+	tx   Tx
+	fs   *FS
+	cred Cred
+	now  time.Time
+	what string // the operation, for failpoints
 
 	took    []run // blocks reserved
 	gave    []run // blocks freed
 	inos    []taken
 	freed   []taken
 	orphans []orphanChange
-	turns   uint64 // features turned on, as Live.turned has them
+	turns   uint64 // features turned on, as Writable.turned has them
 	sync    bool   // the change is to be durable when the operation returns
 
 	promised bool // what is done now may not fail for want of a block: nodes of extent trees may use what is kept for them
@@ -104,10 +104,10 @@ func (c *counters) lost(k opKind, out Outcome) {
 }
 
 // Operations tells what was done since the file system was opened, by kind of operation.
-func (l *Live) Operations() []OpStats {
+func (w *Writable) Operations() []OpStats {
 	out := make([]OpStats, opKinds)
 	for k := range out {
-		c := &l.counts[k]
+		c := &w.counts[k]
 		out[k] = OpStats{opNames[k], c.done.Load(), c.failed.Load(), c.merged.Load(), c.aborts.Load(), time.Duration(c.waited.Load())}
 	}
 	return out
@@ -117,20 +117,20 @@ func (l *Live) Operations() []OpStats {
 var errStuck = fmt.Errorf("%w: until the open epoch is durable", ErrNoSpace)
 
 // do runs fn as one transaction, again where another one came first. Where blocks run out it makes room once and tries again.
-func (l *Live) do(kind opKind, owner Owner, fn func(*op) error) error {
-	if err := l.refused(); err != nil {
+func (w *Writable) do(kind opKind, cred Cred, fn func(*op) error) error {
+	if err := w.refused(); err != nil {
 		return err
 	}
 	for forced, tries := false, 0; ; tries++ {
-		o := &op{l: l, owner: owner, what: opNames[kind]}
-		out, err := l.attempt(o, fn)
+		o := &op{w: w, cred: cred, what: opNames[kind]}
+		out, err := w.attempt(o, fn)
 		if err == nil {
-			l.counts.note(kind, out, nil)
+			w.counts.note(kind, out, nil)
 			o.reach("commit")
 			o.settle(out.Seq)
-			l.turned.Or(o.turns)
+			w.turned.Or(o.turns)
 			if o.sync && kind != opAtime && kind != opEvict {
-				return l.store.Sync(context.Background())
+				return w.store.Sync(context.Background())
 			}
 			return nil
 		}
@@ -138,18 +138,18 @@ func (l *Live) do(kind opKind, owner Owner, fn func(*op) error) error {
 		switch {
 		case errors.Is(err, errOld) && tries < maxOld:
 			out.Aborts++
-			l.counts.lost(kind, out)
+			w.counts.lost(kind, out)
 			continue
 		case errors.Is(err, errStuck) && !forced:
 			forced = true
-			if err = l.makeRoom(); err == nil {
+			if err = w.makeRoom(); err == nil {
 				continue
 			}
 		case errors.Is(err, errStuck):
-			err = l.noSpace()
+			err = w.noSpace()
 		}
-		l.counts.note(kind, out, err)
-		if failed := l.store.Err(); failed != nil {
+		w.counts.note(kind, out, err)
+		if failed := w.store.Err(); failed != nil {
 			return fmt.Errorf("%w: %w", ErrFailed, failed)
 		}
 		return err
@@ -157,39 +157,39 @@ func (l *Live) do(kind opKind, owner Owner, fn func(*op) error) error {
 }
 
 // attempt runs fn as one transaction.
-func (l *Live) attempt(o *op, fn func(*op) error) (Outcome, error) {
-	return l.store.Update(context.Background(), func(tx Tx) error {
+func (w *Writable) attempt(o *op, fn func(*op) error) (Outcome, error) {
+	return w.store.Update(context.Background(), func(tx Tx) error {
 		o.begin(tx)
-		defer o.l.putView(o.fs)
+		defer o.w.putView(o.fs)
 		err := fn(o)
 		if err == nil && len(o.orphans) > 0 {
 			changes := o.orphans
-			tx.Sequenced(func(seq block.Seq) { l.orphans.note(seq, changes) })
+			tx.Sequenced(func(seq block.Seq) { w.orphans.note(seq, changes) })
 		}
 		return err
 	})
 }
 
 // makeRoom makes the open epoch durable, which may let freed blocks be used (W4), and waits a moment for readers whose snapshots may keep them.
-func (l *Live) makeRoom() error {
-	if l.mature(); l.waiting.blocks.Load() == 0 {
+func (w *Writable) makeRoom() error {
+	if w.mature(); w.waiting.blocks.Load() == 0 {
 		return nil
 	}
-	if err := l.store.Sync(context.Background()); err != nil {
+	if err := w.store.Sync(context.Background()); err != nil {
 		return err
 	}
 	for began := time.Now(); ; time.Sleep(time.Millisecond) {
-		l.mature()
-		if l.waiting.blocks.Load() == 0 || time.Since(began) > 100*time.Millisecond {
+		w.mature()
+		if w.waiting.blocks.Load() == 0 || time.Since(began) > 100*time.Millisecond {
 			return nil
 		}
 	}
 }
 
 // noSpace is ErrNoSpace, and what keeps blocks that were freed, if anything does.
-func (l *Live) noSpace() error {
-	kept := l.waiting.blocks.Load()
-	if name, ok := l.store.Oldest(); ok && kept > 0 {
+func (w *Writable) noSpace() error {
+	kept := w.waiting.blocks.Load()
+	if name, ok := w.store.Oldest(); ok && kept > 0 {
 		return fmt.Errorf("%w: %d freed blocks are kept for the snapshot of %s", ErrNoSpace, kept, name)
 	}
 	return ErrNoSpace
@@ -208,21 +208,21 @@ func (o *op) reach(stage string) { failpoint.At(o.what, stage) }
 func (o *op) begin(tx Tx) {
 	o.undo()
 	o.turns, o.sync, o.promised = 0, false, false
-	o.tx, o.fs, o.now = tx, o.l.view(tx), o.l.opts.Now()
+	o.tx, o.fs, o.now = tx, o.w.view(tx), o.w.opts.Now()
 }
 
 func (o *op) undo() {
 	for _, r := range o.took {
-		o.l.release(r)
+		o.w.release(r)
 	}
 	for _, t := range o.inos {
-		o.l.releaseInode(t)
+		o.w.releaseInode(t)
 	}
 	for _, t := range o.freed {
-		o.l.keepInode(t)
+		o.w.keepInode(t)
 	}
 	for _, r := range o.gave {
-		o.l.eachPart(r, func(gr *group, _ uint32, part run) { gr.abandon(part) })
+		o.w.eachPart(r, func(gr *group, _ uint32, part run) { gr.abandon(part) })
 	}
 	o.took, o.gave, o.inos, o.freed, o.orphans = o.took[:0], o.gave[:0], o.inos[:0], o.freed[:0], nil
 }
@@ -230,17 +230,17 @@ func (o *op) undo() {
 // settle makes what a committed attempt freed usable: inodes at once, blocks when the commit is durable.
 func (o *op) settle(seq block.Seq) {
 	for _, t := range o.freed {
-		o.l.releaseInode(t)
+		o.w.releaseInode(t)
 	}
 	for _, t := range o.inos {
-		o.l.keepInode(t)
+		o.w.keepInode(t)
 	}
 	for _, r := range o.took {
-		o.l.eachPart(r, func(gr *group, _ uint32, part run) { gr.unpin(int(part.n)) })
+		o.w.eachPart(r, func(gr *group, _ uint32, part run) { gr.unpin(int(part.n)) })
 	}
 	if len(o.gave) > 0 {
-		o.l.waiting.add(seq, o.gave)
-		o.l.mature()
+		o.w.waiting.add(seq, o.gave)
+		o.w.mature()
 	}
 }
 
@@ -251,7 +251,7 @@ func (o *op) inode(node Node) (*Inode, error) {
 		return nil, err
 	}
 	o.tx.Group(uint64(n.Ino))
-	l := &o.l.opts
+	l := &o.w.opts
 	if mutant.Off(mutant.SyncFlags) {
 		return n, nil
 	}
@@ -264,7 +264,7 @@ func (o *op) reload(n *Inode) error { return o.fs.ReadInode(n, n.Ino) }
 
 // slot is the place of an inode: its block, and the byte in it.
 func (o *op) slot(ino Ino) (block.Number, uint32, error) {
-	g, nth, offset := o.l.super.InodeBlock(ino)
+	g, nth, offset := o.w.super.InodeBlock(ino)
 	table, err := o.fs.inodeTable(g)
 	return table + nth, uint32(offset), err
 }
@@ -283,7 +283,7 @@ func explain(n block.Number, err error) error {
 	case errors.Is(err, disk.ErrNameExists):
 		return ErrExists
 	case errors.Is(err, disk.ErrNoName):
-		return ErrNoEntry
+		return ErrNotExist
 	case errors.Is(err, merge.ErrAsserted):
 		return fmt.Errorf("%v: %w", n, errOld)
 	case errors.Is(err, merge.ErrBounds):
@@ -298,7 +298,7 @@ func (o *op) editInode(ino Ino, make func(at uint32) merge.Edit) error {
 	if err != nil {
 		return err
 	}
-	g := uint64(ino-1) / uint64(o.l.super.InodesPerGroup)
+	g := uint64(ino-1) / uint64(o.w.super.InodesPerGroup)
 	return o.edit(n, kindInodes, g, make(at))
 }
 
@@ -328,7 +328,7 @@ func (o *op) dependMap(n *Inode) error {
 // alive checks that a directory is not removed until the operation commits.
 func (o *op) alive(dir *Inode) error {
 	if dir.Links == 0 {
-		return ErrNoEntry
+		return ErrNotExist
 	}
 	if mutant.Off(mutant.D1) {
 		return nil
@@ -411,15 +411,15 @@ func (o *op) addBlocks(n *Inode, delta int64) error {
 	if delta == 0 {
 		return nil
 	}
-	unit := int64(o.l.super.BlockSize) / 512
+	unit := int64(o.w.super.BlockSize) / 512
 	if n.Has(disk.InodeHugeFile) {
 		unit = 1
 	}
-	n.Blocks = uint64(int64(n.Blocks) + delta*int64(o.l.super.BlockSize)/512)
+	n.Blocks = uint64(int64(n.Blocks) + delta*int64(o.w.super.BlockSize)/512)
 	return o.editInode(n.Ino, func(at uint32) merge.Edit {
 		lo := merge.Field{Off: at + disk.OffBlocksLow, Width: 4}
 		hi := merge.Field{Off: at + disk.OffBlocksHigh, Width: 2}
-		if o.l.super.ROCompat&disk.ROCompatHugeFile == 0 || n.Blocks < 1<<31 { // the upper half stays 0
+		if o.w.super.ROCompat&disk.ROCompatHugeFile == 0 || n.Blocks < 1<<31 { // the upper half stays 0
 			return merge.Add(lo, delta*unit, 0, 1<<32-1)
 		}
 		return merge.Reapply(func(p []byte) error {
@@ -461,6 +461,6 @@ func (o *op) result(ino Ino) (Inode, error) {
 		return n, err
 	}
 	n.Block = append([]byte(nil), n.Block...)
-	n.XattrArea, n.table, n.fs = nil, nil, o.l.base
+	n.XattrArea, n.table, n.fs = nil, nil, o.w.base
 	return n, nil
 }

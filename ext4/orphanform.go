@@ -121,10 +121,10 @@ func (f *orphanForm) sealed() {
 }
 
 // orphanTables adds the blocks of inode tables whose inodes have another link of the list.
-func (l *Live) orphanTables(tables map[block.Number]disk.Group) error {
-	for ino := range l.orphans.form.relinked {
-		g, nth, _ := l.super.InodeBlock(ino)
-		table, err := l.base.inodeTable(g)
+func (w *Writable) orphanTables(tables map[block.Number]disk.Group) error {
+	for ino := range w.orphans.form.relinked {
+		g, nth, _ := w.super.InodeBlock(ino)
+		table, err := w.base.inodeTable(g)
 		if err != nil {
 			return err
 		}
@@ -134,12 +134,12 @@ func (l *Live) orphanTables(tables map[block.Number]disk.Group) error {
 }
 
 // sealOrphanFile writes the changed blocks of the orphan file.
-func (l *Live) sealOrphanFile(image func(block.Number) []byte) {
-	f, s := &l.orphans.form, l.super
+func (w *Writable) sealOrphanFile(image func(block.Number) []byte) {
+	f, s := &w.orphans.form, w.super
 	for b := range f.dirty {
-		n := l.sealer.orphanBlocks[b]
+		n := w.sealer.orphanBlocks[b]
 		if p := image(n); p != nil {
-			s.PutOrphans(s.OrphanFileIno, l.sealer.orphanGeneration, n, p, f.slots[b])
+			s.PutOrphans(s.OrphanFileIno, w.sealer.orphanGeneration, n, p, f.slots[b])
 		}
 	}
 }

@@ -79,35 +79,35 @@ func (o *op) addOrphan(ino Ino)    { o.orphans = append(o.orphans, orphanChange{
 func (o *op) removeOrphan(ino Ino) { o.orphans = append(o.orphans, orphanChange{ino: ino}) }
 
 // openOrphans reads the list or the file that an earlier mount left.
-func (l *Live) openOrphans() error {
-	l.orphans.now = map[Ino]bool{}
-	l.orphans.form.init()
-	fs := l.base
+func (w *Writable) openOrphans() error {
+	w.orphans.now = map[Ino]bool{}
+	w.orphans.form.init()
+	fs := w.base
 	var n Inode
-	for ino, budget := l.super.LastOrphan, l.super.Inodes; ino != 0; budget-- {
-		if budget == 0 || l.orphans.has(ino) {
+	for ino, budget := w.super.LastOrphan, w.super.Inodes; ino != 0; budget-- {
+		if budget == 0 || w.orphans.has(ino) {
 			return ondisk.Corruptf("list of orphans", "has a loop at inode %d", ino)
 		}
-		if ino < l.super.FirstIno || uint32(ino) > l.super.Inodes {
+		if ino < w.super.FirstIno || uint32(ino) > w.super.Inodes {
 			return ondisk.Corruptf("list of orphans", "has inode %d", ino)
 		}
 		if err := fs.slot(&n, ino); err != nil {
 			return fmt.Errorf("list of orphans: %w", err)
 		}
-		l.orphans.now[ino] = false
-		l.orphans.left = append(l.orphans.left, ino)
+		w.orphans.now[ino] = false
+		w.orphans.left = append(w.orphans.left, ino)
 		ino = Ino(n.Dtime)
 	}
-	for _, ino := range slices.Backward(l.orphans.left) {
-		l.orphans.form.link(ino)
+	for _, ino := range slices.Backward(w.orphans.left) {
+		w.orphans.form.link(ino)
 	}
-	if l.super.Compat&disk.CompatOrphanFile != 0 {
-		if err := l.readOrphanFile(); err != nil {
+	if w.super.Compat&disk.CompatOrphanFile != 0 {
+		if err := w.readOrphanFile(); err != nil {
 			return err
 		}
 	}
-	l.orphans.form.ready()
-	l.orphans.form.sealed()
+	w.orphans.form.ready()
+	w.orphans.form.sealed()
 	return nil
 }
 
@@ -115,15 +115,15 @@ func (l *Live) openOrphans() error {
 const maxOrphanFile = 8 << 20
 
 // readOrphanFile reads the orphan file's slots, and remembers where its blocks are.
-func (l *Live) readOrphanFile() error {
+func (w *Writable) readOrphanFile() error {
 	f := new(Inode)
-	if err := l.base.slot(f, l.super.OrphanFileIno); err != nil {
+	if err := w.base.slot(f, w.super.OrphanFileIno); err != nil {
 		return fmt.Errorf("orphan file: %w", err)
 	}
 	if f.Size > maxOrphanFile {
 		return ondisk.Corruptf("orphan file", "%d bytes, expected at most %d", f.Size, maxOrphanFile)
 	}
-	bs := uint64(l.super.BlockSize)
+	bs := uint64(w.super.BlockSize)
 	for b := range (f.Size + bs - 1) / bs {
 		r, err := f.Map(FileBlock(b))
 		if err != nil {
@@ -132,43 +132,43 @@ func (l *Live) readOrphanFile() error {
 		if r.Kind != Data {
 			return ondisk.Corruptf("orphan file", "block %d is a hole", b)
 		}
-		p, err := l.base.block(r.Start)
+		p, err := w.base.block(r.Start)
 		if err != nil {
 			return err
 		}
-		list, err := l.super.DecodeOrphanBlock(f.Ino, f.Generation, r.Start, p)
+		list, err := w.super.DecodeOrphanBlock(f.Ino, f.Generation, r.Start, p)
 		if err != nil {
 			return err
 		}
 		for _, ino := range list {
-			if ino < l.super.FirstIno || uint32(ino) > l.super.Inodes || l.orphans.has(ino) {
+			if ino < w.super.FirstIno || uint32(ino) > w.super.Inodes || w.orphans.has(ino) {
 				return ondisk.Corruptf("orphan file", "has inode %d", ino)
 			}
-			l.orphans.now[ino] = false
-			l.orphans.left = append(l.orphans.left, ino)
+			w.orphans.now[ino] = false
+			w.orphans.left = append(w.orphans.left, ino)
 		}
-		l.orphans.form.addBlock((len(p)-8)/4, list)
-		l.sealer.orphanBlocks = append(l.sealer.orphanBlocks, r.Start)
-		l.kinds[r.Start] = fixed{kind: kindOrphanFile}
+		w.orphans.form.addBlock((len(p)-8)/4, list)
+		w.sealer.orphanBlocks = append(w.sealer.orphanBlocks, r.Start)
+		w.kinds[r.Start] = fixed{kind: kindOrphanFile}
 	}
-	l.sealer.orphanGeneration = f.Generation
+	w.sealer.orphanGeneration = f.Generation
 	return nil
 }
 
 // FinishOrphans frees what earlier mounts left in use or half cut. It returns how many inodes that were.
-func (l *Live) FinishOrphans() (int, error) {
-	left := l.orphans.left
-	l.orphans.left = nil
+func (w *Writable) FinishOrphans() (int, error) {
+	left := w.orphans.left
+	w.orphans.left = nil
 	for _, ino := range left {
 		var n Inode
-		err := l.View(func(fs *FS) error { return fs.slot(&n, ino) })
+		err := w.View(func(fs *FS) error { return fs.slot(&n, ino) })
 		if err != nil {
 			return 0, fmt.Errorf("orphan inode %d: %w", ino, err)
 		}
 		if n.Links > 0 {
-			err = l.finishTruncate(ino)
+			err = w.finishTruncate(ino)
 		} else {
-			err = l.Evict(Node(n.Generation)<<32 | Node(ino))
+			err = w.Evict(Node(n.Generation)<<32 | Node(ino))
 		}
 		if err != nil {
 			return 0, fmt.Errorf("orphan inode %d: %w", ino, err)
@@ -178,20 +178,20 @@ func (l *Live) FinishOrphans() (int, error) {
 }
 
 // EvictAll frees every orphan: nobody uses any more.
-func (l *Live) EvictAll() error {
-	l.orphans.mu.Lock()
+func (w *Writable) EvictAll() error {
+	w.orphans.mu.Lock()
 	var all []Ino
-	for ino := range l.orphans.now {
+	for ino := range w.orphans.now {
 		all = append(all, ino)
 	}
-	l.orphans.mu.Unlock()
+	w.orphans.mu.Unlock()
 	slices.Sort(all)
 	for _, ino := range all {
 		var n Inode
-		if err := l.View(func(fs *FS) error { return fs.ReadInode(&n, ino) }); err != nil {
+		if err := w.View(func(fs *FS) error { return fs.ReadInode(&n, ino) }); err != nil {
 			return err
 		}
-		if err := l.Evict(NodeOf(&n)); err != nil {
+		if err := w.Evict(NodeOf(&n)); err != nil {
 			return err
 		}
 	}

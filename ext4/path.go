@@ -1,13 +1,9 @@
 package ext4
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
-
-// ErrLoop says that a path leads through too many symlinks.
-var ErrLoop = errors.New("too many levels of symbolic links")
 
 // maxLinks is the number of symlinks that a path may lead through, as in the kernel.
 const maxLinks = 40

@@ -147,9 +147,6 @@ func (n *Inode) readAll(limit int) ([]byte, error) {
 func (n *Inode) SeekData(offset int64) (int64, error) { return n.seek(offset, true) }
 func (n *Inode) SeekHole(offset int64) (int64, error) { return n.seek(offset, false) }
 
-// ErrNoData is lseek's ENXIO.
-var ErrNoData = errors.New("no data or hole at or behind this offset")
-
 func (n *Inode) seek(offset int64, data bool) (int64, error) {
 	if offset < 0 || uint64(offset) >= n.Size {
 		return 0, ErrNoData

@@ -15,27 +15,27 @@ type Removed struct {
 }
 
 // Unlink removes a name of a file.
-func (l *Live) Unlink(owner Owner, parent Node, name string) (Removed, error) {
-	return l.removeName(owner, parent, name, false)
+func (w *Writable) Unlink(cred Cred, parent Node, name string) (Removed, error) {
+	return w.removeName(cred, parent, name, false)
 }
 
 // Rmdir removes an empty directory.
-func (l *Live) Rmdir(owner Owner, parent Node, name string) (Removed, error) {
+func (w *Writable) Rmdir(cred Cred, parent Node, name string) (Removed, error) {
 	switch name {
 	case ".":
 		return Removed{}, ErrInvalid
 	case "..":
 		return Removed{}, ErrNotEmpty
 	}
-	return l.removeName(owner, parent, name, true)
+	return w.removeName(cred, parent, name, true)
 }
 
-func (l *Live) removeName(owner Owner, parent Node, name string, isDir bool) (Removed, error) {
+func (w *Writable) removeName(cred Cred, parent Node, name string, isDir bool) (Removed, error) {
 	if err := checkName(name); err != nil {
 		return Removed{}, err
 	}
 	var out Removed
-	err := l.do(opRemove, owner, func(o *op) error {
+	err := w.do(opRemove, cred, func(o *op) error {
 		dir, err := o.parent(parent)
 		if err != nil {
 			return err
@@ -116,25 +116,30 @@ func (o *op) dropLink(n *Inode) error {
 	return o.addLinks(n, -1, 1, 1<<16-1)
 }
 
-// How a rename goes about a name that exists.
+// RenameFlags say how a rename treats a name that exists, by the numbers of renameat2(2).
+type RenameFlags uint32
+
+// The flags. Exchange stands alone.
 const (
-	RenameNoReplace = 1
-	RenameExchange  = 2
-	RenameWhiteout  = 4
+	RenameNoReplace RenameFlags = 1 << iota // the new name must be free
+	RenameExchange                          // both names exist, and change places
+	RenameWhiteout                          // the old name becomes a whiteout (a character device 0, 0)
 )
 
+const renameFlags = RenameNoReplace | RenameExchange | RenameWhiteout
+
 // Rename moves a name, in one transaction.
-func (l *Live) Rename(owner Owner, from Node, name string, to Node, newName string, flags uint32) (Removed, error) {
+func (w *Writable) Rename(cred Cred, from Node, name string, to Node, newName string, flags RenameFlags) (Removed, error) {
 	for _, s := range []string{name, newName} {
 		if err := checkName(s); err != nil {
 			return Removed{}, err
 		}
 	}
-	if flags&^uint32(RenameNoReplace|RenameExchange|RenameWhiteout) != 0 || flags&RenameExchange != 0 && flags != RenameExchange {
+	if flags&^renameFlags != 0 || flags&RenameExchange != 0 && flags != RenameExchange {
 		return Removed{}, ErrInvalid
 	}
 	var out Removed
-	err := l.do(opRename, owner, func(o *op) (err error) {
+	err := w.do(opRename, cred, func(o *op) (err error) {
 		r := &rename{op: o, name: name, newName: newName, flags: flags}
 		out = Removed{}
 		if err := r.read(from, to); err != nil {
@@ -153,7 +158,7 @@ func (l *Live) Rename(owner Owner, from Node, name string, to Node, newName stri
 type rename struct {
 	*op
 	name, newName string
-	flags         uint32
+	flags         RenameFlags
 	old, new      *Inode // the directories; one and the same inode is one value
 	n, target     *Inode // target: nil where the new name is free
 	at, targetAt  place
@@ -191,7 +196,7 @@ func (r *rename) read(from, to Node) (err error) {
 		if r.target, err = r.child(r.new, r.newName, target); err != nil {
 			return err
 		}
-	case !errors.Is(err, ErrNoEntry):
+	case !errors.Is(err, ErrNotExist):
 		return err
 	}
 	return r.check()
@@ -206,7 +211,7 @@ func (r *rename) check() error {
 	case r.target != nil && r.flags&RenameNoReplace != 0:
 		return ErrExists
 	case r.target == nil && exchange:
-		return ErrNoEntry
+		return ErrNotExist
 	case r.new.Has(disk.InodeProjInherit) && r.new.ProjectID != r.n.ProjectID:
 		return ErrCross
 	case exchange && r.old.Has(disk.InodeProjInherit) && r.old.ProjectID != r.target.ProjectID:
@@ -233,7 +238,7 @@ func (r *rename) check() error {
 
 // notBelow checks that a directory is not another one or below it, and that it stays so: the rename depends on each parent on the way to the root.
 func (r *rename) notBelow(dir *Inode, top Ino) error {
-	for at, budget := dir, r.l.super.Inodes; at.Ino != RootIno; budget-- {
+	for at, budget := dir, r.w.super.Inodes; at.Ino != RootIno; budget-- {
 		if at.Ino == top || budget == 0 {
 			return ErrInvalid
 		}
@@ -294,7 +299,7 @@ func (r *rename) leave() error {
 	if r.flags&RenameWhiteout == 0 {
 		return d.remove(r.name, r.n.Ino, at)
 	}
-	w, err := r.create(r.old, Creation{Mode: disk.ModeChar}, true)
+	w, err := r.create(r.old, CreateOptions{Mode: disk.ModeChar}, true)
 	if err != nil {
 		return err
 	}

@@ -305,9 +305,9 @@ func TestReplay_Versions(t *testing.T) {
 			oracle.MustRun(t, "debugfs", "-w", "-f", script, image)
 			compareReplay(t, image, "", c.want)
 			fsys := openImage(t, image, ext4.Options{})
-			first, err := fsys.View().ReadFile("f0")
+			first, err := fsys.IOFS().ReadFile("f0")
 			fatal(t, err)
-			revoked, err := fsys.View().ReadFile("f1")
+			revoked, err := fsys.IOFS().ReadFile("f1")
 			fatal(t, err)
 			if !bytes.HasPrefix(first, []byte{0xc0, 0x3b, 0x39, 0x98, 'n'}) || revoked[0] != 'b' {
 				t.Errorf("f0 begins with %q, f1 with %q", first[:8], revoked[:8])

@@ -18,7 +18,7 @@ type sealer struct {
 	orphanGeneration uint32
 }
 
-func (s *sealer) init(l *Live) { s.counts = make([]disk.GroupCounts, l.super.Groups()) }
+func (s *sealer) init(l *Writable) { s.counts = make([]disk.GroupCounts, l.super.Groups()) }
 
 // note notes what a group's descriptor says when the file system is opened.
 func (s *sealer) note(g disk.Group, d disk.GroupDesc) {
@@ -29,8 +29,8 @@ func (s *sealer) note(g disk.Group, d disk.GroupDesc) {
 }
 
 // Seal completes the blocks of an epoch.
-func (l *Live) Seal(e Epoch) error {
-	s := l.super
+func (w *Writable) Seal(e Epoch) error {
+	s := w.super
 	descs := map[block.Number]bool{}
 	counted := false
 	var failed error
@@ -41,9 +41,9 @@ func (l *Live) Seal(e Epoch) error {
 		}
 		return p
 	}
-	l.orphans.seal(e.Last())
+	w.orphans.seal(e.Last())
 	tables := map[block.Number]disk.Group{}
-	if err := l.orphanTables(tables); err != nil {
+	if err := w.orphanTables(tables); err != nil {
 		return err
 	}
 	var maps []fixed
@@ -77,121 +77,121 @@ func (l *Live) Seal(e Epoch) error {
 		return failed
 	}
 	for _, m := range maps {
-		if err := l.count(e, m, descs); err != nil {
+		if err := w.count(e, m, descs); err != nil {
 			return err
 		}
 	}
 	for n, g := range tables {
-		l.sealInodes(g, n, image(n))
+		w.sealInodes(g, n, image(n))
 	}
 	for n := range descs {
-		l.sealDescs(n, image(n))
+		w.sealDescs(n, image(n))
 	}
-	l.sealOrphanFile(image)
-	if counted || l.orphans.form.superblock {
-		l.sealSuper(image(block.Number(disk.SuperblockOffset / uint32(s.BlockSize))))
+	w.sealOrphanFile(image)
+	if counted || w.orphans.form.superblock {
+		w.sealSuper(image(block.Number(disk.SuperblockOffset / uint32(s.BlockSize))))
 	}
 	if failed == nil {
-		l.orphans.form.sealed()
+		w.orphans.form.sealed()
 	}
 	return failed
 }
 
 // count counts a bitmap that was changed, for its group's descriptor.
-func (l *Live) count(e Epoch, m fixed, descs map[block.Number]bool) error {
-	d, err := l.base.GroupDesc(m.group)
+func (w *Writable) count(e Epoch, m fixed, descs map[block.Number]bool) error {
+	d, err := w.base.GroupDesc(m.group)
 	if err != nil {
 		return err
 	}
-	at, _ := l.super.DescBlock(m.group)
+	at, _ := w.super.DescBlock(m.group)
 	descs[at] = true
-	c := &l.sealer.counts[m.group]
+	c := &w.sealer.counts[m.group]
 	if m.kind == kindBlockMap {
 		p, err := e.Image(d.BlockBitmap)
 		if err != nil {
 			return err
 		}
-		free := uint32(countClear(p, int(l.super.GroupBlocks(m.group))))
-		l.sealer.freeBlocks += uint64(free) - uint64(c.FreeBlocks)
-		c.FreeBlocks, c.BlockBitmapSum = free, l.super.BlockBitmapSum(p)
+		free := uint32(countClear(p, int(w.super.GroupBlocks(m.group))))
+		w.sealer.freeBlocks += uint64(free) - uint64(c.FreeBlocks)
+		c.FreeBlocks, c.BlockBitmapSum = free, w.super.BlockBitmapSum(p)
 		return nil
 	}
 	p, err := e.Image(d.InodeBitmap)
 	if err != nil {
 		return err
 	}
-	n := l.super.InodesPerGroup
+	n := w.super.InodesPerGroup
 	free := uint32(countClear(p, int(n)))
-	l.sealer.freeInodes += uint64(free) - uint64(c.FreeInodes)
+	w.sealer.freeInodes += uint64(free) - uint64(c.FreeInodes)
 	last := n
 	for last > 0 && !bit(p, last-1) {
 		last--
 	}
 	// What was ever used stays so: the slots behind may never have been written.
-	c.FreeInodes, c.InodeBitmapSum, c.ITableUnused = free, l.super.InodeBitmapSum(p), min(c.ITableUnused, n-last)
+	c.FreeInodes, c.InodeBitmapSum, c.ITableUnused = free, w.super.InodeBitmapSum(p), min(c.ITableUnused, n-last)
 	return nil
 }
 
 // sealInodes seals the slots of a block of an inode table, and links those that are orphans.
-func (l *Live) sealInodes(g disk.Group, n block.Number, p []byte) {
-	table, err := l.base.inodeTable(g)
+func (w *Writable) sealInodes(g disk.Group, n block.Number, p []byte) {
+	table, err := w.base.inodeTable(g)
 	if err != nil || p == nil {
 		return
 	}
-	size := int(l.super.InodeSize)
-	first := uint32(g)*l.super.InodesPerGroup + uint32(n-table)*uint32(len(p)/size) + 1
+	size := int(w.super.InodeSize)
+	first := uint32(g)*w.super.InodesPerGroup + uint32(n-table)*uint32(len(p)/size) + 1
 	for i := range len(p) / size {
 		slot := p[i*size : (i+1)*size]
 		ino := Ino(first + uint32(i))
-		if next, ok := l.orphans.form.next[ino]; ok {
+		if next, ok := w.orphans.form.next[ino]; ok {
 			putDtime(slot, next)
 		} else if binary.LittleEndian.Uint16(slot[disk.OffLinks:]) > 0 {
 			putDtime(slot, 0)
 		}
 		if binary.LittleEndian.Uint16(slot) != 0 || binary.LittleEndian.Uint32(slot[disk.OffDtime:]) != 0 {
-			l.super.SealInode(ino, slot)
+			w.super.SealInode(ino, slot)
 		}
 	}
 }
 
 // sealDescs writes the derived fields of all descriptors in a block.
-func (l *Live) sealDescs(n block.Number, p []byte) {
+func (w *Writable) sealDescs(n block.Number, p []byte) {
 	if p == nil {
 		return
 	}
-	per := disk.Group(uint32(l.super.BlockSize) / uint32(l.super.DescSize))
-	first := l.kinds[n].group / per * per
-	for g := first; g < min(first+per, l.super.Groups()); g++ {
-		if at, off := l.super.DescBlock(g); at == n {
-			q := p[off : off+int(l.super.DescSize)]
-			l.super.PutGroupCounts(q, l.sealer.counts[g])
-			l.super.SealGroupDesc(g, q)
+	per := disk.Group(uint32(w.super.BlockSize) / uint32(w.super.DescSize))
+	first := w.kinds[n].group / per * per
+	for g := first; g < min(first+per, w.super.Groups()); g++ {
+		if at, off := w.super.DescBlock(g); at == n {
+			q := p[off : off+int(w.super.DescSize)]
+			w.super.PutGroupCounts(q, w.sealer.counts[g])
+			w.super.SealGroupDesc(g, q)
 		}
 	}
 }
 
 // sealSuper writes the derived fields of the superblock. Every copy that goes to the journal says that recovery is needed (J3).
-func (l *Live) sealSuper(p []byte) {
+func (w *Writable) sealSuper(p []byte) {
 	if p == nil {
 		return
 	}
-	q := p[disk.SuperblockOffset%uint32(l.super.BlockSize):][:disk.SuperblockSize]
-	l.super.PutSuperCounts(q, l.sealer.freeBlocks, uint32(l.sealer.freeInodes), l.orphans.form.head)
-	l.super.PutRecovery(q, !l.opts.Private, true)
-	l.super.PutWritten(q, l.opts.Now().Unix())
-	l.super.SealSuperblock(q)
+	q := p[disk.SuperblockOffset%uint32(w.super.BlockSize):][:disk.SuperblockSize]
+	w.super.PutSuperCounts(q, w.sealer.freeBlocks, uint32(w.sealer.freeInodes), w.orphans.form.head)
+	w.super.PutRecovery(q, !w.opts.Private, true)
+	w.super.PutWritten(q, w.opts.Now().Unix())
+	w.super.SealSuperblock(q)
 }
 
 // ClearRecovery changes the bytes of a superblock to those of a file system that was unmounted cleanly, and seals them.
-func (l *Live) ClearRecovery(q []byte) {
-	l.super.PutRecovery(q, false, false)
-	l.super.PutWritten(q, l.opts.Now().Unix())
-	l.super.SealSuperblock(q)
+func (w *Writable) ClearRecovery(q []byte) {
+	w.super.PutRecovery(q, false, false)
+	w.super.PutWritten(q, w.opts.Now().Unix())
+	w.super.SealSuperblock(q)
 }
 
 // MarkMounted changes the bytes of a superblock to those of a file system that is mounted for writing, and seals them.
-func (l *Live) MarkMounted(q []byte, now time.Time) {
-	l.super.PutRecovery(q, !l.opts.Private, true)
-	l.super.PutMounted(q, now.Unix())
-	l.super.SealSuperblock(q)
+func (w *Writable) MarkMounted(q []byte, now time.Time) {
+	w.super.PutRecovery(q, !w.opts.Private, true)
+	w.super.PutMounted(q, now.Unix())
+	w.super.SealSuperblock(q)
 }

@@ -4,24 +4,25 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
 // Attr says which attributes to change: those that are not nil.
 type Attr struct {
-	Mode         *uint16 // permissions, setuid, setgid and sticky
-	UID, GID     *uint32
-	Size         *uint64
-	Atime, Mtime *time.Time
-	Explicit     bool // a time is one that the caller chose, and not now
-	Kill         Kill // setuid and setgid go, where the size changes
+	Mode            *uint16 // permissions, setuid, setgid and sticky
+	UID, GID        *uint32
+	Size            *uint64
+	Atime, Mtime    *time.Time
+	Explicit        bool            // a time is one that the caller chose, and not now
+	ClearPrivileges ClearPrivileges // setuid and setgid go, where the size changes
 }
 
 // SetAttr changes attributes of an inode, and returns it.
-func (l *Live) SetAttr(owner Owner, node Node, a Attr) (Inode, error) {
+func (w *Writable) SetAttr(cred Cred, node Node, a Attr) (Inode, error) {
 	var out Inode
 	done := true
-	err := l.do(opSetattr, owner, func(o *op) error {
+	err := w.do(opSetattr, cred, func(o *op) error {
 		n, err := o.inode(node)
 		if err != nil {
 			return err
@@ -31,7 +32,7 @@ func (l *Live) SetAttr(owner Owner, node Node, a Attr) (Inode, error) {
 			return ErrNotPermit
 		}
 		if a.Size != nil {
-			if done, err = o.resize(n, *a.Size, a.Kill); err != nil {
+			if done, err = o.resize(n, *a.Size, a.ClearPrivileges); err != nil {
 				return err
 			}
 		}
@@ -57,12 +58,12 @@ func (l *Live) SetAttr(owner Owner, node Node, a Attr) (Inode, error) {
 		return err
 	})
 	if err == nil && !done {
-		err = l.finishTruncate(node.Ino())
+		err = w.finishTruncate(node.Ino())
 	}
 	return out, err
 }
 
-func (o *op) resize(n *Inode, size uint64, kill Kill) (bool, error) {
+func (o *op) resize(n *Inode, size uint64, clear ClearPrivileges) (bool, error) {
 	done, err := o.truncate(n, size)
 	if err != nil {
 		return done, err
@@ -70,8 +71,8 @@ func (o *op) resize(n *Inode, size uint64, kill Kill) (bool, error) {
 	if err := o.dropCapabilities(n); err != nil {
 		return done, err
 	}
-	if kill {
-		if err := o.killBits(n); err != nil {
+	if clear {
+		if err := o.clearBits(n); err != nil {
 			return done, err
 		}
 	}
@@ -106,7 +107,7 @@ func (o *op) setOwner(n *Inode, a Attr) error {
 	if err := o.dropCapabilities(n); err != nil || a.Mode != nil {
 		return err
 	}
-	return o.killBits(n)
+	return o.clearBits(n)
 }
 
 func (o *op) setMode(n *Inode, mode uint16) error {
@@ -117,8 +118,8 @@ func (o *op) setMode(n *Inode, mode uint16) error {
 	return o.setInode(n.Ino, disk.OffMode, binary.LittleEndian.AppendUint16(nil, mode))
 }
 
-// killBits takes setuid away, and setgid where the group may execute: without that the bit means mandatory locking.
-func (o *op) killBits(n *Inode) error {
+// clearBits takes setuid away, and setgid where the group may execute: without that the bit means mandatory locking.
+func (o *op) clearBits(n *Inode) error {
 	mode := n.Mode &^ setuid
 	if mode&0o010 != 0 {
 		mode &^= setgid
@@ -137,12 +138,12 @@ func (o *op) dropCapabilities(n *Inode) error {
 	return o.setXattr(n, disk.XattrSecurity, "capability", nil, 0)
 }
 
-// killPrivileges is what a write does to a file that runs with rights of its own.
-func (o *op) killPrivileges(n *Inode) error {
+// clearPrivileges is what a write does to a file that runs with rights of its own.
+func (o *op) clearPrivileges(n *Inode) error {
 	if err := o.dropCapabilities(n); err != nil {
 		return err
 	}
-	return o.killBits(n)
+	return o.clearBits(n)
 }
 
 func (o *op) setTimes(n *Inode, a Attr) error {
@@ -158,24 +159,24 @@ func (o *op) setTimes(n *Inode, a Attr) error {
 }
 
 // NeedsTouch is the rule of relatime: the time of access is not after the last change, or older than a day.
-func (l *Live) NeedsTouch(n *Inode) bool {
-	return !l.opts.NoAtime && !n.Has(disk.InodeNoAtime|disk.InodeImmutable) && (l.opts.StrictAtime ||
-		!n.Atime.After(n.Mtime) || !n.Atime.After(n.Ctime) || l.opts.Now().Sub(n.Atime) >= 24*time.Hour)
+func (w *Writable) NeedsTouch(n *Inode) bool {
+	return !w.opts.NoAtime && !n.Has(disk.InodeNoAtime|disk.InodeImmutable) && (w.opts.StrictAtime ||
+		!n.Atime.After(n.Mtime) || !n.Atime.After(n.Ctime) || w.opts.Now().Sub(n.Atime) >= 24*time.Hour)
 }
 
 // Touch sets the time of access, where NeedsTouch asks for it.
-func (l *Live) Touch(node Node) error {
+func (w *Writable) Touch(node Node) error {
 	stale := false
-	err := l.View(func(fs *FS) error {
+	err := w.View(func(fs *FS) error {
 		var n Inode
 		err := fs.ReadNode(&n, node)
-		stale = err == nil && l.NeedsTouch(&n)
+		stale = err == nil && w.NeedsTouch(&n)
 		return err
 	})
 	if err != nil || !stale {
 		return err
 	}
-	return l.do(opAtime, Owner{}, func(o *op) error {
+	return w.do(opAtime, Cred{}, func(o *op) error {
 		n, err := o.inode(node)
 		if err != nil {
 			return err
@@ -194,15 +195,15 @@ type span struct {
 }
 
 // Allocate is fallocate(2): keep leaves the size alone.
-func (l *Live) Allocate(owner Owner, node Node, offset, length uint64, keep bool) error {
-	return l.ranges(owner, node, span{offset, length, keep, false, func(o *op, n *Inode, at, end uint64) (uint64, error) {
+func (w *Writable) Allocate(cred Cred, node Node, offset, length uint64, keep bool) error {
+	return w.ranges(cred, node, span{offset, length, keep, false, func(o *op, n *Inode, at, end uint64) (uint64, error) {
 		return o.preallocate(n, at, end, false)
 	}})
 }
 
 // Punch frees the whole blocks of a range, and zeros the rest.
-func (l *Live) Punch(owner Owner, node Node, offset, length uint64) error {
-	return l.ranges(owner, node, span{offset, length, true, true, func(o *op, n *Inode, at, end uint64) (uint64, error) {
+func (w *Writable) Punch(cred Cred, node Node, offset, length uint64) error {
+	return w.ranges(cred, node, span{offset, length, true, true, func(o *op, n *Inode, at, end uint64) (uint64, error) {
 		o.promised = true // as in the kernel, a hole can be punched where there is no room
 		done, err := o.cut(n, at, end)
 		o.promised = false
@@ -214,26 +215,26 @@ func (l *Live) Punch(owner Owner, node Node, offset, length uint64) error {
 }
 
 // ZeroRange makes a range read as zeros, and keeps it allocated.
-func (l *Live) ZeroRange(owner Owner, node Node, offset, length uint64, keep bool) error {
-	err := l.ranges(owner, node, span{offset, length, keep, true, func(o *op, n *Inode, at, end uint64) (uint64, error) {
+func (w *Writable) ZeroRange(cred Cred, node Node, offset, length uint64, keep bool) error {
+	err := w.ranges(cred, node, span{offset, length, keep, true, func(o *op, n *Inode, at, end uint64) (uint64, error) {
 		return o.preallocate(n, at, end, true)
 	}})
 	if err != nil {
 		return err
 	}
-	return l.Allocate(owner, node, offset, length, keep)
+	return w.Allocate(cred, node, offset, length, keep)
 }
 
 // ranges works on a range in as many transactions as it needs: its edges with the first, the size with the last one.
-func (l *Live) ranges(owner Owner, node Node, s span) error {
-	bs, stop := uint64(l.super.BlockSize), s.offset+s.length
+func (w *Writable) ranges(cred Cred, node Node, s span) error {
+	bs, stop := uint64(w.super.BlockSize), s.offset+s.length
 	at, end := s.offset/bs, (stop+bs-1)/bs
 	if s.edges {
 		at, end = (s.offset+bs-1)/bs, stop/bs
 	}
 	for first := true; first || at < end; first = false {
 		next := end
-		err := l.do(opAllocate, owner, func(o *op) error {
+		err := w.do(opAllocate, cred, func(o *op) error {
 			n, err := o.ranged(node, stop)
 			if err != nil {
 				return err
@@ -251,8 +252,8 @@ func (l *Live) ranges(owner Owner, node Node, s span) error {
 			if err := o.dropCapabilities(n); err != nil {
 				return err
 			}
-			if owner.UID != 0 { // the request does not tell who has CAP_FSETID
-				if err := o.killBits(n); err != nil {
+			if cred.UID != 0 { // the request does not tell who has CAP_FSETID
+				if err := o.clearBits(n); err != nil {
 					return err
 				}
 			}
@@ -284,8 +285,8 @@ func (o *op) ranged(node Node, stop uint64) (*Inode, error) {
 	case n.Has(disk.InodeImmutable), n.Has(disk.InodeAppend):
 		return nil, ErrNotPermit
 	case !n.Has(disk.InodeExtents):
-		return nil, ErrUnsupported
-	case stop > o.l.maxSize(n):
+		return nil, ondisk.ErrUnsupported
+	case stop > o.w.maxSize(n):
 		return nil, ErrTooBig
 	}
 	return n, o.dependMap(n)
@@ -293,7 +294,7 @@ func (o *op) ranged(node Node, stop uint64) (*Inode, error) {
 
 // zeroEdges zeros the parts of blocks at both ends of a range.
 func (o *op) zeroEdges(n *Inode, from, to uint64) error {
-	bs := uint64(o.l.super.BlockSize)
+	bs := uint64(o.w.super.BlockSize)
 	if from/bs == to/bs {
 		return o.zero(n, from/bs, from%bs, to%bs)
 	}

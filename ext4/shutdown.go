@@ -20,9 +20,6 @@ const (
 	ShutdownCut                  // as a power cut: what was not durable is lost
 )
 
-// ErrShutdown says that a file system was shut down on request.
-var ErrShutdown = errorString("the file system was shut down")
-
 // shutdown is whether that has happened.
 type shutdown struct {
 	mu   sync.Mutex
@@ -30,12 +27,12 @@ type shutdown struct {
 }
 
 // ShutDown reports whether the file system was shut down.
-func (l *Live) ShutDown() bool { return l.shutdown.shut.Load() }
+func (w *Writable) ShutDown() bool { return w.shutdown.shut.Load() }
 
 // Shutdown shuts the file system down: nothing is written to the image from its return on, and the next mount recovers. A second time it does nothing. Where
 // making everything durable fails, the file system is shut down all the same, and the error returned.
-func (l *Live) Shutdown(how Shutdown) (err error) {
-	s := &l.shutdown
+func (w *Writable) Shutdown(how Shutdown) (err error) {
+	s := &w.shutdown
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if how > ShutdownCut {
@@ -45,25 +42,25 @@ func (l *Live) Shutdown(how Shutdown) (err error) {
 		return nil
 	}
 	if how == ShutdownSync {
-		err = l.store.Sync(context.Background())
+		err = w.store.Sync(context.Background())
 	}
 	s.shut.Store(true)
 	if how == ShutdownLog && !mutant.Off(mutant.ShutdownLog) {
-		err = l.store.Sync(context.Background())
+		err = w.store.Sync(context.Background())
 	}
 	if mutant.Off(mutant.ShutdownCut) {
 		return err
 	}
-	if l.opts.Cut != nil {
-		l.opts.Cut()
+	if w.opts.Cut != nil {
+		w.opts.Cut()
 	}
-	l.store.Fail(ErrShutdown)
+	w.store.Fail(ErrShutdown)
 	return err
 }
 
 // refused is the error of a change where the file system was shut down.
-func (l *Live) refused() error {
-	if l.ShutDown() {
+func (w *Writable) refused() error {
+	if w.ShutDown() {
 		return fmt.Errorf("%w: %w", ErrFailed, ErrShutdown)
 	}
 	return nil

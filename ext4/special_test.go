@@ -142,15 +142,15 @@ func TestView_FSTest(t *testing.T) {
 	fatal(t, os.Symlink("dir/b", filepath.Join(source, "link")))
 	for _, mkfs := range [][]string{nil, {"-O", "inline_data"}, {"-t", "ext2"}} {
 		fsys := openImage(t, oracle.NewImage(t, 16<<20, append(mkfs, "-d", source)...), ext4.Options{})
-		if err := fstest.TestFS(fsys.View(), "a", "dir/b", "dir/sub/c", "link", "lost+found"); err != nil {
+		if err := fstest.TestFS(fsys.IOFS(), "a", "dir/b", "dir/sub/c", "link", "lost+found"); err != nil {
 			t.Error(err)
 		}
-		sub, err := fsys.View().Sub("dir")
+		sub, err := fsys.IOFS().Sub("dir")
 		fatal(t, err)
 		if err := fstest.TestFS(sub, "b", "sub/c"); err != nil {
 			t.Error(err)
 		}
-		f, err := fsys.View().Open("link")
+		f, err := fsys.IOFS().Open("link")
 		fatal(t, err)
 		p := make([]byte, 5)
 		if _, err := f.(io.ReaderAt).ReadAt(p, 10); err != nil || string(p) != "dir/b" {

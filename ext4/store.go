@@ -77,28 +77,3 @@ const (
 	kindXattrs                // nothing
 	kindOrphanFile            // nothing
 )
-
-// Errors of changes, beside those of reading.
-var (
-	ErrNoSpace     = errorString("no space left on the file system")
-	ErrExists      = errorString("the name exists")
-	ErrNoEntry     = errorString("no such file or directory")
-	ErrNotEmpty    = errorString("the directory is not empty")
-	ErrIsDir       = errorString("is a directory")
-	ErrNotPermit   = errorString("operation not permitted")
-	ErrAccess      = errorString("permission denied")
-	ErrInvalid     = errorString("invalid argument")
-	ErrTooLong     = errorString("the name is too long")
-	ErrManyLinks   = errorString("too many links")
-	ErrTooBig      = errorString("the file would become too large")
-	ErrUnsupported = errorString("the operation is not supported")
-	ErrCross       = errorString("not within one project")
-	ErrStale       = errorString("the inode is gone")
-	ErrRange       = errorString("the result does not fit")
-	ErrFailed      = errorString("the file system has failed and takes no more changes")
-)
-
-// errorString is an error by its text.
-type errorString string
-
-func (e errorString) Error() string { return string(e) }

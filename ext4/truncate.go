@@ -27,15 +27,15 @@ func (o *op) truncate(n *Inode, size uint64) (done bool, err error) {
 		return false, ErrIsDir
 	case !n.IsRegular():
 		return false, ErrInvalid
-	case size > o.l.maxSize(n):
+	case size > o.w.maxSize(n):
 		return false, ErrTooBig
 	}
-	bs := uint64(o.l.super.BlockSize)
+	bs := uint64(o.w.super.BlockSize)
 	if err := o.dependInode(n.Ino, disk.OffSizeLow, 4); err != nil {
 		return false, err
 	}
 	done, o.what = true, "truncate"
-	o.l.closeWindow(n.Ino)
+	o.w.closeWindow(n.Ino)
 	if size < n.Size {
 		if err := o.dependMap(n); err != nil {
 			return false, err
@@ -64,14 +64,14 @@ func (o *op) truncate(n *Inode, size uint64) (done bool, err error) {
 }
 
 // finishTruncate frees what is behind the end of a file, transaction by transaction, and takes it off the list of orphans.
-func (l *Live) finishTruncate(ino Ino) error {
+func (w *Writable) finishTruncate(ino Ino) error {
 	for done := false; !done; {
-		err := l.do(opSetattr, Owner{}, func(o *op) error {
+		err := w.do(opSetattr, Cred{}, func(o *op) error {
 			n := new(Inode)
 			if err := o.fs.ReadInode(n, ino); err != nil {
 				return err
 			}
-			bs := uint64(l.super.BlockSize)
+			bs := uint64(w.super.BlockSize)
 			var err error
 			o.what = "finish truncate"
 			if done, err = o.cut(n, (n.Size+bs-1)/bs, maxFileBlocks); err != nil || !done {
@@ -91,16 +91,16 @@ func (l *Live) finishTruncate(ino Ino) error {
 }
 
 // Evict frees an inode without links that is not in use any more. One that has links, or was freed already, is left alone.
-func (l *Live) Evict(node Node) error { return l.EvictIf(node, func() bool { return true }) }
+func (w *Writable) Evict(node Node) error { return w.EvictIf(node, func() bool { return true }) }
 
 // EvictIf is Evict for an inode of which unused, called when its last link is gone, reports that it is not in use.
-func (l *Live) EvictIf(node Node, unused func() bool) error {
-	if !l.orphans.has(node.Ino()) {
+func (w *Writable) EvictIf(node Node, unused func() bool) error {
+	if !w.orphans.has(node.Ino()) {
 		return nil
 	}
-	l.closeWindow(node.Ino())
+	w.closeWindow(node.Ino())
 	for done := false; !done; {
-		err := l.do(opEvict, Owner{}, func(o *op) error {
+		err := w.do(opEvict, Cred{}, func(o *op) error {
 			n := new(Inode)
 			done = true
 			if err := o.fs.ReadNode(n, node); err != nil {

@@ -72,44 +72,44 @@ func (w *windows) remove(ino Ino) run {
 }
 
 // Closed gives up what a file has reserved behind its end: one who wrote to it has closed it.
-func (l *Live) Closed(node Node) { l.closeWindow(node.Ino()) }
+func (w *Writable) Closed(node Node) { w.closeWindow(node.Ino()) }
 
-func (l *Live) closeWindow(ino Ino) {
-	l.windows.mu.Lock()
-	r := l.windows.remove(ino)
-	l.windows.mu.Unlock()
-	l.release(r)
+func (w *Writable) closeWindow(ino Ino) {
+	w.windows.mu.Lock()
+	r := w.windows.remove(ino)
+	w.windows.mu.Unlock()
+	w.release(r)
 }
 
 // closeWindows gives up what all files have reserved, and reports whether that was anything.
-func (l *Live) closeWindows() bool {
-	w := &l.windows
-	w.mu.Lock()
+func (w *Writable) closeWindows() bool {
+	v := &w.windows
+	v.mu.Lock()
 	var all []run
-	for ino := range w.of {
-		all = append(all, w.remove(ino))
+	for ino := range v.of {
+		all = append(all, v.remove(ino))
 	}
-	w.mu.Unlock()
+	v.mu.Unlock()
 	for _, r := range all {
-		l.release(r)
+		w.release(r)
 	}
 	return len(all) > 0
 }
 
 // reserveGrowing is reserve for a file that grows at its end, to size bytes: it reserves as much again behind.
-func (l *Live) reserveGrowing(ino Ino, goal block.Number, want uint32, size uint64, owner Owner) (run, error) {
-	got, left := l.windows.take(ino, goal, want)
-	l.release(left)
+func (w *Writable) reserveGrowing(ino Ino, goal block.Number, want uint32, size uint64, cred Cred) (run, error) {
+	got, left := w.windows.take(ino, goal, want)
+	w.release(left)
 	if got.n > 0 {
 		return got, nil
 	}
-	more := uint32(min(size, maxWindow) / uint64(l.super.BlockSize))
-	r, err := l.reserve(goal, want, more, claim{owner, false})
+	more := uint32(min(size, maxWindow) / uint64(w.super.BlockSize))
+	r, err := w.reserve(goal, want, more, claim{cred, false})
 	if err != nil || r.n <= want {
 		return r, err
 	}
-	for _, left := range l.windows.keep(ino, run{r.start + block.Number(want), r.n - want}) {
-		l.release(left)
+	for _, left := range w.windows.keep(ino, run{r.start + block.Number(want), r.n - want}) {
+		w.release(left)
 	}
 	return run{r.start, want}, nil
 }

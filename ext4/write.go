@@ -8,40 +8,40 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// Kill says which bits a change of contents takes away, where the kernel leaves that to the file system: setuid, setgid and capabilities.
-type Kill bool
+// ClearPrivileges says which bits a change of contents takes away, where the kernel leaves that to the file system: setuid, setgid and capabilities.
+type ClearPrivileges bool
 
-// maxChunk bounds the bytes that one transaction writes to the journal as file data, in blocks.
+// maxJournalled bounds the bytes that one transaction writes to the journal as file data, in blocks.
 const maxJournalled = 16
 
 // Write writes data into a regular file at an offset, and makes it longer where needed. It returns how much was written: less than all together
 // with an error only.
-func (l *Live) Write(owner Owner, node Node, offset int64, data []byte, kill Kill) (int, error) {
-	return l.writeAll(owner, node, offset, data, kill, false)
+func (w *Writable) Write(cred Cred, node Node, offset int64, data []byte, clear ClearPrivileges) (int, error) {
+	return w.writeAll(cred, node, offset, data, clear, false)
 }
 
 // WriteWhole is Write that writes nothing where there is no room for all; with data in the journal, which takes several transactions, some of it.
-func (l *Live) WriteWhole(owner Owner, node Node, offset int64, data []byte, kill Kill) (int, error) {
-	return l.writeAll(owner, node, offset, data, kill, true)
+func (w *Writable) WriteWhole(cred Cred, node Node, offset int64, data []byte, clear ClearPrivileges) (int, error) {
+	return w.writeAll(cred, node, offset, data, clear, true)
 }
 
-func (l *Live) writeAll(owner Owner, node Node, offset int64, data []byte, kill Kill, whole bool) (int, error) {
+func (w *Writable) writeAll(cred Cred, node Node, offset int64, data []byte, clear ClearPrivileges, whole bool) (int, error) {
 	if offset < 0 {
 		return 0, ErrInvalid
 	}
-	bs := int64(l.super.BlockSize)
+	bs := int64(w.super.BlockSize)
 	done, most := 0, len(data)
 	for done < len(data) {
 		piece := data[done:][:min(most, len(data)-done)]
-		if l.opts.JournalData {
+		if w.opts.JournalData {
 			piece = piece[:min(int64(len(piece)), maxJournalled*bs-(offset+int64(done))%bs)]
 		}
-		err := l.do(opWrite, owner, func(o *op) error {
+		err := w.do(opWrite, cred, func(o *op) error {
 			n, err := o.inode(node)
 			if err != nil {
 				return err
 			}
-			return o.write(n, uint64(offset)+uint64(done), piece, kill)
+			return o.write(n, uint64(offset)+uint64(done), piece, clear)
 		})
 		skip := (offset + int64(done)) % bs
 		if errors.Is(err, ErrNoSpace) && !whole && skip+int64(len(piece)) > bs {
@@ -61,8 +61,8 @@ func (l *Live) writeAll(owner Owner, node Node, offset int64, data []byte, kill 
 }
 
 // maxSize is the greatest size of a file in bytes.
-func (l *Live) maxSize(n *Inode) uint64 {
-	bs := uint64(l.super.BlockSize)
+func (w *Writable) maxSize(n *Inode) uint64 {
+	bs := uint64(w.super.BlockSize)
 	if n.Has(disk.InodeExtents) {
 		return (1<<32 - 1) * bs
 	}
@@ -71,7 +71,7 @@ func (l *Live) maxSize(n *Inode) uint64 {
 }
 
 // write is the part of Write that is one transaction.
-func (o *op) write(n *Inode, offset uint64, data []byte, kill Kill) error {
+func (o *op) write(n *Inode, offset uint64, data []byte, clear ClearPrivileges) error {
 	switch {
 	case n.IsDir():
 		return ErrIsDir
@@ -81,7 +81,7 @@ func (o *op) write(n *Inode, offset uint64, data []byte, kill Kill) error {
 		return ErrNotPermit
 	case n.Has(disk.InodeAppend) && offset < n.Size:
 		return ErrNotPermit
-	case offset+uint64(len(data)) > o.l.maxSize(n):
+	case offset+uint64(len(data)) > o.w.maxSize(n):
 		return ErrTooBig
 	case len(data) == 0:
 		return nil
@@ -89,12 +89,12 @@ func (o *op) write(n *Inode, offset uint64, data []byte, kill Kill) error {
 	if err := o.dependMap(n); err != nil {
 		return err
 	}
-	if kill {
-		if err := o.killPrivileges(n); err != nil {
+	if clear {
+		if err := o.clearPrivileges(n); err != nil {
 			return err
 		}
 	}
-	bs := uint64(o.l.super.BlockSize)
+	bs := uint64(o.w.super.BlockSize)
 	for at, end := offset/bs, (offset+uint64(len(data))+bs-1)/bs; at < end; {
 		r, err := n.Map(FileBlock(at))
 		if err != nil {
@@ -141,7 +141,7 @@ func (o *op) write(n *Inode, offset uint64, data []byte, kill Kill) error {
 
 // allocateFor allocates blocks for a hole of a file at at, of which a write goes on to end.
 func (o *op) allocateFor(n *Inode, at uint64, want uint32, end uint64) (run, error) {
-	bs := uint64(o.l.super.BlockSize)
+	bs := uint64(o.w.super.BlockSize)
 	if end > minGrown && at > 0 && at == (n.Size+bs-1)/bs {
 		return o.allocateGrowing(n, o.goal(n, at), want, end)
 	}
@@ -155,7 +155,7 @@ func (o *op) goal(n *Inode, at uint64) block.Number {
 			return r.Start + 1
 		}
 	}
-	s := o.l.super
+	s := o.w.super
 	g := disk.Group(uint32(n.Ino-1) / s.InodesPerGroup)
 	return s.GroupFirst(g) + block.Number(uint32(n.Ino)%16*(s.BlocksPerGroup/16))%block.Number(s.GroupBlocks(g))
 }
@@ -195,11 +195,11 @@ func (o *op) remap(n *Inode, e disk.Extent) error {
 // overwrite writes what of data (at an offset of the file) falls into length blocks of the file from at on, which lie at start. ordered says that the commit lets
 // more be read of them than before: a size that grows, or zeros that a later size will show.
 func (o *op) overwrite(start block.Number, at, length, offset uint64, data []byte, ordered bool) error {
-	bs := uint64(o.l.super.BlockSize)
+	bs := uint64(o.w.super.BlockSize)
 	from, to := max(at*bs, offset), min((at+length)*bs, offset+uint64(len(data)))
 	piece := data[from-offset : to-offset]
 	skip := from - at*bs
-	if !o.l.opts.JournalData {
+	if !o.w.opts.JournalData {
 		return o.tx.WriteHome(start+block.Number(skip/bs), uint32(skip%bs), piece, ordered)
 	}
 	for len(piece) > 0 {
@@ -214,11 +214,11 @@ func (o *op) overwrite(start block.Number, at, length, offset uint64, data []byt
 
 // writeFresh is overwrite for blocks that hold nothing of the file yet: what data does not cover becomes zeros.
 func (o *op) writeFresh(start block.Number, at, length, offset uint64, data []byte) error {
-	bs := uint64(o.l.super.BlockSize)
+	bs := uint64(o.w.super.BlockSize)
 	for i := uint64(0); i < length; {
 		from := (at + i) * bs
 		whole := uint64(0)
-		if from >= offset && offset+uint64(len(data)) > from && !o.l.opts.JournalData {
+		if from >= offset && offset+uint64(len(data)) > from && !o.w.opts.JournalData {
 			whole = min(length-i, (offset+uint64(len(data))-from)/bs)
 		}
 		if whole > 0 {
@@ -243,7 +243,7 @@ func (o *op) writeFresh(start block.Number, at, length, offset uint64, data []by
 
 // writeBlock gives a newly allocated block of file data its contents.
 func (o *op) writeBlock(at block.Number, p []byte) error {
-	if o.l.opts.JournalData {
+	if o.w.opts.JournalData {
 		return o.edit(at, kindPlain, 0, merge.Whole(p))
 	}
 	return o.tx.WriteHome(at, 0, p, true)
@@ -255,6 +255,6 @@ func (o *op) zero(n *Inode, at uint64, from, to uint64) error {
 	if err != nil || r.Kind != Data || from >= to {
 		return err
 	}
-	bs := uint64(o.l.super.BlockSize)
+	bs := uint64(o.w.super.BlockSize)
 	return o.overwrite(r.Start, at, 1, at*bs+from, make([]byte, to-from), true)
 }

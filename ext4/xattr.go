@@ -27,7 +27,7 @@ func (n *Inode) Xattrs() ([]Xattr, error) {
 	return out, err
 }
 
-// Xattr returns the value of one attribute, or ErrNotExist. POSIX ACLs are in the form of getxattr(2).
+// Xattr returns the value of one attribute, or ErrNoXattr. POSIX ACLs are in the form of getxattr(2).
 func (n *Inode) Xattr(name string) ([]byte, error) {
 	var found *Xattr
 	err := n.eachXattr(func(a disk.Xattr) bool {
@@ -42,7 +42,7 @@ func (n *Inode) Xattr(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, ErrNotExist
+	return nil, ErrNoXattr
 }
 
 // HasXattrs reports whether an inode has room taken by attributes, without decoding them.

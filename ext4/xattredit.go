@@ -7,6 +7,7 @@ import (
 
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/merge"
+	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -20,17 +21,17 @@ const (
 const maxXattrValue = 64 << 10
 
 // SetXattr sets an extended attribute. ACLs are in the form of setxattr(2), and change the mode with them.
-func (l *Live) SetXattr(owner Owner, node Node, name string, value []byte, flags uint32, killSGID bool) error {
+func (w *Writable) SetXattr(cred Cred, node Node, name string, value []byte, flags uint32, killSGID bool) error {
 	index, rest, ok := disk.SplitXattrName(name)
-	return l.do(opXattr, owner, func(o *op) error {
+	return w.do(opXattr, cred, func(o *op) error {
 		n, err := o.changeable(node)
 		switch {
 		case err != nil:
 			return err
 		case !ok && len(name) > 255:
-			return ErrRange
+			return ErrXattrName
 		case !ok:
-			return ErrUnsupported
+			return ondisk.ErrUnsupported
 		case len(value) > maxXattrValue:
 			return ErrNoSpace
 		}
@@ -44,19 +45,19 @@ func (l *Live) SetXattr(owner Owner, node Node, name string, value []byte, flags
 	})
 }
 
-// RemoveXattr removes an extended attribute: ErrNotExist where there is none.
-func (l *Live) RemoveXattr(owner Owner, node Node, name string) error {
+// RemoveXattr removes an extended attribute: ErrNoXattr where there is none.
+func (w *Writable) RemoveXattr(cred Cred, node Node, name string) error {
 	index, rest, ok := disk.SplitXattrName(name)
 	if !ok {
-		return ErrUnsupported
+		return ondisk.ErrUnsupported
 	}
-	return l.do(opXattr, owner, func(o *op) error {
+	return w.do(opXattr, cred, func(o *op) error {
 		n, err := o.changeable(node)
 		if err != nil {
 			return err
 		}
 		if index == disk.XattrACLDefault && !n.IsDir() {
-			return ErrNotExist
+			return ErrNoXattr
 		}
 		if err := o.setXattr(n, index, rest, nil, XattrReplace); err != nil {
 			return err
@@ -83,7 +84,7 @@ type attributes struct {
 // readXattrs reads all attributes of an inode. The operation depends on them.
 func (o *op) readXattrs(n *Inode) (a attributes, err error) {
 	if area := len(n.XattrArea); area > 0 {
-		if err := o.dependInode(n.Ino, uint32(o.l.super.InodeSize)-uint32(area), uint32(area)); err != nil {
+		if err := o.dependInode(n.Ino, uint32(o.w.super.InodeSize)-uint32(area), uint32(area)); err != nil {
 			return a, err
 		}
 	}
@@ -120,7 +121,7 @@ func (o *op) setXattr(n *Inode, index uint8, name string, value []byte, flags ui
 	i, k := findXattr(a.inside, index, name), findXattr(a.outside, index, name)
 	switch {
 	case i < 0 && k < 0 && flags&XattrReplace != 0:
-		return ErrNotExist
+		return ErrNoXattr
 	case i < 0 && k < 0 && value == nil:
 		return nil
 	case (i >= 0 || k >= 0) && flags&XattrCreate != 0:
@@ -174,7 +175,7 @@ func (o *op) putInside(n *Inode, old, now []disk.Xattr) error {
 		return ErrNoSpace
 	}
 	n.XattrArea = area
-	return o.setInode(n.Ino, uint32(o.l.super.InodeSize)-uint32(len(area)), area)
+	return o.setInode(n.Ino, uint32(o.w.super.InodeSize)-uint32(len(area)), area)
 }
 
 // putOutside writes the attributes in an inode's block: one that has them already, else the inode's own, else a new one.
@@ -185,7 +186,7 @@ func (o *op) putOutside(n *Inode, a attributes, now []disk.Xattr) error {
 	if len(now) == 0 {
 		return o.dropXattrBlock(n)
 	}
-	p, ok := o.l.super.EncodeXattrBlock(now)
+	p, ok := o.w.super.EncodeXattrBlock(now)
 	if !ok {
 		return ErrNoSpace
 	}
@@ -223,7 +224,7 @@ func (o *op) setFileACL(n *Inode, at block.Number) error {
 	if err := o.setInode(n.Ino, disk.OffFileACLLow, le.AppendUint32(nil, uint32(at))); err != nil {
 		return err
 	}
-	if at>>32 == 0 && o.l.super.Incompat&disk.Incompat64Bit == 0 {
+	if at>>32 == 0 && o.w.super.Incompat&disk.Incompat64Bit == 0 {
 		return nil
 	}
 	return o.setInode(n.Ino, disk.OffACLHigh, le.AppendUint16(nil, uint16(at>>32)))
@@ -245,7 +246,7 @@ func (o *op) dropXattrBlock(n *Inode) error {
 	} else {
 		// No references: whoever is about to add one finds that out, and looks elsewhere.
 		if err = o.edit(at, kindXattrs, 0, merge.Add(f, -1, 0, 0)); err == nil {
-			o.tx.Sequenced(func(block.Seq) { o.l.shared.forget(at) })
+			o.tx.Sequenced(func(block.Seq) { o.w.shared.forget(at) })
 			err = o.free(at, 1, true)
 		}
 	}

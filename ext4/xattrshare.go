@@ -75,13 +75,13 @@ func (s *sharedXattrs) find(p []byte) block.Number {
 
 // remember notes the contents that the operation gives a block, when it commits.
 func (o *op) remember(n block.Number, p []byte) {
-	sum := o.l.shared.sum(p)
-	o.tx.Sequenced(func(block.Seq) { o.l.shared.note(n, sum) })
+	sum := o.w.shared.sum(p)
+	o.tx.Sequenced(func(block.Seq) { o.w.shared.note(n, sum) })
 }
 
 // shareXattrs adds a reference to a block that has the attributes in p, and returns it, or 0 where none is known.
 func (o *op) shareXattrs(p []byte) (block.Number, error) {
-	at := o.l.shared.find(p)
+	at := o.w.shared.find(p)
 	if at == 0 {
 		return 0, nil
 	}

@@ -2,9 +2,9 @@
 // call into ext4, and its error mapped to an errno (errno.go).
 //
 //	kernel ── /dev/fuse ── go-fuse ── front ─┬─ read-only: ext4.FS, and bytes of the image from its mapping, without a copy
-//	                                         └─ read-write: ext4.Live, where each request is a transaction
+//	                                         └─ read-write: ext4.Writable, where each request is a transaction
 //
-// New mounts an image for reading, NewLive one for writing. The front keeps no state of files or directories beyond open handles, the count of
+// New mounts an image for reading, NewWritable one for writing. The front keeps no state of files or directories beyond open handles, the count of
 // the kernel's lookups of each inode (a file without links is freed when the kernel has forgotten all of them), and which files have written
 // back pages that found no room. A node id is made of inode number and generation: one that does not fit its inode any more is ESTALE.
 //

@@ -18,10 +18,10 @@ import (
 )
 
 // live answers the kernel's requests for one read-write mount. It keeps nothing of the file system: questions go to a front over a snapshot, changes to
-// ext4.Live. The kernel alone changes things, and drops what it has cached as it does so; so everything may be cached for ever.
-type live struct {
+// ext4.Writable. The kernel alone changes things, and drops what it has cached as it does so; so everything may be cached for ever.
+type writable struct {
 	gofuse.RawFileSystem // ENOSYS to what is not here
-	fs                   *ext4.Live
+	fs                   *ext4.Writable
 	listings             *listings
 	lookups              *lookups
 	shortage             shortage
@@ -33,21 +33,21 @@ type live struct {
 	reporter
 }
 
-func newLive(fs *ext4.Live, logger *log.Logger) *live {
+func newWritable(fs *ext4.Writable, logger *log.Logger) *writable {
 	fs.SetRights(mayUseReserved)
-	return &live{RawFileSystem: gofuse.NewDefaultRawFileSystem(), fs: fs, reporter: reporter{log: logger, last: new(atomic.Int64), damaged: fs.Damaged},
+	return &writable{RawFileSystem: gofuse.NewDefaultRawFileSystem(), fs: fs, reporter: reporter{log: logger, last: new(atomic.Int64), damaged: fs.Damaged},
 		listings: new(listings), lookups: new(lookups)}
 }
 
-func (f *live) String() string { return "varve" }
+func (f *writable) String() string { return "varve" }
 
 // Init keeps the way in which the kernel is told that what it has cached is not so any more.
-func (f *live) Init(s *gofuse.Server) { f.listen(s) }
+func (f *writable) Init(s *gofuse.Server) { f.listen(s) }
 
-func (f *live) listen(n notifier) { f.server = n }
+func (f *writable) listen(n notifier) { f.server = n }
 
 // changed has the kernel ask for the attributes of a node again: it does not expect an ioctl to change them.
-func (f *live) changed(id uint64, status gofuse.Status) gofuse.Status {
+func (f *writable) changed(id uint64, status gofuse.Status) gofuse.Status {
 	if status.Ok() && f.server != nil {
 		_ = f.server.InodeNotify(id, -1, 0)
 	}
@@ -55,7 +55,7 @@ func (f *live) changed(id uint64, status gofuse.Status) gofuse.Status {
 }
 
 // view answers a question over a snapshot.
-func (f *live) view(do func(*front) gofuse.Status) (status gofuse.Status) {
+func (f *writable) view(do func(*front) gofuse.Status) (status gofuse.Status) {
 	r, _ := f.fronts.Get().(*front)
 	if r == nil {
 		r = &front{reporter: f.reporter, listings: f.listings, lookups: f.lookups, opendir: f.opendir}
@@ -81,10 +81,10 @@ func node(id uint64) ext4.Node {
 	return ext4.Node(id)
 }
 
-func owner(h *gofuse.InHeader) ext4.Owner { return ext4.Owner{UID: h.Uid, GID: h.Gid, Thread: h.Pid} }
+func cred(h *gofuse.InHeader) ext4.Cred { return ext4.Cred{UID: h.Uid, GID: h.Gid, Thread: h.Pid} }
 
 // entry tells the kernel about an inode that was made, or the error.
-func (f *live) entry(op string, out *gofuse.EntryOut, n *ext4.Inode, err error) gofuse.Status {
+func (f *writable) entry(op string, out *gofuse.EntryOut, n *ext4.Inode, err error) gofuse.Status {
 	if err == nil {
 		fillEntry(out, n)
 		f.lookups.add(out.NodeId)
@@ -92,13 +92,13 @@ func (f *live) entry(op string, out *gofuse.EntryOut, n *ext4.Inode, err error) 
 	return f.status(op, err)
 }
 
-func (f *live) Lookup(cancel <-chan struct{}, header *gofuse.InHeader, name string, out *gofuse.EntryOut) gofuse.Status {
+func (f *writable) Lookup(cancel <-chan struct{}, header *gofuse.InHeader, name string, out *gofuse.EntryOut) gofuse.Status {
 	return f.view(func(r *front) gofuse.Status { return r.Lookup(cancel, header, name, out) })
 }
 
 // Forget frees an inode that has no name any more when the kernel has given its last reference back. A reply may have given out another one
 // since: what Evict checks behind the last link decides, because a node without links gets no new references.
-func (f *live) Forget(id, n uint64) {
+func (f *writable) Forget(id, n uint64) {
 	if !f.lookups.forget(id, n) {
 		return
 	}
@@ -108,18 +108,18 @@ func (f *live) Forget(id, n uint64) {
 	}
 }
 
-func (f *live) GetAttr(cancel <-chan struct{}, in *gofuse.GetAttrIn, out *gofuse.AttrOut) gofuse.Status {
+func (f *writable) GetAttr(cancel <-chan struct{}, in *gofuse.GetAttrIn, out *gofuse.AttrOut) gofuse.Status {
 	if in.Flags()&gofuse.FUSE_GETATTR_FH != 0 && f.shortage.refuses(in.NodeId, f.fs.RoomFor) {
 		return gofuse.Status(syscall.ENOSPC)
 	}
 	return f.view(func(r *front) gofuse.Status { return r.GetAttr(cancel, in, out) })
 }
 
-func (f *live) Statx(cancel <-chan struct{}, in *gofuse.StatxIn, out *gofuse.StatxOut) gofuse.Status {
+func (f *writable) Statx(cancel <-chan struct{}, in *gofuse.StatxIn, out *gofuse.StatxOut) gofuse.Status {
 	return f.view(func(r *front) gofuse.Status { return r.Statx(cancel, in, out) })
 }
 
-func (f *live) SetAttr(_ <-chan struct{}, in *gofuse.SetAttrIn, out *gofuse.AttrOut) gofuse.Status {
+func (f *writable) SetAttr(_ <-chan struct{}, in *gofuse.SetAttrIn, out *gofuse.AttrOut) gofuse.Status {
 	var a ext4.Attr
 	if mode, ok := in.GetMode(); ok {
 		m := uint16(mode & 0o7777)
@@ -137,8 +137,8 @@ func (f *live) SetAttr(_ <-chan struct{}, in *gofuse.SetAttrIn, out *gofuse.Attr
 	a.Atime = setTime(in, gofuse.FATTR_ATIME, gofuse.FATTR_ATIME_NOW, in.Atime, in.Atimensec)
 	a.Mtime = setTime(in, gofuse.FATTR_MTIME, gofuse.FATTR_MTIME_NOW, in.Mtime, in.Mtimensec)
 	a.Explicit = a.Atime != nil && in.Valid&gofuse.FATTR_ATIME_NOW == 0 || a.Mtime != nil && in.Valid&gofuse.FATTR_MTIME_NOW == 0
-	a.Kill = in.Valid&gofuse.FATTR_KILL_SUIDGID != 0
-	n, err := f.fs.SetAttr(owner(&in.InHeader), node(in.NodeId), a)
+	a.ClearPrivileges = in.Valid&gofuse.FATTR_KILL_SUIDGID != 0
+	n, err := f.fs.SetAttr(cred(&in.InHeader), node(in.NodeId), a)
 	if err == nil {
 		out.SetTimeout(forever)
 		fillAttr(&out.Attr, &n)
@@ -158,61 +158,61 @@ func setTime(in *gofuse.SetAttrIn, given, now uint32, sec uint64, nsec uint32) *
 	return &t
 }
 
-func (f *live) Mknod(_ <-chan struct{}, in *gofuse.MknodIn, name string, out *gofuse.EntryOut) gofuse.Status {
-	c := ext4.Creation{Mode: uint16(in.Mode), Umask: uint16(in.Umask), Major: in.Rdev >> 8 & 0xfff, Minor: in.Rdev&0xff | in.Rdev>>12&0xfff00}
-	n, err := f.fs.Create(owner(&in.InHeader), node(in.NodeId), name, c)
+func (f *writable) Mknod(_ <-chan struct{}, in *gofuse.MknodIn, name string, out *gofuse.EntryOut) gofuse.Status {
+	c := ext4.CreateOptions{Mode: uint16(in.Mode), Umask: uint16(in.Umask), Major: in.Rdev >> 8 & 0xfff, Minor: in.Rdev&0xff | in.Rdev>>12&0xfff00}
+	n, err := f.fs.Create(cred(&in.InHeader), node(in.NodeId), name, c)
 	return f.entry("mknod", out, &n, err)
 }
 
-func (f *live) Mkdir(_ <-chan struct{}, in *gofuse.MkdirIn, name string, out *gofuse.EntryOut) gofuse.Status {
-	n, err := f.fs.Create(owner(&in.InHeader), node(in.NodeId), name,
-		ext4.Creation{Mode: uint16(in.Mode)&0o7777 | disk.ModeDir, Umask: uint16(in.Umask)})
+func (f *writable) Mkdir(_ <-chan struct{}, in *gofuse.MkdirIn, name string, out *gofuse.EntryOut) gofuse.Status {
+	n, err := f.fs.Create(cred(&in.InHeader), node(in.NodeId), name,
+		ext4.CreateOptions{Mode: uint16(in.Mode)&0o7777 | disk.ModeDir, Umask: uint16(in.Umask)})
 	return f.entry("mkdir", out, &n, err)
 }
 
-func (f *live) Symlink(_ <-chan struct{}, header *gofuse.InHeader, target, name string, out *gofuse.EntryOut) gofuse.Status {
-	n, err := f.fs.Create(owner(header), node(header.NodeId), name, ext4.Creation{Mode: disk.ModeSymlink | 0o777, Target: target})
+func (f *writable) Symlink(_ <-chan struct{}, header *gofuse.InHeader, target, name string, out *gofuse.EntryOut) gofuse.Status {
+	n, err := f.fs.Create(cred(header), node(header.NodeId), name, ext4.CreateOptions{Mode: disk.ModeSymlink | 0o777, Target: target})
 	return f.entry("symlink", out, &n, err)
 }
 
-func (f *live) Link(_ <-chan struct{}, in *gofuse.LinkIn, name string, out *gofuse.EntryOut) gofuse.Status {
-	n, err := f.fs.Link(owner(&in.InHeader), node(in.Oldnodeid), node(in.NodeId), name)
+func (f *writable) Link(_ <-chan struct{}, in *gofuse.LinkIn, name string, out *gofuse.EntryOut) gofuse.Status {
+	n, err := f.fs.Link(cred(&in.InHeader), node(in.Oldnodeid), node(in.NodeId), name)
 	return f.entry("link", out, &n, err)
 }
 
-func (f *live) Create(_ <-chan struct{}, in *gofuse.CreateIn, name string, out *gofuse.CreateOut) gofuse.Status {
+func (f *writable) Create(_ <-chan struct{}, in *gofuse.CreateIn, name string, out *gofuse.CreateOut) gofuse.Status {
 	if f.noOpen {
 		return gofuse.ENOSYS
 	}
-	n, err := f.fs.Create(owner(&in.InHeader), node(in.NodeId), name,
-		ext4.Creation{Mode: uint16(in.Mode)&0o7777 | disk.ModeRegular, Umask: uint16(in.Umask)})
+	n, err := f.fs.Create(cred(&in.InHeader), node(in.NodeId), name,
+		ext4.CreateOptions{Mode: uint16(in.Mode)&0o7777 | disk.ModeRegular, Umask: uint16(in.Umask)})
 	f.opened(&in.InHeader, in.Flags, &out.OpenOut)
 	return f.entry("create", &out.EntryOut, &n, err)
 }
 
-func (f *live) Tmpfile(_ <-chan struct{}, in *gofuse.CreateIn, out *gofuse.CreateOut) gofuse.Status {
-	n, err := f.fs.Tmpfile(owner(&in.InHeader), node(in.NodeId),
-		ext4.Creation{Mode: uint16(in.Mode)&0o7777 | disk.ModeRegular, Umask: uint16(in.Umask)})
+func (f *writable) Tmpfile(_ <-chan struct{}, in *gofuse.CreateIn, out *gofuse.CreateOut) gofuse.Status {
+	n, err := f.fs.Tmpfile(cred(&in.InHeader), node(in.NodeId),
+		ext4.CreateOptions{Mode: uint16(in.Mode)&0o7777 | disk.ModeRegular, Umask: uint16(in.Umask)})
 	f.opened(&in.InHeader, in.Flags, &out.OpenOut)
 	return f.entry("tmpfile", &out.EntryOut, &n, err)
 }
 
-func (f *live) Unlink(_ <-chan struct{}, header *gofuse.InHeader, name string) gofuse.Status {
-	_, err := f.fs.Unlink(owner(header), node(header.NodeId), name)
+func (f *writable) Unlink(_ <-chan struct{}, header *gofuse.InHeader, name string) gofuse.Status {
+	_, err := f.fs.Unlink(cred(header), node(header.NodeId), name)
 	return f.status("unlink", err)
 }
 
-func (f *live) Rmdir(_ <-chan struct{}, header *gofuse.InHeader, name string) gofuse.Status {
-	_, err := f.fs.Rmdir(owner(header), node(header.NodeId), name)
+func (f *writable) Rmdir(_ <-chan struct{}, header *gofuse.InHeader, name string) gofuse.Status {
+	_, err := f.fs.Rmdir(cred(header), node(header.NodeId), name)
 	return f.status("rmdir", err)
 }
 
-func (f *live) Rename(_ <-chan struct{}, in *gofuse.RenameIn, name, newName string) gofuse.Status {
-	_, err := f.fs.Rename(owner(&in.InHeader), node(in.NodeId), name, node(in.Newdir), newName, in.Flags)
+func (f *writable) Rename(_ <-chan struct{}, in *gofuse.RenameIn, name, newName string) gofuse.Status {
+	_, err := f.fs.Rename(cred(&in.InHeader), node(in.NodeId), name, node(in.Newdir), newName, ext4.RenameFlags(in.Flags))
 	return f.status("rename", err)
 }
 
-func (f *live) Readlink(cancel <-chan struct{}, header *gofuse.InHeader) (target []byte, status gofuse.Status) {
+func (f *writable) Readlink(cancel <-chan struct{}, header *gofuse.InHeader) (target []byte, status gofuse.Status) {
 	status = f.view(func(r *front) gofuse.Status {
 		target, status = r.Readlink(cancel, header)
 		return status
@@ -222,7 +222,7 @@ func (f *live) Readlink(cancel <-chan struct{}, header *gofuse.InHeader) (target
 }
 
 // accessed notes a read, by the rule of relatime.
-func (f *live) accessed(id uint64, status gofuse.Status) {
+func (f *writable) accessed(id uint64, status gofuse.Status) {
 	if status.Ok() {
 		if err := f.fs.Touch(node(id)); err != nil && !errors.Is(err, ext4.ErrFailed) {
 			f.report("note the time of access", err)
@@ -230,7 +230,7 @@ func (f *live) accessed(id uint64, status gofuse.Status) {
 	}
 }
 
-func (f *live) GetXAttr(cancel <-chan struct{}, header *gofuse.InHeader, name string, dest []byte) (n uint32, status gofuse.Status) {
+func (f *writable) GetXAttr(cancel <-chan struct{}, header *gofuse.InHeader, name string, dest []byte) (n uint32, status gofuse.Status) {
 	if f.fs.ShutDown() {
 		return 0, gofuse.EIO
 	}
@@ -241,7 +241,7 @@ func (f *live) GetXAttr(cancel <-chan struct{}, header *gofuse.InHeader, name st
 	return n, status
 }
 
-func (f *live) ListXAttr(cancel <-chan struct{}, header *gofuse.InHeader, dest []byte) (n uint32, status gofuse.Status) {
+func (f *writable) ListXAttr(cancel <-chan struct{}, header *gofuse.InHeader, dest []byte) (n uint32, status gofuse.Status) {
 	status = f.view(func(r *front) gofuse.Status {
 		n, status = r.ListXAttr(cancel, header, dest)
 		return status
@@ -249,16 +249,16 @@ func (f *live) ListXAttr(cancel <-chan struct{}, header *gofuse.InHeader, dest [
 	return n, status
 }
 
-func (f *live) SetXAttr(_ <-chan struct{}, in *gofuse.SetXAttrIn, name string, data []byte) gofuse.Status {
-	return f.status("setxattr", f.fs.SetXattr(owner(&in.InHeader), node(in.NodeId), name, append([]byte{}, data...), in.Flags,
+func (f *writable) SetXAttr(_ <-chan struct{}, in *gofuse.SetXAttrIn, name string, data []byte) gofuse.Status {
+	return f.status("setxattr", f.fs.SetXattr(cred(&in.InHeader), node(in.NodeId), name, append([]byte{}, data...), in.Flags,
 		in.SetXAttrFlags&gofuse.SETXATTR_ACL_KILL_SGID != 0))
 }
 
-func (f *live) RemoveXAttr(_ <-chan struct{}, header *gofuse.InHeader, name string) gofuse.Status {
-	return f.status("removexattr", f.fs.RemoveXattr(owner(header), node(header.NodeId), name))
+func (f *writable) RemoveXAttr(_ <-chan struct{}, header *gofuse.InHeader, name string) gofuse.Status {
+	return f.status("removexattr", f.fs.RemoveXattr(cred(header), node(header.NodeId), name))
 }
 
-func (f *live) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) gofuse.Status {
+func (f *writable) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) gofuse.Status {
 	if f.noOpen {
 		return gofuse.ENOSYS
 	}
@@ -283,7 +283,7 @@ func (f *live) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) g
 	return gofuse.OK
 }
 
-func (f *live) Read(_ <-chan struct{}, in *gofuse.ReadIn, buf []byte) (result gofuse.ReadResult, status gofuse.Status) {
+func (f *writable) Read(_ <-chan struct{}, in *gofuse.ReadIn, buf []byte) (result gofuse.ReadResult, status gofuse.Status) {
 	if f.fs.ShutDown() {
 		return nil, gofuse.EIO
 	}
@@ -307,26 +307,26 @@ func (f *live) Read(_ <-chan struct{}, in *gofuse.ReadIn, buf []byte) (result go
 	return result, status
 }
 
-func (f *live) Lseek(cancel <-chan struct{}, in *gofuse.LseekIn, out *gofuse.LseekOut) gofuse.Status {
+func (f *writable) Lseek(cancel <-chan struct{}, in *gofuse.LseekIn, out *gofuse.LseekOut) gofuse.Status {
 	return f.view(func(r *front) gofuse.Status { return r.Lseek(cancel, in, out) })
 }
 
 // Flush has nothing to do: closing a file makes nothing durable (E1).
-func (f *live) Flush(<-chan struct{}, *gofuse.FlushIn) gofuse.Status { return gofuse.ENOSYS }
+func (f *writable) Flush(<-chan struct{}, *gofuse.FlushIn) gofuse.Status { return gofuse.ENOSYS }
 
 // Release has the file give up what it has reserved to grow.
-func (f *live) Release(_ <-chan struct{}, in *gofuse.ReleaseIn) { f.fs.Closed(node(in.NodeId)) }
+func (f *writable) Release(_ <-chan struct{}, in *gofuse.ReleaseIn) { f.fs.Closed(node(in.NodeId)) }
 
-func (f *live) Fsync(_ <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
+func (f *writable) Fsync(_ <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
 	return f.status("fsync", f.fs.SyncNode(context.Background(), node(in.NodeId)))
 }
 
-func (f *live) FsyncDir(_ <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
+func (f *writable) FsyncDir(_ <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
 	return f.status("fsync", f.fs.SyncNode(context.Background(), node(in.NodeId)))
 }
 
 // syncAll is syncfs(2). The kernel has written back before what it had gathered.
-func (f *live) syncAll() gofuse.Status {
+func (f *writable) syncAll() gofuse.Status {
 	if mutant.Off(mutant.SyncFS) {
 		return gofuse.OK
 	}
@@ -340,8 +340,8 @@ const (
 	fallocZeroRange = 0x10
 )
 
-func (f *live) Fallocate(_ <-chan struct{}, in *gofuse.FallocateIn) gofuse.Status {
-	who, n, keep := owner(&in.InHeader), node(in.NodeId), in.Mode&fallocKeepSize != 0
+func (f *writable) Fallocate(_ <-chan struct{}, in *gofuse.FallocateIn) gofuse.Status {
+	who, n, keep := cred(&in.InHeader), node(in.NodeId), in.Mode&fallocKeepSize != 0
 	var err error
 	switch in.Mode &^ fallocKeepSize {
 	case 0:
@@ -359,7 +359,7 @@ func (f *live) Fallocate(_ <-chan struct{}, in *gofuse.FallocateIn) gofuse.Statu
 // copyChunk is how much of a copy_file_range is copied at a time.
 const copyChunk = 512 << 10
 
-func (f *live) CopyFileRange(_ <-chan struct{}, in *gofuse.CopyFileRangeIn) (uint32, gofuse.Status) {
+func (f *writable) CopyFileRange(_ <-chan struct{}, in *gofuse.CopyFileRangeIn) (uint32, gofuse.Status) {
 	if f.fs.ShutDown() {
 		return 0, gofuse.EIO
 	}
@@ -385,7 +385,7 @@ func (f *live) CopyFileRange(_ <-chan struct{}, in *gofuse.CopyFileRangeIn) (uin
 		if !status.Ok() || got == 0 {
 			break
 		}
-		k, err := f.fs.Write(owner(&in.InHeader), node(in.NodeIdOut), int64(in.OffOut+done), buf[:got], true)
+		k, err := f.fs.Write(cred(&in.InHeader), node(in.NodeIdOut), int64(in.OffOut+done), buf[:got], true)
 		done += uint64(k)
 		if err != nil {
 			if done == 0 {
@@ -398,7 +398,7 @@ func (f *live) CopyFileRange(_ <-chan struct{}, in *gofuse.CopyFileRangeIn) (uin
 	return uint32(done), gofuse.OK
 }
 
-func (f *live) OpenDir(_ <-chan struct{}, _ *gofuse.OpenIn, out *gofuse.OpenOut) gofuse.Status {
+func (f *writable) OpenDir(_ <-chan struct{}, _ *gofuse.OpenIn, out *gofuse.OpenOut) gofuse.Status {
 	out.OpenFlags = gofuse.FOPEN_CACHE_DIR | gofuse.FOPEN_KEEP_CACHE
 	if f.opendir {
 		return gofuse.OK
@@ -406,19 +406,19 @@ func (f *live) OpenDir(_ <-chan struct{}, _ *gofuse.OpenIn, out *gofuse.OpenOut)
 	return gofuse.ENOSYS
 }
 
-func (f *live) ReadDir(cancel <-chan struct{}, in *gofuse.ReadIn, out *gofuse.DirEntryList) gofuse.Status {
+func (f *writable) ReadDir(cancel <-chan struct{}, in *gofuse.ReadIn, out *gofuse.DirEntryList) gofuse.Status {
 	status := f.view(func(r *front) gofuse.Status { return r.ReadDir(cancel, in, out) })
 	f.accessed(in.NodeId, status)
 	return status
 }
 
-func (f *live) ReadDirPlus(cancel <-chan struct{}, in *gofuse.ReadIn, out *gofuse.DirEntryList) gofuse.Status {
+func (f *writable) ReadDirPlus(cancel <-chan struct{}, in *gofuse.ReadIn, out *gofuse.DirEntryList) gofuse.Status {
 	status := f.view(func(r *front) gofuse.Status { return r.ReadDirPlus(cancel, in, out) })
 	f.accessed(in.NodeId, status)
 	return status
 }
 
-func (f *live) StatFs(_ <-chan struct{}, _ *gofuse.InHeader, out *gofuse.StatfsOut) gofuse.Status {
+func (f *writable) StatFs(_ <-chan struct{}, _ *gofuse.InHeader, out *gofuse.StatfsOut) gofuse.Status {
 	s, err := f.fs.Stat()
 	fillStatfs(out, s)
 	return f.status("statfs", err)
@@ -430,8 +430,8 @@ const (
 	fsIocSetXattr = 0x401c5820
 )
 
-func (f *live) Ioctl(cancel <-chan struct{}, in *gofuse.IoctlIn, inbuf []byte, out *gofuse.IoctlOut, outbuf []byte) gofuse.Status {
-	who, n := owner(&in.InHeader), node(in.NodeId)
+func (f *writable) Ioctl(cancel <-chan struct{}, in *gofuse.IoctlIn, inbuf []byte, out *gofuse.IoctlOut, outbuf []byte) gofuse.Status {
+	who, n := cred(&in.InHeader), node(in.NodeId)
 	switch {
 	case in.Cmd == fsIocSetFlags && len(inbuf) >= 4:
 		return f.changed(in.NodeId, f.status("chattr", f.fs.SetFlags(who, n, nativeEndian.Uint32(inbuf))))
@@ -444,7 +444,7 @@ func (f *live) Ioctl(cancel <-chan struct{}, in *gofuse.IoctlIn, inbuf []byte, o
 }
 
 // setXflags sets what struct fsxattr says: flags and project.
-func (f *live) setXflags(who ext4.Owner, n ext4.Node, bits, project uint32) gofuse.Status {
+func (f *writable) setXflags(who ext4.Cred, n ext4.Node, bits, project uint32) gofuse.Status {
 	var mask, flags uint32
 	for _, x := range xflags {
 		mask |= x.inode

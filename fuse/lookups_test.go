@@ -15,7 +15,7 @@ import (
 )
 
 // liveFront is a front over a fresh image in memory.
-func liveFront(t *testing.T) *live {
+func liveFront(t *testing.T) *writable {
 	t.Helper()
 	image, err := os.ReadFile(oracle.NewImage(t, 8<<20, "-t", "ext4"))
 	if err != nil {
@@ -30,13 +30,13 @@ func liveFront(t *testing.T) *live {
 			t.Error(err)
 		}
 	})
-	return newLive(w.Live, log.New(io.Discard, "", 0))
+	return newWritable(w.Writable, log.New(io.Discard, "", 0))
 }
 
 func root() gofuse.InHeader { return gofuse.InHeader{NodeId: gofuse.FUSE_ROOT_ID} }
 
 // orphan makes a file, has the kernel look it up three times in all (by creating it, by name, in a listing), and removes its name.
-func (f *live) orphan(t *testing.T) (id uint64) {
+func (f *writable) orphan(t *testing.T) (id uint64) {
 	t.Helper()
 	var made gofuse.CreateOut
 	in := gofuse.CreateIn{InHeader: root(), Mode: 0o644}
@@ -58,7 +58,7 @@ func (f *live) orphan(t *testing.T) (id uint64) {
 	return made.NodeId
 }
 
-func (f *live) stat(id uint64) gofuse.Status {
+func (f *writable) stat(id uint64) gofuse.Status {
 	var out gofuse.AttrOut
 	return f.GetAttr(nil, &gofuse.GetAttrIn{InHeader: gofuse.InHeader{NodeId: id}}, &out)
 }

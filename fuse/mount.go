@@ -69,10 +69,10 @@ func New(fs *ext4.FS, device blockcache.Device, ahead *blockcache.Readahead, dir
 	})
 }
 
-// NewLive mounts a file system read-write at dir.
-func NewLive(fs *ext4.Live, dir string, opts Options) (*Mount, error) {
+// NewWritable mounts a file system read-write at dir.
+func NewWritable(fs *ext4.Writable, dir string, opts Options) (*Mount, error) {
 	return newMount(dir, opts, false, func(o Options) gofuse.RawFileSystem {
-		front := newLive(fs, o.Logger)
+		front := newWritable(fs, o.Logger)
 		front.opendir, front.noOpen, front.writeback = o.AutoUnmount, o.NoOpen, o.Writeback
 		return front
 	})

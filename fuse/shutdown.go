@@ -15,7 +15,7 @@ import (
 const fsIocShutdown = 0x8004587d
 
 // shutdown shuts a read-write mount down for root.
-func (f *live) shutdown(in *gofuse.IoctlIn, out []byte) gofuse.Status {
+func (f *writable) shutdown(in *gofuse.IoctlIn, out []byte) gofuse.Status {
 	flags, err := shutdownFlags(in)
 	if err != nil {
 		return f.status("shutdown", err)

@@ -20,7 +20,7 @@ const openPrivileged = 1
 const scarce = 8 << 20
 
 // opened says how a file is opened. Direct writes of one file run at a time; its cached pages stay valid, because every change comes through the kernel.
-func (f *live) opened(h *gofuse.InHeader, flags uint32, out *gofuse.OpenOut) {
+func (f *writable) opened(h *gofuse.InHeader, flags uint32, out *gofuse.OpenOut) {
 	out.OpenFlags = gofuse.FOPEN_KEEP_CACHE
 	writing := flags&(syscall.O_WRONLY|syscall.O_RDWR) != 0
 	switch {
@@ -29,12 +29,12 @@ func (f *live) opened(h *gofuse.InHeader, flags uint32, out *gofuse.OpenOut) {
 	case writing && f.writeback && f.fs.Room() < scarce && !mutant.Off(mutant.GatheredRoom):
 		out.OpenFlags = gofuse.FOPEN_DIRECT_IO
 	}
-	if writing && f.fs.MayUseReserved(owner(h)) {
+	if writing && f.fs.MayUseReserved(cred(h)) {
 		out.Fh = openPrivileged
 	}
 }
 
-func (f *live) Write(_ <-chan struct{}, in *gofuse.WriteIn, data []byte) (uint32, gofuse.Status) {
+func (f *writable) Write(_ <-chan struct{}, in *gofuse.WriteIn, data []byte) (uint32, gofuse.Status) {
 	if in.WriteFlags&gofuse.WRITE_CACHE != 0 && !mutant.Off(mutant.WritebackRoot) {
 		return f.writeBack(in, data)
 	}
@@ -43,7 +43,7 @@ func (f *live) Write(_ <-chan struct{}, in *gofuse.WriteIn, data []byte) (uint32
 	if whole {
 		write = f.fs.WriteWhole
 	}
-	n, err := write(owner(&in.InHeader), node(in.NodeId), int64(in.Offset), data, in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
+	n, err := write(cred(&in.InHeader), node(in.NodeId), int64(in.Offset), data, in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
 	if whole && err != nil {
 		n = 0 // the kernel makes EIO of a direct write that is answered short (fs/fuse/file.c, fuse_get_res_by_io)
 	}
@@ -60,10 +60,10 @@ func (f *live) Write(_ <-chan struct{}, in *gofuse.WriteIn, data []byte) (uint32
 }
 
 // writeBack writes pages that were gathered or mapped. It is answered short never: the kernel would take that for success.
-func (f *live) writeBack(in *gofuse.WriteIn, data []byte) (uint32, gofuse.Status) {
-	who := ext4.Owner{UID: 1<<32 - 1, GID: 1<<32 - 1}
+func (f *writable) writeBack(in *gofuse.WriteIn, data []byte) (uint32, gofuse.Status) {
+	who := ext4.Cred{UID: 1<<32 - 1, GID: 1<<32 - 1}
 	if in.Fh == openPrivileged {
-		who = ext4.Owner{}
+		who = ext4.Cred{}
 	}
 	n, err := f.fs.Write(who, node(in.NodeId), int64(in.Offset), data, in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
 	if err == nil {
@@ -81,7 +81,7 @@ func (f *live) writeBack(in *gofuse.WriteIn, data []byte) (uint32, gofuse.Status
 }
 
 // Writev is Write for data that arrived in pieces.
-func (f *live) Writev(cancel <-chan struct{}, in *gofuse.WriteIn, pieces [][]byte) (uint32, gofuse.Status) {
+func (f *writable) Writev(cancel <-chan struct{}, in *gofuse.WriteIn, pieces [][]byte) (uint32, gofuse.Status) {
 	if len(pieces) == 1 {
 		return f.Write(cancel, in, pieces[0])
 	}

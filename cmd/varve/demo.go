@@ -241,7 +241,7 @@ func (d *demo) withoutMount() error {
 	}
 	defer v.Close()
 	name := "year-3/layer-39/first"
-	got, err := v.View().ReadFile(name)
+	got, err := v.IOFS().ReadFile(name)
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// errRehearsal ends a mount that mount(8) was told to fake.
-var errRehearsal = errors.New("a rehearsal: nothing was mounted")
+// errDryRun ends a mount that mount(8) only tries out (-f).
+var errDryRun = errors.New("a rehearsal: nothing was mounted")
 
 // mountHelperArgs turns the arguments that mount(8) gives to a helper (mount.TYPE SOURCE DIR [-sfnv] [-N namespace] [-o
 // options] [-t type]; see mount(8), "EXTERNAL HELPERS") into those of varve mount.
@@ -24,7 +24,7 @@ func mountHelperArgs(args []string) ([]string, error) {
 			i++
 		case strings.HasPrefix(a, "-") && strings.Trim(a[1:], "sfnvrw") == "" && len(a) > 1:
 			if strings.Contains(a, "f") {
-				return nil, errRehearsal
+				return nil, errDryRun
 			}
 			verbose = verbose || strings.Contains(a, "v")
 		case strings.HasPrefix(a, "-"):

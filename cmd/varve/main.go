@@ -43,7 +43,7 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 	case strings.HasPrefix(name, "umount."):
 		rest, err = umountHelperArgs(rest)
 	}
-	if errors.Is(err, errRehearsal) {
+	if errors.Is(err, errDryRun) {
 		return exitOK
 	}
 	var cmd *cobra.Command

@@ -59,7 +59,7 @@ func (m *mountCommand) serveLive(o mountOptions, dir string, logger *log.Logger,
 		}
 	}()
 	o.fuse.Logger = logger
-	if mount, err = fuse.NewLive(w.Live, dir, o.fuse); err != nil {
+	if mount, err = fuse.NewWritable(w.Writable, dir, o.fuse); err != nil {
 		return mountError{err}
 	}
 	if stop, err := serveControl(mount, func() mountStats { return statsOf(w, &o) }); err != nil {

@@ -101,7 +101,7 @@ func comeAndGo(w *volume.Writable, dir ext4.Node, rng *rand.Rand) error {
 		n, err := lookup(w, dir, name)
 		switch {
 		case errors.Is(err, ext4.ErrNotExist):
-			if n, err = w.Create(root, dir, name, ext4.Creation{Mode: 0o100644}); err != nil {
+			if n, err = w.Create(root, dir, name, ext4.CreateOptions{Mode: 0o100644}); err != nil {
 				return err
 			}
 		case err != nil:

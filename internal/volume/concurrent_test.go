@@ -101,7 +101,7 @@ func churn(t *testing.T, w *volume.Writable, dir, other ext4.Node, r *rand.Rand,
 			_, err = w.Rename(root, other, fresh, dir, old, 0)
 			fail("rename back", err)
 		default:
-			n, err := w.Create(root, dir, fresh, ext4.Creation{Mode: disk.ModeRegular | 0o644})
+			n, err := w.Create(root, dir, fresh, ext4.CreateOptions{Mode: disk.ModeRegular | 0o644})
 			fail("create", err)
 			mine[fresh] = true
 			_, err = w.Write(root, ext4.NodeOf(&n), 0, bytes.Repeat([]byte(prefix), 1+r.IntN(900)), false)
@@ -120,12 +120,15 @@ func TestConcurrent_Dependencies(t *testing.T) {
 			name := fmt.Sprint("dir", i)
 			d := mkdir(t, w, ext4.Root, name)
 			return func() error { _, err := w.Rmdir(root, ext4.Root, name); return err },
-				func() error { _, err := w.Create(root, d, "file", ext4.Creation{Mode: disk.ModeRegular}); return err }
+				func() error {
+					_, err := w.Create(root, d, "file", ext4.CreateOptions{Mode: disk.ModeRegular})
+					return err
+				}
 		},
 		"one name, two files": func(i int) (a, b func() error) {
 			name := fmt.Sprint("twice", i)
 			create := func() error {
-				_, err := w.Create(root, ext4.Root, name, ext4.Creation{Mode: disk.ModeRegular})
+				_, err := w.Create(root, ext4.Root, name, ext4.CreateOptions{Mode: disk.ModeRegular})
 				return err
 			}
 			return create, create
@@ -215,7 +218,7 @@ func splitLeaf(t *testing.T) string {
 	w, next := interleaved(t)
 	d := mkdir(t, w, ext4.Root, "d")
 	create := func(name string) {
-		must[ext4.Inode](t)(w.Create(root, d, name, ext4.Creation{Mode: disk.ModeRegular}))
+		must[ext4.Inode](t)(w.Create(root, d, name, ext4.CreateOptions{Mode: disk.ModeRegular}))
 	}
 	for i := range 60 { // the directory has a hash tree
 		create(fmt.Sprintf("a name of some length %d", i))

@@ -108,7 +108,7 @@ func (a *appender) run(w *volume.Writable) {
 	ctx := context.Background()
 	n, err := lookup(w, ext4.Root, a.name)
 	if err != nil {
-		if n, err = w.Create(root, ext4.Root, a.name, ext4.Creation{Mode: disk.ModeRegular | 0o644}); err != nil {
+		if n, err = w.Create(root, ext4.Root, a.name, ext4.CreateOptions{Mode: disk.ModeRegular | 0o644}); err != nil {
 			return
 		}
 	}
@@ -133,7 +133,7 @@ func (a *appender) run(w *volume.Writable) {
 
 // replace makes a file and moves it over another one, which is freed.
 func (a *appender) replace(w *volume.Writable) error {
-	n, err := w.Create(root, ext4.Root, a.name+".tmp", ext4.Creation{Mode: disk.ModeRegular | 0o644})
+	n, err := w.Create(root, ext4.Root, a.name+".tmp", ext4.CreateOptions{Mode: disk.ModeRegular | 0o644})
 	if errors.Is(err, ext4.ErrExists) {
 		if n, err = lookup(w, ext4.Root, a.name+".tmp"); err == nil {
 			_, err = w.SetAttr(root, ext4.NodeOf(&n), ext4.Attr{Size: new(uint64)})

@@ -35,7 +35,7 @@ func TestDamage_Marks(t *testing.T) {
 			w.Damaged("lookup", errors.New("no damage"))
 			w.Damaged("lookup", found)
 			w.Damaged("readdir", found)
-			_, err := w.Create(root, ext4.Root, "after", ext4.Creation{Mode: disk.ModeRegular | 0o644})
+			_, err := w.Create(root, ext4.Root, "after", ext4.CreateOptions{Mode: disk.ModeRegular | 0o644})
 			if stopped := errors.Is(err, ext4.ErrFailed); stopped != c.stops {
 				t.Errorf("a change afterwards: %v", err)
 			}
@@ -116,7 +116,7 @@ func TestSyncFlags(t *testing.T) {
 			if err := w.Sync(context.Background()); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := w.Create(root, d, "new", ext4.Creation{Mode: disk.ModeRegular | 0o644}); err != nil {
+			if _, err := w.Create(root, d, "new", ext4.CreateOptions{Mode: disk.ModeRegular | 0o644}); err != nil {
 				t.Fatal(err)
 			}
 			if err := w.Abandon(); err != nil {

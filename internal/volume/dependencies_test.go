@@ -3,11 +3,12 @@
 package volume_test
 
 import (
+	"testing"
+
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/internal/volume"
 	disk "github.com/varvefs/varve/ondisk/ext4"
-	"testing"
 )
 
 // TestDependencies runs one operation between another one and its commit, each way in which the two exclude one another: the second to commit must see the first.
@@ -18,7 +19,7 @@ func TestDependencies(t *testing.T) {
 		mutant.D1: func(t *testing.T) string {
 			return exclude(t, func(w *volume.Writable) (a, b func() error) {
 				d := mkdir(t, w, ext4.Root, "d")
-				return func() error { _, err := w.Create(root, d, "f", ext4.Creation{Mode: disk.ModeRegular}); return err },
+				return func() error { _, err := w.Create(root, d, "f", ext4.CreateOptions{Mode: disk.ModeRegular}); return err },
 					func() error { _, err := w.Rmdir(root, ext4.Root, "d"); return err }
 			})
 		},
@@ -27,7 +28,7 @@ func TestDependencies(t *testing.T) {
 			return exclude(t, func(w *volume.Writable) (a, b func() error) {
 				d := mkdir(t, w, ext4.Root, "d")
 				return func() error { _, err := w.Rmdir(root, ext4.Root, "d"); return err },
-					func() error { _, err := w.Create(root, d, "f", ext4.Creation{Mode: disk.ModeRegular}); return err }
+					func() error { _, err := w.Create(root, d, "f", ext4.CreateOptions{Mode: disk.ModeRegular}); return err }
 			})
 		},
 		mutant.D4: func(t *testing.T) string {

@@ -101,7 +101,7 @@ func abort(t *testing.T, fault blockcache.Fault) (then, next string) {
 	if err := w.Sync(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	must[ext4.Inode](t)(w.Create(root, ext4.Root, "later", ext4.Creation{Mode: disk.ModeRegular}))
+	must[ext4.Inode](t)(w.Create(root, ext4.Root, "later", ext4.CreateOptions{Mode: disk.ModeRegular}))
 	dev.Fail(fault, 0, true)
 	if err := w.Sync(context.Background()); err == nil {
 		t.Error("the fault was not noticed")

@@ -37,13 +37,13 @@ var failpoints = []struct {
 }{
 	{"create", []string{"inode", "entry", "commit"}, func(f *files) { f.write("/new", 0, "new") }, false, nil},
 	{"write", []string{"data", "inode", "commit"}, func(f *files) { f.write("/new", 0, "new") }, false, nil},
-	{"mknod", []string{"inode", "entry", "commit"}, func(f *files) { f.create("/pipe", ext4.Creation{Mode: disk.ModeFIFO | 0o600}) }, false, nil},
-	{"mkdir", []string{"inode", "entry", "parent", "commit"}, func(f *files) { f.create("/d/new", ext4.Creation{Mode: disk.ModeDir | 0o755}) }, false, nil},
+	{"mknod", []string{"inode", "entry", "commit"}, func(f *files) { f.create("/pipe", ext4.CreateOptions{Mode: disk.ModeFIFO | 0o600}) }, false, nil},
+	{"mkdir", []string{"inode", "entry", "parent", "commit"}, func(f *files) { f.create("/d/new", ext4.CreateOptions{Mode: disk.ModeDir | 0o755}) }, false, nil},
 	{"symlink", []string{"inode", "entry", "commit"}, func(f *files) {
-		f.create("/link", ext4.Creation{Mode: disk.ModeSymlink | 0o777, Target: strings.Repeat("far/", 30)})
+		f.create("/link", ext4.CreateOptions{Mode: disk.ModeSymlink | 0o777, Target: strings.Repeat("far/", 30)})
 	}, false, nil},
 	{"tmpfile", []string{"inode", "commit"}, func(f *files) {
-		_, f.err = f.Tmpfile(root, ext4.Root, ext4.Creation{Mode: disk.ModeRegular | 0o600})
+		_, f.err = f.Tmpfile(root, ext4.Root, ext4.CreateOptions{Mode: disk.ModeRegular | 0o600})
 	}, false, nil},
 	{"link", []string{"inode", "entry", "commit"}, func(f *files) { _, f.err = f.Link(root, f.at("/a"), f.at("/d"), "hard") }, false, nil},
 	{"remove", []string{"entry", "inode", "commit"}, func(f *files) { f.unlink("/big") }, false, nil},
@@ -89,14 +89,14 @@ func (f *files) at(path string) (node ext4.Node) {
 	return node
 }
 
-func (f *files) create(path string, c ext4.Creation) ext4.Node {
+func (f *files) create(path string, c ext4.CreateOptions) ext4.Node {
 	n, err := f.Create(root, f.at(filepath.Dir(path)), filepath.Base(path), c)
 	f.err = errors.Join(f.err, err)
 	return ext4.NodeOf(&n)
 }
 
 func (f *files) write(path string, offset int64, data string) {
-	node := f.create(path, ext4.Creation{Mode: disk.ModeRegular | 0o644})
+	node := f.create(path, ext4.CreateOptions{Mode: disk.ModeRegular | 0o644})
 	_, err := f.Write(root, node, offset, []byte(data), false)
 	f.err = errors.Join(f.err, err)
 }
@@ -117,11 +117,11 @@ func (f *files) truncate(path string, size uint64) {
 func (f *files) base() {
 	f.write("/a", 0, "contents of a")
 	for _, d := range []string{"/d", "/e", "/d/empty"} {
-		f.create(d, ext4.Creation{Mode: disk.ModeDir | 0o755})
+		f.create(d, ext4.CreateOptions{Mode: disk.ModeDir | 0o755})
 	}
 	f.write("/d/b", 0, "contents of b")
 	f.write("/big", 0, strings.Repeat("varve ", 50_000))
-	torn := f.create("/torn", ext4.Creation{Mode: disk.ModeRegular | 0o644})
+	torn := f.create("/torn", ext4.CreateOptions{Mode: disk.ModeRegular | 0o644})
 	for i := range 40 { // each block an extent of its own
 		_, err := f.Write(root, torn, int64(i)*16384, []byte("torn"), false)
 		f.err = errors.Join(f.err, err)

@@ -26,7 +26,7 @@ func TestFull(t *testing.T) {
 			full := 0
 			for i := 0; full < 20; i++ {
 				name := fmt.Sprint("file", i)
-				n, err := w.Create(root, ext4.Root, name, ext4.Creation{Mode: disk.ModeRegular | 0o644})
+				n, err := w.Create(root, ext4.Root, name, ext4.CreateOptions{Mode: disk.ModeRegular | 0o644})
 				if errors.Is(err, ext4.ErrNoSpace) {
 					full++
 					continue
@@ -143,14 +143,14 @@ func TestFault(t *testing.T) {
 				t.Fatal(err)
 			}
 			dev.Fail(fault, 0, false)
-			_, err = w.Create(root, ext4.Root, "later", ext4.Creation{Mode: disk.ModeRegular})
+			_, err = w.Create(root, ext4.Root, "later", ext4.CreateOptions{Mode: disk.ModeRegular})
 			if err == nil {
 				err = w.Sync(context.Background())
 			}
 			if err == nil {
 				t.Fatal("the fault was not noticed")
 			}
-			if _, err := w.Create(root, ext4.Root, "more", ext4.Creation{Mode: disk.ModeRegular}); !errors.Is(err, ext4.ErrFailed) {
+			if _, err := w.Create(root, ext4.Root, "more", ext4.CreateOptions{Mode: disk.ModeRegular}); !errors.Is(err, ext4.ErrFailed) {
 				t.Errorf("after the fault: %v", err)
 			}
 			if got := contents(t, w, "durable"); string(got) != "this was promised" {

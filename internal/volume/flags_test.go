@@ -8,6 +8,7 @@ import (
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/oracle"
 	"github.com/varvefs/varve/internal/volume"
+	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -43,19 +44,19 @@ func TestSetFlags_Extents(t *testing.T) {
 	if _, err := w.Write(root, a, int64(len(short)), short, false); err != nil { // goes on behind the direct pointers
 		t.Fatal(err)
 	}
-	if err := w.SetFlags(root, a, disk.InodeExtents); !errors.Is(err, ext4.ErrUnsupported) {
+	if err := w.SetFlags(root, a, disk.InodeExtents); !errors.Is(err, ondisk.ErrUnsupported) {
 		t.Errorf("extents for a file with indirect blocks: %v", err)
 	}
 	if err := w.SetFlags(root, b, disk.InodeImmutable|disk.InodeExtents); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.SetFlags(root, b, 0); !errors.Is(err, ext4.ErrUnsupported) {
+	if err := w.SetFlags(root, b, 0); !errors.Is(err, ondisk.ErrUnsupported) {
 		t.Errorf("pointers for a long file: %v", err)
 	}
 	if f := flagsOf("long"); f&disk.InodeImmutable != 0 || f&disk.InodeExtents == 0 {
 		t.Errorf("long: flags 0x%x", f)
 	}
-	if err := w.SetFlags(root, b, disk.InodeDirSync); !errors.Is(err, ext4.ErrUnsupported) {
+	if err := w.SetFlags(root, b, disk.InodeDirSync); !errors.Is(err, ondisk.ErrUnsupported) {
 		t.Errorf("a directory's flag for a file: %v", err)
 	}
 	if err := w.Close(); err != nil {
@@ -74,7 +75,7 @@ func TestSetXflags_Whole(t *testing.T) {
 	}
 	plain := open(t, mkfs(t, "16M", "-t", "ext4", "-O", "^project"), volume.WriteOptions{})
 	n := mkfile(t, plain, ext4.Root, "file", nil)
-	if err := plain.SetXflags(root, n, mask, disk.InodeNoDump, 7); !errors.Is(err, ext4.ErrUnsupported) {
+	if err := plain.SetXflags(root, n, mask, disk.InodeNoDump, 7); !errors.Is(err, ondisk.ErrUnsupported) {
 		t.Errorf("a project without the feature: %v", err)
 	}
 	if flags, _ := flagsOf(plain, "file"); flags != 0 {

@@ -11,10 +11,10 @@ import (
 	"github.com/varvefs/varve/internal/volume"
 )
 
-var user = ext4.Owner{UID: 1000, GID: 1000}
+var user = ext4.Cred{UID: 1000, GID: 1000}
 
 // fill writes a file until there is no room for its owner.
-func fill(t testing.TB, w *volume.Writable, who ext4.Owner, name string) ext4.Node {
+func fill(t testing.TB, w *volume.Writable, who ext4.Cred, name string) ext4.Node {
 	t.Helper()
 	n := mkfile(t, w, ext4.Root, name, nil)
 	done, err := w.Write(who, n, 0, make([]byte, 64<<20), false)
@@ -73,7 +73,7 @@ func reservedFor(t testing.TB) map[string]bool {
 	w.SetRights(func(thread, gid uint32) bool { return thread == 7 && gid == 2000 })
 	fill(t, w, user, "file")
 	got := map[string]bool{}
-	for name, who := range map[string]ext4.Owner{"user": user, "root": root, "resuid": {UID: 1001, GID: 1000}, "resgid": {UID: 1000, GID: 2000},
+	for name, who := range map[string]ext4.Cred{"user": user, "root": root, "resuid": {UID: 1001, GID: 1000}, "resgid": {UID: 1000, GID: 2000},
 		"member": {UID: 1000, GID: 1000, Thread: 7}, "other": {UID: 1000, GID: 1000, Thread: 8}} {
 		n := mkfile(t, w, ext4.Root, name, nil)
 		_, err := w.Write(who, n, 0, make([]byte, 4096), false)

@@ -97,7 +97,7 @@ func TestOrphans_Bytes(t *testing.T) {
 	before := len(tr.Events())
 	const rounds = 8
 	for range rounds {
-		n, err := w.Create(root, ext4.Root, "f", ext4.Creation{Mode: disk.ModeRegular | 0o644})
+		n, err := w.Create(root, ext4.Root, "f", ext4.CreateOptions{Mode: disk.ModeRegular | 0o644})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -232,7 +232,7 @@ func CommitOverlay(s Spec, path string, progress func(done, all int64), notice f
 		return 0, err
 	}
 	defer image.Close()
-	at, shared, err := openBeacon(s.Image, v.Device)
+	at, shared, err := openMMPDevice(s.Image, v.Device)
 	if err != nil {
 		return 0, err
 	}

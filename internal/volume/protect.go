@@ -18,7 +18,7 @@ import (
 var ErrInUse = errors.New("the file system is in use elsewhere")
 
 // beacon is the device of a protected file system: reading must see what other hosts wrote.
-type beacon interface {
+type mmpDevice interface {
 	io.ReaderAt
 	io.WriterAt
 }
@@ -26,7 +26,7 @@ type beacon interface {
 // protection keeps a file system from being written twice (ext4 doc, "Multiple Mount Protection"): in a block of the image a counter grows as long
 // as somebody has it open. Who opens it watches that block for a while first, as the kernel and e2fsprogs do.
 type protection struct {
-	device   beacon
+	device   mmpDevice
 	super    *disk.Superblock
 	interval time.Duration // between two steps of the counter
 	mmp      disk.MMP
@@ -42,7 +42,7 @@ const (
 )
 
 // openBeacon opens an image beside the device that is locked, and the same window of it.
-func openBeacon(path string, like blockcache.Device) (beacon, io.Closer, error) {
+func openMMPDevice(path string, like blockcache.Device) (mmpDevice, io.Closer, error) {
 	s, err := blockcache.OpenShared(path)
 	if err != nil {
 		return nil, nil, err
@@ -55,7 +55,7 @@ func openBeacon(path string, like blockcache.Device) (beacon, io.Closer, error) 
 
 // shifted is a beacon within a window.
 type shifted struct {
-	below beacon
+	below mmpDevice
 	by    int64
 }
 
@@ -64,7 +64,7 @@ func (s shifted) WriteAt(p []byte, offset int64) (int, error) { return s.below.W
 
 // protect takes a file system for this process, or says who has it (ErrInUse). It waits where the block says that somebody had it open: then notice
 // is told for how long, and why. name is what the file system is called here. One without protection gives nil.
-func protect(device beacon, super *disk.Superblock, name string, notice func(string)) (*protection, error) {
+func protect(device mmpDevice, super *disk.Superblock, name string, notice func(string)) (*protection, error) {
 	p, wait, err := inspect(device, super, name, notice)
 	if p == nil || err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func protect(device beacon, super *disk.Superblock, name string, notice func(str
 }
 
 // inspect finds out whether somebody has a file system open, and changes nothing. It tells how long it had to wait.
-func inspect(device beacon, super *disk.Superblock, name string, notice func(string)) (*protection, time.Duration, error) {
+func inspect(device mmpDevice, super *disk.Superblock, name string, notice func(string)) (*protection, time.Duration, error) {
 	if super.Incompat&disk.IncompatMMP == 0 {
 		return nil, 0, nil
 	}

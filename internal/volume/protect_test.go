@@ -165,7 +165,7 @@ func TestProtect_Lost(t *testing.T) {
 		}
 	}
 	before := oracle.HashFile(t, path)
-	_, err := w.Create(root, ext4.Root, "another", ext4.Creation{Mode: disk.ModeRegular | 0o644})
+	_, err := w.Create(root, ext4.Root, "another", ext4.CreateOptions{Mode: disk.ModeRegular | 0o644})
 	if !errors.Is(err, ext4.ErrFailed) || !errors.Is(err, volume.ErrInUse) || !strings.Contains(err.Error(), "elsewhere") {
 		t.Errorf("a change afterwards: %v", err)
 	}

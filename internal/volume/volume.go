@@ -1,5 +1,5 @@
 // Package volume joins the layers into an open image. Open gives a Volume, which is only read: partition, cache, ext4.FS. OpenWritable and OpenOverlay
-// give a Writable: locks and multiple mount protection, recovery of the journal, an mvcc store over it, and ext4.Live on top; the changes go into the
+// give a Writable: locks and multiple mount protection, recovery of the journal, an mvcc store over it, and ext4.Writable on top; the changes go into the
 // image or into an overlay.
 package volume
 

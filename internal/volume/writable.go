@@ -43,7 +43,7 @@ type WriteOptions struct {
 
 // Writable is a file system that is open for writing, and what lies below it.
 type Writable struct {
-	*ext4.Live
+	*ext4.Writable
 	Store     *mvcc.Store
 	Replayed  int // blocks that recovery wrote home
 	Orphans   int // inodes that recovery finished
@@ -73,7 +73,7 @@ func OpenWritable(s Spec, o WriteOptions) (*Writable, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, shared, err := openBeacon(s.Image, v.Device)
+	at, shared, err := openMMPDevice(s.Image, v.Device)
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -112,7 +112,7 @@ func OpenOn(device blockcache.Writable, o WriteOptions) (*Writable, error) {
 	return openOn(device, device, "a device", o)
 }
 
-func openOn(device blockcache.Writable, at beacon, name string, o WriteOptions) (*Writable, error) {
+func openOn(device blockcache.Writable, at mmpDevice, name string, o WriteOptions) (*Writable, error) {
 	base, err := openBase(device)
 	if err != nil {
 		return nil, err
@@ -242,18 +242,18 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 	}
 	super := base.Superblock()
 	bitmaps := min(o.Memory/bitmapShare, 2*int64(super.BlockSize)*int64(super.Groups()))
-	var live *ext4.Live
+	var live *ext4.Writable
 	s, _, err := mvcc.Open(mvcc.Options{BlockSize: super.BlockSize, Home: w.device, Memory: o.Memory - bitmaps, Policy: o.Policy, Events: o.Events, PushBack: -1,
 		Durability: mvcc.SealedJournal{Journal: w.journal, Every: o.Commit, Seal: func(e *mvcc.Sealing) error { return live.Seal(epoch{e}) }}})
 	if err != nil {
 		return err
 	}
 	w.Store = s
-	live, err = ext4.OpenLive(base, store{s, o.Between}, w.device, ext4.LiveOptions{JournalData: o.JournalData, NoAtime: o.NoAtime,
+	live, err = ext4.OpenWritable(base, store{s, o.Between}, w.device, ext4.WriteOptions{JournalData: o.JournalData, NoAtime: o.NoAtime,
 		StrictAtime: o.StrictAtime, Sync: o.Sync, DirSync: o.DirSync, OnDamage: o.OnDamage, Bitmaps: bitmaps,
 		Private: w.private, Cut: w.cut})
 	if err == nil {
-		w.Live = live
+		w.Writable = live
 		if !mutant.Off(mutant.J3) {
 			err = w.editSuper(func(p []byte) { live.MarkMounted(p, time.Now()) })
 		}

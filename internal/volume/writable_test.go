@@ -59,7 +59,7 @@ func open(t testing.TB, path string, o volume.WriteOptions) *volume.Writable {
 	return w
 }
 
-var root = ext4.Owner{}
+var root = ext4.Cred{}
 
 func must[T any](t testing.TB) func(v T, err error) T {
 	return func(v T, err error) T {
@@ -73,7 +73,7 @@ func must[T any](t testing.TB) func(v T, err error) T {
 
 func mkfile(t testing.TB, w *volume.Writable, dir ext4.Node, name string, data []byte) ext4.Node {
 	t.Helper()
-	n := must[ext4.Inode](t)(w.Create(root, dir, name, ext4.Creation{Mode: disk.ModeRegular | 0o644}))
+	n := must[ext4.Inode](t)(w.Create(root, dir, name, ext4.CreateOptions{Mode: disk.ModeRegular | 0o644}))
 	if k, err := w.Write(root, ext4.NodeOf(&n), 0, data, false); err != nil || k != len(data) {
 		t.Fatalf("write %s: %d of %d bytes: %v", name, k, len(data), err)
 	}
@@ -82,7 +82,7 @@ func mkfile(t testing.TB, w *volume.Writable, dir ext4.Node, name string, data [
 
 func mkdir(t testing.TB, w *volume.Writable, dir ext4.Node, name string) ext4.Node {
 	t.Helper()
-	n := must[ext4.Inode](t)(w.Create(root, dir, name, ext4.Creation{Mode: disk.ModeDir | 0o755}))
+	n := must[ext4.Inode](t)(w.Create(root, dir, name, ext4.CreateOptions{Mode: disk.ModeDir | 0o755}))
 	return ext4.NodeOf(&n)
 }
 
@@ -99,9 +99,9 @@ func TestWritable_Forms(t *testing.T) {
 			for i := range 700 {
 				mkfile(t, w, b, fmt.Sprintf("a file with a rather long name, so that the directory grows %04d", i), []byte(fmt.Sprint(i)))
 			}
-			must[ext4.Inode](t)(w.Create(root, a, "link", ext4.Creation{Mode: disk.ModeSymlink | 0o777, Target: "big"}))
-			must[ext4.Inode](t)(w.Create(root, a, "long link", ext4.Creation{Mode: disk.ModeSymlink | 0o777, Target: strings.Repeat("x/", 200)}))
-			must[ext4.Inode](t)(w.Create(root, a, "device", ext4.Creation{Mode: disk.ModeChar | 0o600, Major: 10, Minor: 300}))
+			must[ext4.Inode](t)(w.Create(root, a, "link", ext4.CreateOptions{Mode: disk.ModeSymlink | 0o777, Target: "big"}))
+			must[ext4.Inode](t)(w.Create(root, a, "long link", ext4.CreateOptions{Mode: disk.ModeSymlink | 0o777, Target: strings.Repeat("x/", 200)}))
+			must[ext4.Inode](t)(w.Create(root, a, "device", ext4.CreateOptions{Mode: disk.ModeChar | 0o600, Major: 10, Minor: 300}))
 			for i := range 350 {
 				r := must[ext4.Removed](t)(w.Unlink(root, b, fmt.Sprintf("a file with a rather long name, so that the directory grows %04d", 2*i)))
 				if err := w.Evict(r.Node); err != nil {

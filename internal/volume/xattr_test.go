@@ -83,7 +83,7 @@ func TestXattrs_SharedConcurrent(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(g), 1))
 			for i := range 150 {
 				name := fmt.Sprintf("file %d %d", g, i)
-				inode, err := w.Create(root, ext4.Root, name, ext4.Creation{Mode: disk.ModeRegular | 0o644})
+				inode, err := w.Create(root, ext4.Root, name, ext4.CreateOptions{Mode: disk.ModeRegular | 0o644})
 				node := ext4.NodeOf(&inode)
 				var last []byte
 				for range 4 {

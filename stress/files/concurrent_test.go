@@ -62,7 +62,7 @@ func (a *actor) act() error {
 		switch k := a.rng.IntN(10); {
 		case !exists:
 			err = a.op(func(t tree) error {
-				n, err := a.w.Create(someone, a.dir, name, ext4.Creation{Mode: disk.ModeRegular | 0o644})
+				n, err := a.w.Create(someone, a.dir, name, ext4.CreateOptions{Mode: disk.ModeRegular | 0o644})
 				a.opened[name], t[name] = ext4.NodeOf(&n), ""
 				return err
 			})
@@ -131,7 +131,7 @@ func (f form) interleaved(t *testing.T, image []byte, seed uint64) (actors []*ac
 		for i := range fileActors {
 			a := &actor{number: i, states: []tree{{}}, trace: tr, w: w, rng: rand.New(rand.NewPCG(seed, uint64(i))), opened: map[string]ext4.Node{}}
 			var n ext4.Inode
-			if n, err = w.Create(someone, ext4.Root, a.name(), ext4.Creation{Mode: disk.ModeDir | 0o755}); err != nil {
+			if n, err = w.Create(someone, ext4.Root, a.name(), ext4.CreateOptions{Mode: disk.ModeDir | 0o755}); err != nil {
 				return
 			}
 			a.dir = ext4.NodeOf(&n)

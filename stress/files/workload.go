@@ -69,7 +69,7 @@ func (w *Workload) parent(p string) (ext4.Node, string, error) {
 	return n, name, err
 }
 
-var someone = ext4.Owner{}
+var someone = ext4.Cred{}
 
 // errFull is a file system without room: the operation has not happened, which is as it should be.
 var errFull = errors.New("full")
@@ -94,12 +94,12 @@ func (w *Workload) Create(p string, kind byte, target string) error {
 	if err != nil {
 		return err
 	}
-	c := ext4.Creation{Mode: disk.ModeRegular | 0o644}
+	c := ext4.CreateOptions{Mode: disk.ModeRegular | 0o644}
 	switch kind {
 	case 'd':
 		c.Mode = disk.ModeDir | 0o755
 	case 'l':
-		c = ext4.Creation{Mode: disk.ModeSymlink | 0o777, Target: target}
+		c = ext4.CreateOptions{Mode: disk.ModeSymlink | 0o777, Target: target}
 	}
 	_, err = w.w.Create(someone, dir, name, c)
 	return w.done(err, fmt.Sprintf("create %s (%c)", p, kind), func(s State) {
@@ -168,7 +168,7 @@ func (w *Workload) Remove(p string) error {
 }
 
 // Rename moves a name, or exchanges two.
-func (w *Workload) Rename(from, to string, flags uint32) error {
+func (w *Workload) Rename(from, to string, flags ext4.RenameFlags) error {
 	a, name, err := w.parent(from)
 	if err != nil {
 		return err

@@ -14,18 +14,18 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// Live is a file system that is open for reading and writing over a transactional store. Each method that changes something is one
+// Writable is a file system that is open for reading and writing over a transactional store. Each method that changes something is one
 // transaction, or, where docs/design.md says so, a bounded series of them that recovery goes on with.
 //
-//	request ─▶ Live.do ─▶ Store.Update ─▶ op: reads through a view of the transaction, typed edits ─▶ commit
+//	request ─▶ Writable.do ─▶ Store.Update ─▶ op: reads through a view of the transaction, typed edits ─▶ commit
 //	                └──── again, where another transaction came first ◀──────┘
 //
 // Sealed fields (checksums, free counts, the orphans' list) are no transaction's to edit: Seal computes them when an epoch closes.
 //
 // Lock order: group.mu; bitmaps.mu; orphans.mu; shared.mu; windows.mu. None is held while the store is called, but group.mu for a View, and Sequenced hooks
 // take orphans.mu and shared.mu.
-type Live struct {
-	opts     LiveOptions
+type Writable struct {
+	opts     WriteOptions
 	store    Store
 	base     *FS
 	super    *disk.Superblock
@@ -51,8 +51,8 @@ type Live struct {
 	rights     func(thread, gid uint32) bool
 }
 
-// LiveOptions say how a file system is written.
-type LiveOptions struct {
+// WriteOptions say how a file system is written.
+type WriteOptions struct {
 	JournalData bool // file data goes through the journal, too
 	NoAtime     bool
 	StrictAtime bool // each read sets the time of access, not only where relatime does
@@ -71,8 +71,8 @@ type fixed struct {
 	group disk.Group
 }
 
-// Owner of a request, for what the kernel leaves to the file system: who owns new files, and who may use reserved blocks.
-type Owner struct {
+// Cred is the user of a request, for what the kernel leaves to the file system: who owns new files, and who may use reserved blocks.
+type Cred struct {
 	UID, GID uint32
 	Thread   uint32 // that asked, for SetRights; 0 where it is not known
 }
@@ -128,16 +128,16 @@ func CheckWritable(s *disk.Superblock) error {
 	return &ondisk.UnsupportedError{Feature: found + " (for writing)", Advice: "varve reads it and does not write it yet: mount without --rw"}
 }
 
-// OpenLive opens a file system for writing. base is the recovered image, opened for reading; its blocks are those that the store's home has. Recover
+// OpenWritable opens a file system for writing. base is the recovered image, opened for reading; its blocks are those that the store's home has. Recover
 // must be called before anything else.
-func OpenLive(base *FS, store Store, image io.ReaderAt, opts LiveOptions) (*Live, error) {
+func OpenWritable(base *FS, store Store, image io.ReaderAt, opts WriteOptions) (*Writable, error) {
 	if err := CheckWritable(base.super); err != nil {
 		return nil, err
 	}
 	if opts.Now == nil {
 		opts.Now = coarse
 	}
-	l := &Live{opts: opts, store: store, base: base, super: base.super, unsealed: base.super.Unsealed(), image: image, shared: newSharedXattrs()}
+	l := &Writable{opts: opts, store: store, base: base, super: base.super, unsealed: base.super.Unsealed(), image: image, shared: newSharedXattrs()}
 	if opts.Bitmaps > 0 {
 		l.bitmaps.limit = max(int(opts.Bitmaps/(2*int64(l.super.BlockSize))), 8)
 	}
@@ -154,36 +154,36 @@ func OpenLive(base *FS, store Store, image io.ReaderAt, opts LiveOptions) (*Live
 func coarse() time.Time { return time.Now().Truncate(4 * time.Millisecond) }
 
 // Superblock is the superblock as it was when the file system was opened.
-func (l *Live) Superblock() *disk.Superblock { return l.super }
+func (w *Writable) Superblock() *disk.Superblock { return w.super }
 
-// views recycles what view makes. It is no part of a Live, which the collector would have to keep for as long as the pool.
+// views recycles what view makes. It is no part of a Writable, which the collector would have to keep for as long as the pool.
 var views sync.Pool
 
 // view makes an FS that reads through a transaction.
-func (l *Live) view(tx Tx) *FS {
+func (w *Writable) view(tx Tx) *FS {
 	fs, _ := views.Get().(*FS)
 	if fs == nil {
 		fs = &FS{}
 	}
-	fs.super, fs.image, fs.tables, fs.live = l.super, l.image, l.base.tables, l
+	fs.super, fs.image, fs.tables, fs.live = w.super, w.image, w.base.tables, w
 	fs.blocks, fs.tx = tx, tx
 	return fs
 }
 
-func (l *Live) putView(fs *FS) {
+func (w *Writable) putView(fs *FS) {
 	fs.super, fs.image, fs.tables, fs.live = nil, nil, nil, nil
 	fs.blocks, fs.tx = nil, nil
 	views.Put(fs)
 }
 
 // View runs fn over a snapshot of the file system. Nothing that it gives may be used afterwards.
-func (l *Live) View(fn func(*FS) error) error { return l.ViewNamed("a reader", fn) }
+func (w *Writable) View(fn func(*FS) error) error { return w.ViewNamed("a reader", fn) }
 
 // ViewNamed is View for one that may take long, and so hold writers back: its name is told then.
-func (l *Live) ViewNamed(name string, fn func(*FS) error) error {
-	return l.store.View(context.Background(), name, func(tx Tx) error {
-		fs := l.view(tx)
-		defer l.putView(fs)
+func (w *Writable) ViewNamed(name string, fn func(*FS) error) error {
+	return w.store.View(context.Background(), name, func(tx Tx) error {
+		fs := w.view(tx)
+		defer w.putView(fs)
 		return fn(fs)
 	})
 }
@@ -209,27 +209,27 @@ func (fs *FS) ReadNode(n *Inode, node Node) error {
 }
 
 // Sync makes all that was done so far durable.
-func (l *Live) Sync(ctx context.Context) error {
-	if err := l.refused(); err != nil {
+func (w *Writable) Sync(ctx context.Context) error {
+	if err := w.refused(); err != nil {
 		return err
 	}
-	return l.store.Sync(ctx)
+	return w.store.Sync(ctx)
 }
 
 // SyncNode makes a node durable (fsync, fdatasync and fsyncdir), and with it all that was done before, to whatever: sync(1) and syncfs(2) reach few
 // mounts, so this is how a program asks for everything.
-func (l *Live) SyncNode(ctx context.Context, node Node) error {
-	return l.Sync(ctx)
+func (w *Writable) SyncNode(ctx context.Context, node Node) error {
+	return w.Sync(ctx)
 }
 
 // Stat sums up what statfs(2) gives.
-func (l *Live) Stat() (Stat, error) {
-	s, err := l.base.Stat()
+func (w *Writable) Stat() (Stat, error) {
+	s, err := w.base.Stat()
 	if err != nil {
 		return s, err
 	}
-	s.Free = uint64(max(l.freeBlocks.Load()+l.waiting.blocks.Load()+l.windows.blocks.Load(), 0)) // what was freed is free as soon as somebody needs it
-	s.FreeInodes = uint64(max(l.freeInodes.Load(), 0))
-	s.Available = s.Free - min(l.super.ReservedBlocks+keptForNodes(l.super), s.Free)
+	s.Free = uint64(max(w.freeBlocks.Load()+w.waiting.blocks.Load()+w.windows.blocks.Load(), 0)) // what was freed is free as soon as somebody needs it
+	s.FreeInodes = uint64(max(w.freeInodes.Load(), 0))
+	s.Available = s.Free - min(w.super.ReservedBlocks+keptForNodes(w.super), s.Free)
 	return s, nil
 }
