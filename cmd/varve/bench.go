@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvefs/varve/bench/engine"
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/mvcc"
 )
 
@@ -52,11 +53,11 @@ func newBench() *cobra.Command {
 				}
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), struct {
+				return output.WriteJSON(cmd.OutOrStdout(), struct {
 					SchemaVersion int               `json:"schema_version"`
 					Figures       []engine.Figure   `json:"figures"`
 					Phases        map[string]uint64 `json:"commits_over_changing_phases"`
-				}{schemaVersion, figures, totals})
+				}{output.SchemaVersion, figures, totals})
 			}
 			return printBench(cmd.OutOrStdout(), figures, totals)
 		},
@@ -72,7 +73,7 @@ func newBench() *cobra.Command {
 
 // progress shows a bar where standard error is a terminal.
 func progress(w io.Writer) func(done, all int, what string) {
-	f, ok := unguarded(w).(*os.File)
+	f, ok := output.Raw(w).(*os.File)
 	if !ok {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
 )
 
@@ -29,10 +30,10 @@ func newCat() *cobra.Command {
 					return err
 				}
 				if !n.IsRegular() {
-					return fmt.Errorf("%s is a %s, not a file", quoteName(path), newNode("", n).Type)
+					return fmt.Errorf("%s is a %s, not a file", output.Quote(path), newNode("", n).Type)
 				}
 				if err := copyContents(cmd, data(cmd), n); err != nil {
-					return fmt.Errorf("%s: %w", quoteName(path), err)
+					return fmt.Errorf("%s: %w", output.Quote(path), err)
 				}
 			}
 			return nil

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varvefs/varve/internal/daemon"
 	"github.com/varvefs/varve/internal/oracle"
 )
 
@@ -55,7 +56,7 @@ func TestRW_TimeOptions(t *testing.T) {
 	if _, err := os.ReadFile(path); err != nil {
 		t.Fatal(err)
 	}
-	if r := varve(t, "mount", "--rw", rwImage(t, "16M"), t.TempDir(), "-o", "errors=sometimes"); r.code != exitUsage {
+	if r := varve(t, "mount", "--rw", rwImage(t, "16M"), t.TempDir(), "-o", "errors=sometimes"); r.Code != exitUsage {
 		t.Errorf("errors=sometimes: %+v", r)
 	}
 }
@@ -67,7 +68,7 @@ func TestRW_ChattrOnce(t *testing.T) {
 	path := filepath.Join(dir, "file")
 	fatal(t, os.WriteFile(path, []byte("x"), 0o644))
 	operations := func() int64 {
-		m, err := askStats(dir)
+		m, err := daemon.AskStats(dir)
 		fatal(t, err)
 		for _, o := range m.Operations {
 			if o.Name == "setattr" {

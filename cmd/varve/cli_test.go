@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/varvefs/varve/internal/oracle"
+	"github.com/varvefs/varve/internal/output"
 )
 
 // TestCLI_Read reads an image without a mount.
@@ -29,8 +30,8 @@ func TestCLI_Read(t *testing.T) {
 		{[]string{"tree", image, "/dir"}, "/dir/\n  inner\n  sub/\n    deep\n"},
 		{[]string{"tree", "-L", "1", image, "/dir"}, "/dir/\n  inner\n  sub/\n"},
 	} {
-		if r := must(t, c.args...); r.stdout != c.stdout || r.stderr != "" {
-			t.Errorf("varve %s prints %q, %q; expected %q", strings.Join(c.args, " "), r.stdout, r.stderr, c.stdout)
+		if r := must(t, c.args...); r.Stdout != c.stdout || r.Stderr != "" {
+			t.Errorf("varve %s prints %q, %q; expected %q", strings.Join(c.args, " "), r.Stdout, r.Stderr, c.stdout)
 		}
 	}
 }
@@ -41,11 +42,11 @@ func TestCLI_JSON(t *testing.T) {
 	for _, args := range [][]string{{"info", image}, {"ls", image}, {"stat", image, "/hello"}, {"tree", image}, {"version"}, {"cp", image, "/dir", out}} {
 		r := must(t, append(args, "--json")...)
 		var doc map[string]any
-		if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil {
-			t.Errorf("%v: %v: %s", args, err, r.stdout)
+		if err := json.Unmarshal([]byte(r.Stdout), &doc); err != nil {
+			t.Errorf("%v: %v: %s", args, err, r.Stdout)
 			continue
 		}
-		if doc["schema_version"] != float64(schemaVersion) {
+		if doc["schema_version"] != float64(output.SchemaVersion) {
 			t.Errorf("%v: schema_version is %v", args, doc["schema_version"])
 		}
 		for key := range doc {
@@ -55,7 +56,7 @@ func TestCLI_JSON(t *testing.T) {
 		}
 	}
 	var n node
-	if err := json.Unmarshal([]byte(must(t, "stat", image, "/link", "--json").stdout), &n); err != nil {
+	if err := json.Unmarshal([]byte(must(t, "stat", image, "/link", "--json").Stdout), &n); err != nil {
 		t.Fatal(err)
 	}
 	if n.Type != "symlink" || n.Target == nil || *n.Target != "hello" || n.Mode != "0777" {
@@ -117,15 +118,15 @@ func TestCLI_ExitCodes(t *testing.T) {
 		{[]string{"ls", "--part", "1", image}, exitSystem, "partition table"},
 	} {
 		r := varve(t, c.args...)
-		if r.code != c.code || !strings.Contains(r.stderr, c.says) {
-			t.Errorf("varve %s: exit code %d, %q; expected %d, and %q in it", strings.Join(c.args, " "), r.code, r.stderr, c.code, c.says)
+		if r.Code != c.code || !strings.Contains(r.Stderr, c.says) {
+			t.Errorf("varve %s: exit code %d, %q; expected %d, and %q in it", strings.Join(c.args, " "), r.Code, r.Stderr, c.code, c.says)
 		}
-		if c.code != exitOK && r.stdout != "" {
-			t.Errorf("varve %s fails, but prints %q on standard output", strings.Join(c.args, " "), r.stdout)
+		if c.code != exitOK && r.Stdout != "" {
+			t.Errorf("varve %s fails, but prints %q on standard output", strings.Join(c.args, " "), r.Stdout)
 		}
 	}
-	if r := must(t, "info", unknown); !strings.Contains(r.stdout, "FEATURE_I11") || !strings.Contains(r.stdout, "cannot read it") {
-		t.Errorf("info of an unsupported image prints %s", r.stdout)
+	if r := must(t, "info", unknown); !strings.Contains(r.Stdout, "FEATURE_I11") || !strings.Contains(r.Stdout, "cannot read it") {
+		t.Errorf("info of an unsupported image prints %s", r.Stdout)
 	}
 }
 
@@ -148,7 +149,7 @@ func corrupt(t testing.TB, image string, change func([]byte)) string {
 func TestCLI_Backup(t *testing.T) {
 	image := corrupt(t, smallImage(t, "-b", "1024"), func(p []byte) { copy(p[1024:2048], make([]byte, 1024)) })
 	r := varve(t, "ls", image)
-	if r.code != exitDamaged || !strings.Contains(r.stderr, "sb=8193") {
+	if r.Code != exitDamaged || !strings.Contains(r.Stderr, "sb=8193") {
 		t.Fatalf("%+v", r)
 	}
 	oracle.NeedFUSE(t)
@@ -186,14 +187,14 @@ func TestCLI_Partitions(t *testing.T) {
 		}
 		f.Close()
 		for _, args := range [][]string{{"--part", "2"}, {"--part", "auto"}, {"--offset", "5242880"}} {
-			if r := must(t, append([]string{"cat", disk, "hello"}, args...)...); r.stdout != "hello, world\n" {
+			if r := must(t, append([]string{"cat", disk, "hello"}, args...)...); r.Stdout != "hello, world\n" {
 				t.Errorf("%s %v: %+v", label, args, r)
 			}
 		}
-		if r := varve(t, "ls", disk); r.code == exitOK || !strings.Contains(r.stderr, "--part auto") {
+		if r := varve(t, "ls", disk); r.Code == exitOK || !strings.Contains(r.Stderr, "--part auto") {
 			t.Errorf("%s without --part: %+v", label, r)
 		}
-		if r := varve(t, "ls", disk, "--part", "9"); r.code != exitSystem || !strings.Contains(r.stderr, "no partition 9") {
+		if r := varve(t, "ls", disk, "--part", "9"); r.Code != exitSystem || !strings.Contains(r.Stderr, "no partition 9") {
 			t.Errorf("%s --part 9: %+v", label, r)
 		}
 		oracle.NeedFUSE(t)
@@ -215,8 +216,8 @@ func TestCLI_CopyAndTar(t *testing.T) {
 	kernel, _ = oracle.MountKernel(t, image, "ro")
 	want := oracle.Tree(t, kernel)
 	out := filepath.Join(t.TempDir(), "out")
-	if r := must(t, "cp", image, "/", out); r.stderr != "" {
-		t.Errorf("cp: %s", r.stderr)
+	if r := must(t, "cp", image, "/", out); r.Stderr != "" {
+		t.Errorf("cp: %s", r.Stderr)
 	}
 	got := oracle.Tree(t, out)
 	for _, m := range []oracle.Manifest{want, got} { // directories differ in size between file systems, and atimes move
@@ -248,7 +249,7 @@ func TestCLI_CopyAndTar(t *testing.T) {
 	}
 	oracle.Compare(t, "kernel", want, "tar", got)
 	first := must(t, "tar", image, "/names")
-	if h, err := tar.NewReader(strings.NewReader(first.stdout)).Next(); err != nil || h.Name != "./" {
+	if h, err := tar.NewReader(strings.NewReader(first.Stdout)).Next(); err != nil || h.Name != "./" {
 		t.Errorf("the archive begins with %+v, %v", h, err)
 	}
 }
@@ -264,11 +265,11 @@ func TestCLI_DamagedTree(t *testing.T) {
 	})
 	for _, args := range [][]string{{"tree", image}, {"tar", image}, {"cp", image, "/", filepath.Join(t.TempDir(), "out")}} {
 		r := varve(t, args...)
-		if r.code != exitDamaged || !strings.Contains(r.stderr, "checksum") {
-			t.Errorf("varve %s: %d, %s", args[0], r.code, r.stderr)
+		if r.Code != exitDamaged || !strings.Contains(r.Stderr, "checksum") {
+			t.Errorf("varve %s: %d, %s", args[0], r.Code, r.Stderr)
 		}
-		if args[0] == "tree" && !strings.Contains(r.stdout, "hello") {
-			t.Errorf("the rest of the tree is missing: %s", r.stdout)
+		if args[0] == "tree" && !strings.Contains(r.Stdout, "hello") {
+			t.Errorf("the rest of the tree is missing: %s", r.Stdout)
 		}
 	}
 }
@@ -282,7 +283,7 @@ func TestCLI_ManPages(t *testing.T) {
 		t.Errorf("varve-mount.8: %v", err)
 	}
 	for _, shell := range []string{"bash", "zsh", "fish"} {
-		if r := must(t, "completion", shell); !strings.Contains(r.stdout, "varve") {
+		if r := must(t, "completion", shell); !strings.Contains(r.Stdout, "varve") {
 			t.Errorf("no completion for %s", shell)
 		}
 	}
@@ -291,7 +292,7 @@ func TestCLI_ManPages(t *testing.T) {
 // TestCLI_BlockDevice reads a block device as it reads a file.
 func TestCLI_BlockDevice(t *testing.T) {
 	device, _ := oracle.Loop(t, smallImage(t))
-	if r := must(t, "cat", device, "/hello"); r.stdout != "hello, world\n" {
+	if r := must(t, "cat", device, "/hello"); r.Stdout != "hello, world\n" {
 		t.Errorf("%+v", r)
 	}
 	oracle.NeedFUSE(t)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
@@ -39,7 +40,7 @@ Existing files are not overwritten.`,
 			c := &copier{cmd: cmd, root: os.Geteuid() == 0, links: map[ext4.Ino]string{}}
 			err = c.copyTree(n, args[1], args[2])
 			if asJSON {
-				err = errors.Join(writeJSON(cmd.OutOrStdout(), c.summary()), err)
+				err = errors.Join(output.WriteJSON(cmd.OutOrStdout(), c.summary()), err)
 			}
 			return err
 		},
@@ -67,7 +68,7 @@ type copiedDir struct {
 }
 
 func (c *copier) summary() map[string]any {
-	return map[string]any{"schema_version": schemaVersion, "files": c.files, "directories": len(c.dirs), "bytes": c.bytes,
+	return map[string]any{"schema_version": output.SchemaVersion, "files": c.files, "directories": len(c.dirs), "bytes": c.bytes,
 		"failed": len(c.skipped)}
 }
 
@@ -106,7 +107,7 @@ func (c *copier) copyTree(n *ext4.Inode, path, dest string) error {
 }
 
 func (c *copier) skip(path string, err error) {
-	fmt.Fprintf(c.cmd.ErrOrStderr(), "varve: %s: %v\n", quoteName(path), err)
+	fmt.Fprintf(c.cmd.ErrOrStderr(), "varve: %s: %v\n", output.Quote(path), err)
 	if len(c.skipped) < maxFailures {
 		c.skipped = append(c.skipped, err)
 	}

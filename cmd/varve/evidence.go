@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvefs/varve/internal/evidence"
+	"github.com/varvefs/varve/internal/output"
 )
 
 func newEvidence() *cobra.Command {
@@ -35,10 +36,10 @@ func newEvidence() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), struct {
+				return output.WriteJSON(cmd.OutOrStdout(), struct {
 					SchemaVersion int `json:"schema_version"`
 					evidence.Answer
-				}{schemaVersion, a})
+				}{output.SchemaVersion, a})
 			}
 			return printAnswer(cmd, a)
 		},

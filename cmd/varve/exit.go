@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/daemon"
+	"github.com/varvefs/varve/internal/metrics"
 	"github.com/varvefs/varve/ondisk"
 )
 
@@ -30,12 +32,10 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// mountError is a failure to mount or unmount.
-type mountError struct{ error }
+// errPrinted marks an error whose message is printed already.
+var errPrinted = errors.New("the message is printed")
 
-func (e mountError) Unwrap() error { return e.error }
-
-// codedError is an error whose exit code is known already, such as one that a daemon reported.
+// codedError is an error with an exit code of its own.
 type codedError struct {
 	error
 	code int
@@ -45,14 +45,20 @@ func (e codedError) Unwrap() error { return e.error }
 
 func exitCode(err error) int {
 	var usage usageError
-	var mount mountError
+	var mount *daemon.MountError
 	var coded codedError
+	var failure *daemon.Failure
+	var address *metrics.AddressError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &coded):
 		return coded.code
-	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &failure):
+		return failure.Code
+	case errors.Is(err, daemon.ErrNoReport):
+		return exitInternal
+	case errors.As(err, &usage), errors.As(err, &address), strings.HasPrefix(err.Error(), "unknown command"):
 		return exitUsage
 	case errors.As(err, &mount):
 		return exitMount

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
@@ -82,7 +83,7 @@ func (c *fsckCommand) run(cmd *cobra.Command, image string) error {
 	if c.yes {
 		return codedError{errors.New("varve fsck does not repair yet: use e2fsck -fy"), fsckUsage}
 	}
-	r := fsckReport{SchemaVersion: schemaVersion, Image: image, Problems: []ext4.Problem{}}
+	r := fsckReport{SchemaVersion: output.SchemaVersion, Image: image, Problems: []ext4.Problem{}}
 	v, err := openVolume(c.spec, image)
 	if errors.Is(err, ondisk.ErrCorrupt) {
 		r.Checked = true
@@ -120,12 +121,12 @@ func step(bar *progressbar.ProgressBar, done, all int) {
 }
 
 // errUnclean ends a check that found something: all was told before.
-var errUnclean = fmt.Errorf("%w: the file system has errors", errTold)
+var errUnclean = fmt.Errorf("%w: the file system has errors", errPrinted)
 
 func (c *fsckCommand) tell(cmd *cobra.Command, r fsckReport) error {
 	out := cmd.OutOrStdout()
 	if c.json {
-		if err := writeJSON(out, r); err != nil {
+		if err := output.WriteJSON(out, r); err != nil {
 			return err
 		}
 	} else {

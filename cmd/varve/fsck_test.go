@@ -32,18 +32,18 @@ func TestFsck_Damage(t *testing.T) {
 			image := rwImage(t, "16M", "-b", "1024")
 			prepare := "mkdir /dir\nwrite /etc/services /dir/file\ncd /dir\nwrite /etc/services second\n"
 			debugfs(t, image, prepare)
-			if r := varve(t, "fsck", "-f", image); r.code != 0 {
+			if r := varve(t, "fsck", "-f", image); r.Code != 0 {
 				t.Fatalf("before: %+v", r)
 			}
 			debugfs(t, image, commands+"\n")
 			if exec.Command("e2fsck", "-fn", image).Run() == nil {
 				t.Fatalf("e2fsck does not see it: %s", commands)
 			}
-			if r := varve(t, "fsck", "-f", "-n", image); r.code != fsckErrors || r.stdout == "" {
+			if r := varve(t, "fsck", "-f", "-n", image); r.Code != fsckErrors || r.Stdout == "" {
 				t.Errorf("%+v", r)
 			}
 			var report fsckReport
-			if err := json.Unmarshal([]byte(varve(t, "fsck", "--force", "--json", image).stdout), &report); err != nil || report.Clean || len(report.Problems) == 0 {
+			if err := json.Unmarshal([]byte(varve(t, "fsck", "--force", "--json", image).Stdout), &report); err != nil || report.Clean || len(report.Problems) == 0 {
 				t.Errorf("JSON: %v, %+v", err, report)
 			}
 		})
@@ -62,13 +62,13 @@ func debugfs(t *testing.T, image, commands string) {
 // TestFsck_Exit are the exit codes and words of fsck(8).
 func TestFsck_Exit(t *testing.T) {
 	image := rwImage(t, "16M")
-	if r := varve(t, "fsck", image); r.code != 0 || !strings.Contains(r.stdout, "--force") {
+	if r := varve(t, "fsck", image); r.Code != 0 || !strings.Contains(r.Stdout, "--force") {
 		t.Errorf("without --force: %+v", r)
 	}
-	if r := varve(t, "fsck", "-y", image); r.code != fsckUsage || !strings.Contains(r.stderr, "does not repair") {
+	if r := varve(t, "fsck", "-y", image); r.Code != fsckUsage || !strings.Contains(r.Stderr, "does not repair") {
 		t.Errorf("-y: %+v", r)
 	}
-	if r := varve(t, "fsck", image+".missing"); r.code != fsckFailed {
+	if r := varve(t, "fsck", image+".missing"); r.Code != fsckFailed {
 		t.Errorf("no image: %+v", r)
 	}
 }

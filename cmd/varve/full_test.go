@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varvefs/varve/internal/daemon"
 	"github.com/varvefs/varve/internal/oracle"
 )
 
@@ -284,8 +285,8 @@ func gathered(t *testing.T, most int64, limit time.Duration) (failed int64, sync
 	}
 	synced = f.Sync()
 	f.Close()
-	var m mountStats
-	if err := json.Unmarshal([]byte(must(t, "stats", "--json", dir).stdout), &m); err != nil {
+	var m daemon.Stats
+	if err := json.Unmarshal([]byte(must(t, "stats", "--json", dir).Stdout), &m); err != nil {
 		t.Fatal(err)
 	}
 	for _, o := range m.Operations {

@@ -9,7 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varvefs/varve/internal/daemon"
 	"github.com/varvefs/varve/internal/oracle"
+	"github.com/varvefs/varve/internal/program"
 )
 
 // TestMount_Shared: two mounts of one image, one of which writes, are refused in either order, and two that read are not.
@@ -33,13 +35,13 @@ func TestMount_Shared(t *testing.T) {
 		_, unmount := mountImage(t, image, c.first...)
 		dir := t.TempDir()
 		r := varve(t, append([]string{"mount", image, dir}, c.second...)...)
-		if refused := r.code != 0; refused != c.refused {
+		if refused := r.Code != 0; refused != c.refused {
 			t.Errorf("%v, then %v: %+v", c.first, c.second, r)
 		}
-		if r.code == 0 {
+		if r.Code == 0 {
 			must(t, "umount", dir)
-		} else if r.code != exitMount {
-			t.Errorf("%v, then %v: exit code %d", c.first, c.second, r.code)
+		} else if r.Code != exitMount {
+			t.Errorf("%v, then %v: exit code %d", c.first, c.second, r.Code)
 		}
 		unmount()
 		os.Remove(overlay)
@@ -53,7 +55,7 @@ func TestMount_LoopMounted(t *testing.T) {
 	image, dir := rwImage(t, "16M"), t.TempDir()
 	_, unmount := oracle.MountKernel(t, image, "rw")
 	for _, args := range [][]string{nil, {"--rw"}, {"--overlay", filepath.Join(t.TempDir(), "overlay")}} {
-		if r := varve(t, append([]string{"mount", image, dir}, args...)...); r.code != exitMount || !strings.Contains(r.stderr, "loop device") {
+		if r := varve(t, append([]string{"mount", image, dir}, args...)...); r.Code != exitMount || !strings.Contains(r.Stderr, "loop device") {
 			t.Errorf("%v: %+v", args, r)
 		}
 	}
@@ -63,7 +65,7 @@ func TestMount_LoopMounted(t *testing.T) {
 	_, unmount = oracle.MountKernel(t, image, "ro")
 	must(t, "mount", image, dir)
 	must(t, "umount", dir)
-	if r := varve(t, "mount", "--rw", image, dir); r.code != exitMount {
+	if r := varve(t, "mount", "--rw", image, dir); r.Code != exitMount {
 		t.Errorf("written below a mount of the kernel's: %+v", r)
 	}
 	unmount()
@@ -76,14 +78,14 @@ func TestMount_DamagedRoot(t *testing.T) {
 	oracle.MustRun(t, "debugfs", "-w", "-R", "sif <2> mode 0100644", image)
 	for _, args := range [][]string{nil, {"--rw"}} {
 		r := varve(t, append([]string{"mount", image, dir}, args...)...)
-		if r.code == 0 || !strings.Contains(r.stderr, "root directory") {
+		if r.Code == 0 || !strings.Contains(r.Stderr, "root directory") {
 			t.Errorf("%v: %+v", args, r)
 		}
-		if info, err := findMount(dir); err != nil || info != nil {
+		if info, err := daemon.FindMount(dir); err != nil || info != nil {
 			t.Errorf("%v: a mount is left: %v, %v", args, info, err)
 		}
 	}
-	if r := varve(t, "info", "--json", image); !strings.Contains(r.stdout, `"readable": false`) || !strings.Contains(r.stdout, "root directory") {
+	if r := varve(t, "info", "--json", image); !strings.Contains(r.Stdout, `"readable": false`) || !strings.Contains(r.Stdout, "root directory") {
 		t.Errorf("varve info: %+v", r)
 	}
 }
@@ -114,11 +116,11 @@ func TestUmount_BusyForAMoment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan result, 1)
+	done := make(chan program.Result, 1)
 	go func() { done <- varve(t, "umount", dir) }()
-	waitFor(t, func() bool { return len(daemonsOf(t, dir)) > 1 }) // umount runs
+	waitFor(t, func() bool { return len(program.DaemonsOf(t, dir)) > 1 }) // umount runs
 	f.Close()
-	if r := <-done; r.code != 0 {
+	if r := <-done; r.Code != 0 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -137,10 +139,10 @@ func TestUmount_FailedFlush(t *testing.T) {
 	pid := mountPid(t, image, dir, "rw,commit=3600")
 	_ = os.WriteFile(filepath.Join(dir, "large"), make([]byte, 16<<20), 0o644)
 	r := varve(t, "umount", dir)
-	if r.code != exitMount || !strings.Contains(r.stderr, "no space left") {
+	if r.Code != exitMount || !strings.Contains(r.Stderr, "no space left") {
 		t.Errorf("the device is full: %+v", r)
 	}
-	waitFor(t, func() bool { return syscall.Kill(pid, 0) != nil || len(daemonsOf(t, dir)) == 0 })
+	waitFor(t, func() bool { return syscall.Kill(pid, 0) != nil || len(program.DaemonsOf(t, dir)) == 0 })
 }
 
 // TestUmount_Killed: unmounting says so when the daemon was killed before it had written everything.
@@ -151,13 +153,13 @@ func TestUmount_Killed(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan result, 1)
+	done := make(chan program.Result, 1)
 	go func() { done <- varve(t, "umount", dir) }()
-	waitFor(t, func() bool { info, err := findMount(dir); return err == nil && info == nil })
+	waitFor(t, func() bool { info, err := daemon.FindMount(dir); return err == nil && info == nil })
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if r := <-done; r.code != exitMount || !strings.Contains(r.stderr, "killed") {
+	if r := <-done; r.Code != exitMount || !strings.Contains(r.Stderr, "killed") {
 		t.Errorf("%+v", r)
 	}
 }

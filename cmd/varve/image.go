@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -10,11 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
 )
-
-// schemaVersion counts incompatible changes of what --json prints.
-const schemaVersion = 1
 
 // imageFlags are the options that say which file system of an image is meant. All commands that open one have them.
 func imageFlags(cmd *cobra.Command, spec *volume.Spec) {
@@ -36,23 +32,13 @@ func openVolume(spec volume.Spec, image string) (*volume.Volume, error) {
 	spec.Image = image
 	v, err := volume.Open(spec)
 	if err != nil {
-		return nil, advise(err)
+		return nil, volume.Advise(err)
 	}
 	return v, nil
 }
 
-// writeJSON prints one JSON document.
-func writeJSON(w io.Writer, v any) error {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return err
-	}
-	_, err := unguarded(w).Write(escapeJSON(b.Bytes()))
-	return err
-}
+// data is the writer for contents that are written as they are.
+func data(cmd *cobra.Command) io.Writer { return output.Raw(cmd.OutOrStdout()) }
 
 // parseSize reads a number of bytes with an optional suffix K, M or G (powers of 1024).
 func parseSize(s string) (int64, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
@@ -28,7 +29,7 @@ func newInfo() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), i)
+				return output.WriteJSON(cmd.OutOrStdout(), i)
 			}
 			return i.print(cmd.OutOrStdout())
 		},
@@ -80,7 +81,7 @@ func describe(spec volume.Spec) (*imageInfo, error) {
 	}
 	defer v.Close()
 	i := &imageInfo{
-		SchemaVersion: schemaVersion, Image: spec.Image, Type: s.Kind(), Label: s.Label, UUID: disk.FormatUUID(s.UUID),
+		SchemaVersion: output.SchemaVersion, Image: spec.Image, Type: s.Kind(), Label: s.Label, UUID: disk.FormatUUID(s.UUID),
 		OffsetBytes: spec.Offset, ImageBytes: v.Device.Size(), BlockSize: uint32(s.BlockSize),
 		ClusterSize: uint32(s.BlockSize) * s.ClusterBlocks, Blocks: uint64(s.Blocks), FreeBlocks: s.FreeBlocks,
 		ReservedBlocks: s.ReservedBlocks, Inodes: s.Inodes, FreeInodes: s.FreeInodes, InodeSize: s.InodeSize,
@@ -159,7 +160,7 @@ func (i *imageInfo) print(w io.Writer) error {
 		fmt.Fprintf(t, "%s:\t%s\n", name, fmt.Sprintf(format, args...))
 	}
 	row("Type", "%s", i.Type)
-	row("Label", "%s", quoteName(i.Label))
+	row("Label", "%s", output.Quote(i.Label))
 	row("UUID", "%s", i.UUID)
 	if i.Partition != 0 {
 		row("Partition", "%d at byte %d", i.Partition, i.OffsetBytes)
@@ -172,7 +173,7 @@ func (i *imageInfo) print(w io.Writer) error {
 		row("Journal", "needs recovery: %d blocks are newer in the journal", i.ReplayedBlocks)
 	}
 	if i.LastMounted != "" {
-		row("Last mounted on", "%s", quoteName(i.LastMounted))
+		row("Last mounted on", "%s", output.Quote(i.LastMounted))
 	}
 	if i.WriteTime != nil {
 		row("Last written", "%s", i.WriteTime.Format(time.RFC3339))

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
 	"github.com/varvefs/varve/ondisk"
 )
@@ -33,7 +34,7 @@ func newLs() *cobra.Command {
 			}
 			l, err := list(n, path, all)
 			if asJSON {
-				if e := writeJSON(cmd.OutOrStdout(), l); e != nil {
+				if e := output.WriteJSON(cmd.OutOrStdout(), l); e != nil {
 					return e
 				}
 				return err
@@ -41,9 +42,9 @@ func newLs() *cobra.Command {
 			for _, e := range l.entries {
 				switch {
 				case !long:
-					_, _ = fmt.Fprintln(cmd.OutOrStdout(), quoteName(e.node.Name))
+					_, _ = fmt.Fprintln(cmd.OutOrStdout(), output.Quote(e.node.Name))
 				case e.inode == nil:
-					_, _ = fmt.Fprintf(cmd.OutOrStdout(), "?????????? %s: %s\n", quoteName(e.node.Name), e.node.Error)
+					_, _ = fmt.Fprintf(cmd.OutOrStdout(), "?????????? %s: %s\n", output.Quote(e.node.Name), e.node.Error)
 				default:
 					_, _ = fmt.Fprintln(cmd.OutOrStdout(), e.node.line(e.inode))
 				}
@@ -83,7 +84,7 @@ type listed struct {
 // list reads a directory, sorted by name; a file is listed as itself. Of a damaged directory, what can be read is
 // returned beside the error; a name whose inode cannot be read has the error in its node.
 func list(n *ext4.Inode, path string, all bool) (*listing, error) {
-	l := &listing{SchemaVersion: schemaVersion, Path: path, Entries: []*node{}}
+	l := &listing{SchemaVersion: output.SchemaVersion, Path: path, Entries: []*node{}}
 	if !n.IsDir() {
 		l.add(listed{newNode(base(path), n), n})
 		return l, nil

@@ -17,12 +17,14 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/varvefs/varve/internal/output"
 )
 
 func main() {
-	stdout, stderr := &human{w: os.Stdout}, &human{w: os.Stderr}
+	stdout, stderr := output.NewGuard(os.Stdout), output.NewGuard(os.Stderr)
 	code := run(os.Args, stdout, stderr)
-	_ = stderr.flush()
+	_ = stderr.Flush()
 	os.Exit(code)
 }
 
@@ -58,12 +60,12 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 		root.SetArgs(rest)
 		cmd, err = root.ExecuteContextC(ctx)
 	}
-	if h, ok := stdout.(*human); ok && err == nil {
-		if err = h.flush(); err != nil {
+	if g, ok := stdout.(*output.Guard); ok && err == nil {
+		if err = g.Flush(); err != nil {
 			err = fmt.Errorf("the output is not complete: %w", err)
 		}
 	}
-	if err != nil && !errors.Is(err, errTold) {
+	if err != nil && !errors.Is(err, errPrinted) {
 		fmt.Fprintf(stderr, "varve: %v\n", err)
 	}
 	if cmd != nil && cmd.Name() == "fsck" {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
 )
 
@@ -43,12 +44,12 @@ func newMap() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := mapReport{SchemaVersion: schemaVersion, Path: args[1], BlockSize: uint32(v.Superblock().BlockSize)}
+			r := mapReport{SchemaVersion: output.SchemaVersion, Path: args[1], BlockSize: uint32(v.Superblock().BlockSize)}
 			if r.Runs, err = mapFile(n); err != nil {
 				return err
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), r)
+				return output.WriteJSON(cmd.OutOrStdout(), r)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', tabwriter.AlignRight)
 			fmt.Fprintln(w, "file block\timage block\tblocks\tkind\t")

@@ -1,23 +1,18 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"log"
-	"log/syslog"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
-	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/varvefs/varve/fuse"
+	"github.com/varvefs/varve/internal/daemon"
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
 )
 
@@ -101,30 +96,6 @@ func newMount() *cobra.Command {
 	return cmd
 }
 
-// mounted describes a new mount.
-type mounted struct {
-	SchemaVersion  int    `json:"schema_version"`
-	Image          string `json:"image"`
-	Dir            string `json:"dir"`
-	Type           string `json:"type"`
-	Label          string `json:"label"`
-	Options        string `json:"options"`
-	ReplayedBlocks int    `json:"replayed_blocks"`
-	Orphans        int    `json:"orphans_finished"`
-	Live           bool   `json:"read_write"`
-	Pid            int    `json:"pid"`
-}
-
-func (m *mounted) String() string {
-	replayed := ""
-	if m.Live && m.ReplayedBlocks+m.Orphans > 0 {
-		replayed = fmt.Sprintf("; recovered %d blocks from the journal, and finished %d orphan inodes", m.ReplayedBlocks, m.Orphans)
-	} else if m.ReplayedBlocks > 0 {
-		replayed = fmt.Sprintf("; %d blocks come from the journal, which was replayed in memory", m.ReplayedBlocks)
-	}
-	return fmt.Sprintf("%s mounted on %s: %s, %s%s", m.Image, m.Dir, m.Type, m.Options, replayed)
-}
-
 func (m *mountCommand) run(cmd *cobra.Command, image, dir string) error {
 	o, err := parseMountOptions(m.options)
 	if err != nil {
@@ -140,17 +111,23 @@ func (m *mountCommand) run(cmd *cobra.Command, image, dir string) error {
 	if err := m.merge(&o, image); err != nil {
 		return usageError{err}
 	}
-	if dir, err = m.checkDir(dir); err != nil {
-		return mountError{err}
+	if dir, err = daemon.MountPoint(dir, m.replaceStale); err != nil {
+		return &daemon.MountError{Err: err}
 	}
-	if ready := readyPipe(); ready != nil {
-		return m.daemon(o, dir, ready)
+	c := o.config()
+	c.Metrics, c.Ledger = m.metrics, m.ledger
+	if ready := daemon.ReadyPipe(); ready != nil {
+		reported, err := c.Run(dir, ready, exitCode)
+		if reported {
+			return codedError{errPrinted, exitCode(err)}
+		}
+		return err
 	}
 	if m.foreground || m.debug {
-		logger := log.New(&human{w: os.Stderr}, "varve: ", 0)
-		return endLives(m.serve(o, dir, logger, func(d *mounted) error { return m.announce(cmd, d) }))
+		logger := log.New(output.NewGuard(os.Stderr), "varve: ", 0)
+		return c.Serve(dir, logger, func(d *daemon.Mounted) error { return m.announce(cmd, d) })
 	}
-	d, err := startDaemon()
+	d, err := daemon.Start(func(notice string) { fmt.Fprintf(cmd.ErrOrStderr(), "varve: %s\n", notice) })
 	if err != nil {
 		return err
 	}
@@ -176,6 +153,9 @@ func (m *mountCommand) merge(o *mountOptions, image string) error {
 	if o.fuse.MaxBackground == 0 {
 		o.fuse.MaxBackground = fuse.DefaultMaxBackground
 	}
+	if o.write.Memory == 0 {
+		o.write.Memory = volume.DefaultMemory
+	}
 	if abs, err := filepath.Abs(image); err == nil {
 		o.fuse.Source = abs
 	}
@@ -188,148 +168,19 @@ func (m *mountCommand) merge(o *mountOptions, image string) error {
 		o.overlay = abs
 	}
 	o.live = o.live || m.live || o.overlay != ""
+	if o.write.Commit == 0 {
+		o.write.Commit = 5 * time.Second
+	}
 	return o.check()
 }
 
 // announce says what was mounted, and how.
-func (m *mountCommand) announce(cmd *cobra.Command, d *mounted) error {
+func (m *mountCommand) announce(cmd *cobra.Command, d *daemon.Mounted) error {
 	if m.json {
-		return writeJSON(cmd.OutOrStdout(), d)
+		return output.WriteJSON(cmd.OutOrStdout(), d)
 	}
 	if !m.quiet {
 		fmt.Fprintf(cmd.ErrOrStderr(), "varve: %v\n", d)
 	}
 	return nil
-}
-
-// checkDir checks the mount point, and frees it of a dead mount if asked to.
-func (m *mountCommand) checkDir(dir string) (string, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
-	// Not stat(2), which the kernel would answer from what a dead mount told it.
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); errors.Is(err, syscall.ENOTCONN) {
-		if !m.replaceStale {
-			return "", fmt.Errorf("%s is a dead mount: its daemon is gone. Free it with: varve umount %s (or mount with --replace-stale)", dir, dir)
-		}
-		if err := detach(dir); err != nil {
-			return "", fmt.Errorf("free the dead mount %s: %w", dir, err)
-		}
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return "", err
-	}
-	if !info.IsDir() {
-		return "", fmt.Errorf("%s is not a directory", dir)
-	}
-	return dir, nil
-}
-
-// serve mounts, says so, and answers requests until the mount is gone.
-func (m *mountCommand) serve(o mountOptions, dir string, logger *log.Logger, ready func(*mounted) error) error {
-	if o.live {
-		return m.serveLive(o, dir, logger, ready)
-	}
-	v, err := volume.Open(o.spec)
-	if err != nil {
-		return mountError{advise(err)}
-	}
-	defer v.Close()
-	if err := v.Share(o.spec); err != nil {
-		return mountError{advise(err)}
-	}
-	if err := v.CheckRoot(); err != nil {
-		return mountError{advise(fmt.Errorf("%s: %w", o.spec.Image, err))}
-	}
-	if v.Device.Size() < v.Superblock().BlockSize.Offset(v.Superblock().Blocks) {
-		logger.Printf("%s is cut short: %d bytes of %d; reading past its end gives EIO", o.spec.Image, v.Device.Size(),
-			v.Superblock().BlockSize.Offset(v.Superblock().Blocks))
-	}
-	o.fuse.Logger = logger
-	mount, err := fuse.New(v.FS, v.Device, v.Ahead, dir, o.fuse)
-	if err != nil {
-		return mountError{err}
-	}
-	super := v.Superblock()
-	attend(mount, dir, logger, ready, &mounted{SchemaVersion: schemaVersion, Image: o.fuse.Source, Dir: dir, Type: super.Kind(), Label: super.Label,
-		Options: o.effective(), ReplayedBlocks: v.Replayed(), Pid: os.Getpid()})
-	return nil
-}
-
-// attend says that a mount is there and answers requests until it is gone.
-func attend(mount *fuse.Mount, dir string, logger *log.Logger, ready func(*mounted) error, d *mounted) {
-	debug.SetGCPercent(daemonGCPercent)
-	life, err := announceLife(mount)
-	if err != nil {
-		logger.Printf("%v: umount commands will not wait for this daemon", err)
-	} else {
-		lives = append(lives, life) // until the process ends: then the image is released
-	}
-	if forget, err := noteHelper(mount.Source(), dir); err != nil {
-		logger.Printf("%v: umount(8) will not wait for this daemon", err)
-	} else {
-		defer forget()
-	}
-	stop := handleSignals(mount, dir, logger)
-	defer stop()
-	served := make(chan struct{})
-	go func() { mount.Serve(); close(served) }()
-	if err := ready(d); err != nil {
-		logger.Print(err)
-	}
-	<-served
-}
-
-// daemonGCPercent lets the heap grow to twice the bounded cache, which is nearly all that is in it.
-const daemonGCPercent = 100
-
-// handleSignals unmounts on SIGINT and SIGTERM. Where files are still open the mount leaves the directory tree at
-// once, and the daemon ends when the last file is closed; a second signal ends it there and then.
-func handleSignals(mount *fuse.Mount, dir string, logger *log.Logger) (stop func()) {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		if _, ok := <-signals; !ok {
-			return
-		}
-		go func() {
-			if err := mount.Unmount(); err == nil {
-				return
-			}
-			logger.Printf("%s is busy: detached, and served until its files are closed", dir)
-			if err := detach(dir); err != nil {
-				logger.Printf("detach %s: %v", dir, err)
-			}
-		}()
-		if _, ok := <-signals; ok {
-			_ = detach(dir)
-			os.Exit(exitInterrupted)
-		}
-	}()
-	return func() { signal.Stop(signals); close(signals) }
-}
-
-// detach takes a mount out of the directory tree, whether it is busy or dead.
-func detach(dir string) error {
-	if os.Geteuid() == 0 {
-		return unix.Unmount(dir, unix.MNT_DETACH)
-	}
-	out, err := exec.Command("fusermount3", "-u", "-z", "--", dir).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("fusermount3: %w: %s", err, out)
-	}
-	return nil
-}
-
-// daemonLog is where a daemon's messages go: syslog, or nowhere.
-func daemonLog() *log.Logger {
-	if l, err := syslog.NewLogger(syslog.LOG_DAEMON|syslog.LOG_WARNING, 0); err == nil {
-		l.SetPrefix("varve: ")
-		l.SetOutput(&human{w: l.Writer()})
-		return l
-	}
-	return log.New(io.Discard, "", 0)
 }

@@ -15,7 +15,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varvefs/varve/internal/daemon"
 	"github.com/varvefs/varve/internal/oracle"
+	"github.com/varvefs/varve/internal/output"
+	"github.com/varvefs/varve/internal/program"
 )
 
 // smallImage makes an image with a few files, filled by mkfs.
@@ -36,20 +39,6 @@ func smallImage(t testing.TB, mkfs ...string) string {
 	return oracle.NewImage(t, 16<<20, append(mkfs, "-d", source)...)
 }
 
-// daemonsOf lists the processes that serve a directory.
-func daemonsOf(t testing.TB, dir string) []string {
-	t.Helper()
-	var out []string
-	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, f := range lines {
-		p, err := os.ReadFile(f)
-		if err == nil && !bytes.HasPrefix(p, []byte("fusermount3\x00")) && bytes.Contains(p, []byte("mount\x00")) && bytes.Contains(p, []byte(dir+"\x00")) {
-			out = append(out, filepath.Dir(f))
-		}
-	}
-	return out
-}
-
 // TestMount_Lifecycle mounts in the background, reads, and unmounts: each command returns when what it promises is true.
 func TestMount_Lifecycle(t *testing.T) {
 	oracle.NeedFUSE(t)
@@ -57,27 +46,27 @@ func TestMount_Lifecycle(t *testing.T) {
 	before := oracle.HashFile(t, image)
 	dir := t.TempDir()
 	r := must(t, "mount", image, dir, "-o", "noatime,cache=4M", "--json")
-	var m mounted
-	if err := json.Unmarshal([]byte(r.stdout), &m); err != nil {
-		t.Fatalf("%v: %s", err, r.stdout)
+	var m daemon.Mounted
+	if err := json.Unmarshal([]byte(r.Stdout), &m); err != nil {
+		t.Fatalf("%v: %s", err, r.Stdout)
 	}
-	if m.SchemaVersion != schemaVersion || m.Dir != dir || m.Type != "ext4" || !strings.Contains(m.Options, "cache=4194304") {
+	if m.SchemaVersion != output.SchemaVersion || m.Dir != dir || m.Type != "ext4" || !strings.Contains(m.Options, "cache=4194304") {
 		t.Errorf("mount describes itself as %+v", m)
 	}
 	if p, err := os.ReadFile(filepath.Join(dir, "link")); err != nil || string(p) != "hello, world\n" {
 		t.Errorf("read %q, %v", p, err)
 	}
-	if len(daemonsOf(t, dir)) != 1 {
-		t.Errorf("daemons: %v", daemonsOf(t, dir))
+	if len(program.DaemonsOf(t, dir)) != 1 {
+		t.Errorf("daemons: %v", program.DaemonsOf(t, dir))
 	}
 	must(t, "umount", dir)
-	if left := daemonsOf(t, dir); len(left) != 0 {
+	if left := program.DaemonsOf(t, dir); len(left) != 0 {
 		t.Errorf("umount returned while %v still ran", left)
 	}
 	if oracle.HashFile(t, image) != before {
 		t.Error("the image changed")
 	}
-	if r := varve(t, "umount", dir); r.code != exitMount || !strings.Contains(r.stderr, "is not mounted") {
+	if r := varve(t, "umount", dir); r.Code != exitMount || !strings.Contains(r.Stderr, "is not mounted") {
 		t.Errorf("a second umount: %+v", r)
 	}
 }
@@ -87,7 +76,7 @@ func TestMount_Foreground(t *testing.T) {
 	oracle.NeedFUSE(t)
 	for _, signal := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		image, dir := smallImage(t), t.TempDir()
-		cmd := exec.Command(program(t), "mount", "-f", image, dir)
+		cmd := exec.Command(program.Path(t), "mount", "-f", image, dir)
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		if err := cmd.Start(); err != nil {
@@ -100,7 +89,7 @@ func TestMount_Foreground(t *testing.T) {
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("%v: %v: %s", signal, err, stderr.String())
 		}
-		if info, _ := findMount(dir); info != nil {
+		if info, _ := daemon.FindMount(dir); info != nil {
 			t.Errorf("%v left the mount behind", signal)
 		}
 	}
@@ -110,7 +99,7 @@ func TestMount_Foreground(t *testing.T) {
 func TestMount_BusySignal(t *testing.T) {
 	oracle.NeedFUSE(t)
 	image, dir := smallImage(t), t.TempDir()
-	cmd := exec.Command(program(t), "mount", "-f", image, dir)
+	cmd := exec.Command(program.Path(t), "mount", "-f", image, dir)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -119,13 +108,13 @@ func TestMount_BusySignal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := varve(t, "umount", dir); r.code != exitMount || !strings.Contains(r.stderr, "busy") {
+	if r := varve(t, "umount", dir); r.Code != exitMount || !strings.Contains(r.Stderr, "busy") {
 		t.Errorf("umount of a busy mount: %+v", r)
 	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { info, _ := findMount(dir); return info == nil })
+	waitFor(t, func() bool { info, _ := daemon.FindMount(dir); return info == nil })
 	p := make([]byte, 6)
 	if _, err := f.ReadAt(p, 0); err != nil || string(p) != "inner\n" {
 		t.Errorf("the open file reads %q, %v", p, err)
@@ -152,8 +141,8 @@ func TestMount_Stale(t *testing.T) {
 	image, dir := smallImage(t), t.TempDir()
 	kill := func() {
 		r := must(t, "mount", image, dir, "--json", "--replace-stale")
-		var m mounted
-		if err := json.Unmarshal([]byte(r.stdout), &m); err != nil {
+		var m daemon.Mounted
+		if err := json.Unmarshal([]byte(r.Stdout), &m); err != nil {
 			t.Fatal(err)
 		}
 		p, err := os.FindProcess(m.Pid)
@@ -169,12 +158,12 @@ func TestMount_Stale(t *testing.T) {
 		})
 	}
 	kill()
-	if r := varve(t, "mount", image, dir); r.code != exitMount || !strings.Contains(r.stderr, "--replace-stale") {
+	if r := varve(t, "mount", image, dir); r.Code != exitMount || !strings.Contains(r.Stderr, "--replace-stale") {
 		t.Errorf("mounting over a dead mount: %+v", r)
 	}
 	kill() // takes the first one over
 	must(t, "umount", dir)
-	if info, _ := findMount(dir); info != nil {
+	if info, _ := daemon.FindMount(dir); info != nil {
 		t.Errorf("%+v is left", info)
 	}
 }
@@ -188,7 +177,7 @@ func TestMount_Helper(t *testing.T) {
 		if _, err := os.Lstat(path); err == nil {
 			continue // installed already
 		}
-		if err := os.Symlink(program(t), path); err != nil {
+		if err := os.Symlink(program.Path(t), path); err != nil {
 			t.Fatal(err)
 		}
 		defer os.Remove(path)
@@ -198,12 +187,12 @@ func TestMount_Helper(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "hello")); err != nil {
 		t.Error(err)
 	}
-	info, err := findMount(dir)
-	if err != nil || info == nil || info.fstype != "fuse.varve" {
+	info, err := daemon.FindMount(dir)
+	if err != nil || info == nil || info.Type != "fuse.varve" {
 		t.Fatalf("%+v, %v", info, err)
 	}
 	oracle.MustRun(t, "umount", dir)
-	if left := daemonsOf(t, dir); len(left) != 0 {
+	if left := program.DaemonsOf(t, dir); len(left) != 0 {
 		t.Errorf("umount(8) returned while %v still ran", left)
 	}
 	if out := oracle.MustRun(t, "mount", "-t", "varve", image, dir); !strings.Contains(out, "read-only") {
@@ -215,11 +204,11 @@ func TestMount_Helper(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "new"), []byte("new"), 0o644); err != nil {
 		t.Errorf("with an option of read-write mounts: %v", err)
 	}
-	if table, err := os.ReadFile(utab); err != nil || !strings.Contains(string(table), "TARGET="+dir+" ") {
+	if table, err := os.ReadFile("/run/mount/utab"); err != nil || !strings.Contains(string(table), "TARGET="+dir+" ") {
 		t.Errorf("umount(8) is not told of its helper: %v\n%s", err, table)
 	}
 	oracle.MustRun(t, "umount", dir)
-	if table, err := os.ReadFile(utab); err != nil || strings.Contains(string(table), "TARGET="+dir+" ") {
+	if table, err := os.ReadFile("/run/mount/utab"); err != nil || strings.Contains(string(table), "TARGET="+dir+" ") {
 		t.Errorf("the helper's note is left: %v\n%s", err, table)
 	}
 	oracle.Clean(t, written)
@@ -474,12 +463,12 @@ func TestMount_Unprivileged(t *testing.T) {
 	image, dir := smallImage(t), t.TempDir()
 	chmod(t, filepath.Join(dir, "x"))
 	chmod(t, image)
-	chmod(t, program(t))
+	chmod(t, program.Path(t))
 	if err := errors.Join(os.Chmod(image, 0o644), os.Chown(dir, 1000, 1000)); err != nil {
 		t.Fatal(err)
 	}
 	as := func(args ...string) (string, error) {
-		out, err := exec.Command("setpriv", append([]string{"--reuid", "1000", "--regid", "1000", "--clear-groups", program(t)}, args...)...).CombinedOutput()
+		out, err := exec.Command("setpriv", append([]string{"--reuid", "1000", "--regid", "1000", "--clear-groups", program.Path(t)}, args...)...).CombinedOutput()
 		return string(out), err
 	}
 	user := func(path string) error {
@@ -491,13 +480,13 @@ func TestMount_Unprivileged(t *testing.T) {
 	if err := user(filepath.Join(dir, "hello")); err != nil {
 		t.Error(err)
 	}
-	if info, err := findMount(dir); err != nil || info == nil || info.owner != 1000 {
+	if info, err := daemon.FindMount(dir); err != nil || info == nil || info.Owner != 1000 {
 		t.Errorf("%+v, %v", info, err)
 	}
 	if out, err := as("umount", dir); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
-	if left := daemonsOf(t, dir); len(left) != 0 {
+	if left := program.DaemonsOf(t, dir); len(left) != 0 {
 		t.Errorf("umount returned while %v still ran", left)
 	}
 }
@@ -509,8 +498,8 @@ func TestMount_AutoUnmount(t *testing.T) {
 	oracle.Need(t, "fusermount3")
 	image, dir := smallImage(t), t.TempDir()
 	r := must(t, "mount", image, dir, "-o", "auto_unmount", "--json")
-	var m mounted
-	if err := json.Unmarshal([]byte(r.stdout), &m); err != nil {
+	var m daemon.Mounted
+	if err := json.Unmarshal([]byte(r.Stdout), &m); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "hello")); err != nil {
@@ -519,10 +508,10 @@ func TestMount_AutoUnmount(t *testing.T) {
 	if err := syscall.Kill(m.Pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { info, _ := findMount(dir); return info == nil })
+	waitFor(t, func() bool { info, _ := daemon.FindMount(dir); return info == nil })
 	must(t, "mount", image, dir, "-o", "auto_unmount")
 	must(t, "umount", dir)
-	if left := daemonsOf(t, dir); len(left) != 0 {
+	if left := program.DaemonsOf(t, dir); len(left) != 0 {
 		t.Errorf("umount returned while %v still ran", left)
 	}
 }

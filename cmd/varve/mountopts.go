@@ -9,6 +9,7 @@ import (
 
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/fuse"
+	"github.com/varvefs/varve/internal/daemon"
 	"github.com/varvefs/varve/internal/volume"
 	"github.com/varvefs/varve/mvcc"
 )
@@ -228,4 +229,9 @@ func (o *mountOptions) effective() string {
 		add(o.fuse.SyncFS, "syncfs")
 	}
 	return strings.Join(out, ",")
+}
+
+// config is what a daemon serves by these options.
+func (o *mountOptions) config() daemon.Config {
+	return daemon.Config{Spec: o.spec, Fuse: o.fuse, Write: o.write, Live: o.live, Overlay: o.overlay, InForce: o.effective()}
 }

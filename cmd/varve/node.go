@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/output"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -93,9 +94,9 @@ func (d *node) line(n *ext4.Inode) string {
 	if d.Device != "" {
 		size = d.Device
 	}
-	name := quoteName(d.Name)
+	name := output.Quote(d.Name)
 	if d.Target != nil {
-		name += " -> " + quoteName(*d.Target)
+		name += " -> " + output.Quote(*d.Target)
 	}
 	return fmt.Sprintf("%s %3d %5d %5d %10s %s %s", modeString(n.Mode), d.Links, d.UID, d.GID, size,
 		d.Mtime.Format("2006-01-02 15:04:05"), name)
@@ -128,14 +129,6 @@ func modeString(mode uint16) string {
 		}
 	}
 	return string(out)
-}
-
-// quoteName prints a name that a terminal could misread in quotes.
-func quoteName(name string) string {
-	if q := strconv.Quote(name); len(q) != len(name)+2 {
-		return q
-	}
-	return name
 }
 
 // base is the name that a path is shown by.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/varvefs/varve/internal/oracle"
+	"github.com/varvefs/varve/internal/program"
 	"github.com/varvefs/varve/internal/volume"
 )
 
@@ -14,7 +15,7 @@ import (
 // mount with what the kernel's ext4 shows on a loop mount, or debugfs where the kernel lacks the feature.
 func TestOracle_Features(t *testing.T) {
 	rows := oracle.Rows
-	if raceEnabled { // slow, and with nothing to find in the other rows that it does not find in these
+	if program.Race { // slow, and with nothing to find in the other rows that it does not find in these
 		rows = slices.DeleteFunc(slices.Clone(rows), func(r oracle.Row) bool {
 			return !slices.Contains([]string{"default", "ext2-1k", "inline-data", "ea-inode", "casefold", "external-journal"}, r.Name)
 		})

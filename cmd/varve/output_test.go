@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/varvefs/varve/internal/program"
 )
 
 // TestCLI_FullOutput writes to a full device: what was asked for is not there, and every command says so by its exit code.
@@ -22,7 +24,7 @@ func TestCLI_FullOutput(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command(program(t), args...)
+		cmd := exec.Command(program.Path(t), args...)
 		var stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = full, &stderr
 		_ = cmd.Run()
@@ -47,7 +49,7 @@ func TestFsck_ExitCodes(t *testing.T) {
 		{[]string{"fsck"}, fsckUsage}, {[]string{"fsck", "--nonsense", image}, fsckUsage}, {[]string{"fsck", image, image}, fsckUsage}, {[]string{"fsck", "-y", image}, fsckUsage},
 		{[]string{"fsck", image + ".missing"}, fsckFailed}, {[]string{"fsck", "--part", "1", image}, fsckFailed}, {[]string{"fsck", "-f", image}, exitOK},
 	} {
-		if r := varve(t, c.args...); r.code != c.code {
+		if r := varve(t, c.args...); r.Code != c.code {
 			t.Errorf("varve %s: %+v; expected %d", strings.Join(c.args, " "), r, c.code)
 		}
 	}

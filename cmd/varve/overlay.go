@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
 )
 
@@ -39,7 +40,7 @@ image.`,
 				_ = bar.Clear()
 			}
 			if err != nil {
-				return advise(err)
+				return volume.Advise(err)
 			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "varve: %d bytes of changes are in %s\n", copied, args[0])
 			return nil
@@ -62,7 +63,7 @@ func isTerminal(f *os.File) bool {
 
 // newBar is a progress bar on a terminal, and nothing elsewhere.
 func newBar(w io.Writer, all int64, what string) *progressbar.ProgressBar {
-	w = unguarded(w) // it moves the cursor
+	w = output.Raw(w) // it moves the cursor
 	if f, ok := w.(*os.File); !ok || !isTerminal(f) {
 		w = io.Discard
 	}
@@ -89,9 +90,9 @@ func newDiff() *cobra.Command {
 			spec.Image = args[0]
 			r := diffPrinter{out: bufio.NewWriter(cmd.OutOrStdout())}
 			if asJSON {
-				r = diffPrinter{out: bufio.NewWriter(unguarded(cmd.OutOrStdout())), json: true}
+				r = diffPrinter{out: bufio.NewWriter(output.Raw(cmd.OutOrStdout())), json: true}
 			}
-			return advise(diffOverlay(spec, args[1], &r))
+			return volume.Advise(diffOverlay(spec, args[1], &r))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -119,7 +120,7 @@ func (r *diffPrinter) head(image, overlay string) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(r.out, "{\n  \"schema_version\": %d,\n  \"image\": %s,\n  \"overlay\": %s,\n  \"changes\": [", schemaVersion, escapeJSON(p[0]), escapeJSON(p[1]))
+	_, err := fmt.Fprintf(r.out, "{\n  \"schema_version\": %d,\n  \"image\": %s,\n  \"overlay\": %s,\n  \"changes\": [", output.SchemaVersion, output.EscapeJSON(p[0]), output.EscapeJSON(p[1]))
 	return err
 }
 
@@ -137,7 +138,7 @@ var changeLetters = map[string]string{"added": "A", "removed": "R", "changed": "
 
 func (r *diffPrinter) change(c ext4.Change) error {
 	if !r.json {
-		_, err := fmt.Fprintf(r.out, "%s %s\n", changeLetters[c.Kind], quoteName(c.Path))
+		_, err := fmt.Fprintf(r.out, "%s %s\n", changeLetters[c.Kind], output.Quote(c.Path))
 		return err
 	}
 	p, err := json.MarshalIndent(c, "    ", "  ")
@@ -147,7 +148,7 @@ func (r *diffPrinter) change(c ext4.Change) error {
 	if r.count++; r.count > 1 {
 		fmt.Fprint(r.out, ",")
 	}
-	_, err = fmt.Fprintf(r.out, "\n    %s", escapeJSON(p))
+	_, err = fmt.Fprintf(r.out, "\n    %s", output.EscapeJSON(p))
 	return err
 }
 

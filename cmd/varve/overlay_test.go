@@ -13,6 +13,7 @@ import (
 
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/oracle"
+	"github.com/varvefs/varve/internal/program"
 )
 
 // TestOverlay writes over images that are not written in place: without a journal, and with one that needs recovery's place. The image's bytes stay as they are
@@ -29,7 +30,7 @@ func TestOverlay(t *testing.T) {
 			if oracle.HashFile(t, image) != before {
 				t.Fatal("the image was changed")
 			}
-			if out := must(t, "diff", image, file).stdout; out != "A /dir\nA /dir/a\nA /dir/b\n" {
+			if out := must(t, "diff", image, file).Stdout; out != "A /dir\nA /dir/a\nA /dir/b\n" {
 				t.Errorf("diff says %q", out)
 			}
 			var report struct {
@@ -37,7 +38,7 @@ func TestOverlay(t *testing.T) {
 				Image, Overlay string
 				Changes        []ext4.Change
 			}
-			if err := json.Unmarshal([]byte(must(t, "diff", "--json", image, file).stdout), &report); err != nil || len(report.Changes) != 3 {
+			if err := json.Unmarshal([]byte(must(t, "diff", "--json", image, file).Stdout), &report); err != nil || len(report.Changes) != 3 {
 				t.Errorf("diff --json: %v, %+v", err, report)
 			}
 			dir, unmount = mountImage(t, image, "-o", "overlay="+file)
@@ -74,12 +75,12 @@ func TestOverlay_Refusals(t *testing.T) {
 	image := rwImage(t, "32M", "-O", "^has_journal")
 	file := filepath.Join(t.TempDir(), "overlay")
 	dir := t.TempDir()
-	if r := varve(t, "mount", "--rw", image, dir); r.code != exitMount || !strings.Contains(r.stderr, "tune2fs -j") || !strings.Contains(r.stderr, "--overlay") {
+	if r := varve(t, "mount", "--rw", image, dir); r.Code != exitMount || !strings.Contains(r.Stderr, "tune2fs -j") || !strings.Contains(r.Stderr, "--overlay") {
 		t.Errorf("rw without a journal: %+v", r)
 	}
 	mnt, unmount := mountImage(t, image, "--overlay", file)
 	fillOverlay(t, mnt)
-	if r := varve(t, "discard", file); r.code == 0 {
+	if r := varve(t, "discard", file); r.Code == 0 {
 		t.Error("an overlay in use was discarded")
 	}
 	unmount()
@@ -97,14 +98,14 @@ func TestOverlay_Refusals(t *testing.T) {
 	}
 	oracle.MustRun(t, "tune2fs", "-L", "changed", image)
 	for _, args := range [][]string{{"mount", "--overlay", file, image, dir}, {"commit", image, file}, {"diff", image, file}} {
-		if r := varve(t, args...); r.code == 0 || !strings.Contains(r.stderr, "changed since") {
+		if r := varve(t, args...); r.Code == 0 || !strings.Contains(r.Stderr, "changed since") {
 			t.Errorf("varve %v on a changed image: %+v", args, r)
 		}
 	}
-	if r := varve(t, "discard", image); r.code == 0 || !strings.Contains(r.stderr, "no overlay") {
+	if r := varve(t, "discard", image); r.Code == 0 || !strings.Contains(r.Stderr, "no overlay") {
 		t.Errorf("an image was discarded: %+v", r)
 	}
-	if out := must(t, "diff", "--adopt", image, file).stdout; !strings.Contains(out, "A /dir") {
+	if out := must(t, "diff", "--adopt", image, file).Stdout; !strings.Contains(out, "A /dir") {
 		t.Errorf("adopted, the overlay shows %q", out)
 	}
 	must(t, "diff", image, file) // from now on it is this image's
@@ -125,7 +126,7 @@ func TestOverlay_CommitKilled(t *testing.T) {
 	unmount()
 	killed := 0
 	for i := range 12 {
-		cmd := exec.Command(program(t), "commit", image, file)
+		cmd := exec.Command(program.Path(t), "commit", image, file)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

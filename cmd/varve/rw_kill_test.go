@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varvefs/varve/internal/daemon"
 	"github.com/varvefs/varve/internal/oracle"
 )
 
@@ -88,12 +89,12 @@ func TestRW_Kill(t *testing.T) {
 func mountPid(t *testing.T, image, dir, options string) int {
 	t.Helper()
 	r := must(t, "mount", "--json", image, dir, "-o", options)
-	var m mounted
-	if err := json.Unmarshal([]byte(r.stdout), &m); err != nil {
+	var m daemon.Mounted
+	if err := json.Unmarshal([]byte(r.Stdout), &m); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if info, err := findMount(dir); err == nil && info != nil {
+		if info, err := daemon.FindMount(dir); err == nil && info != nil {
 			_ = unix.Unmount(dir, unix.MNT_DETACH)
 			_ = syscall.Kill(m.Pid, syscall.SIGKILL)
 		}

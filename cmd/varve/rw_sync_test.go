@@ -66,7 +66,7 @@ func directSync(t *testing.T, options string, flags int, write func(f *os.File, 
 	}
 	f.Close()
 	must(t, "umount", dir)
-	return must(t, "cat", image, "/file").stdout == string(p)
+	return must(t, "cat", image, "/file").Stdout == string(p)
 }
 
 func write(f *os.File, p []byte) error {

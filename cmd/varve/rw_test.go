@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varvefs/varve/internal/oracle"
+	"github.com/varvefs/varve/internal/program"
 )
 
 // rwMode is a form of image and a way to mount it read-write.
@@ -59,7 +60,7 @@ func olderThan(release string, major, minor int) bool {
 // modes are those of rwModes, or, with VARVE_RW_ALL=1, every combination of where changes go, cache, policy, block size and checksums: 96.
 func modes() []rwMode {
 	switch {
-	case raceEnabled: // slow, and the others run the same code
+	case program.Race: // slow, and the others run the same code
 		return rwModes[:4]
 	case os.Getenv("VARVE_RW_ALL") != "1":
 		return rwModes
@@ -80,15 +81,6 @@ func modes() []rwMode {
 	cross(rwMode{"1k", []string{"-b", "1024"}, "async"}, rwMode{"4k", []string{"-b", "4096"}, "async"})
 	cross(rwMode{"checksums", nil, "async"}, rwMode{"no checksums", []string{"-O", "^metadata_csum"}, "async"})
 	return all
-}
-
-// rwImage makes an image to be written.
-func rwImage(t testing.TB, size string, mkfs ...string) string {
-	t.Helper()
-	oracle.Need(t, "mke2fs", "e2fsck")
-	path := filepath.Join(t.TempDir(), "image")
-	oracle.MustRun(t, "mke2fs", append(append([]string{"-q", "-F", "-t", "ext4"}, mkfs...), path, size)...)
-	return path
 }
 
 // mount mounts an image. What an overlay holds is in the image when it is unmounted.

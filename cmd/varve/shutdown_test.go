@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varvefs/varve/internal/oracle"
+	"github.com/varvefs/varve/internal/program"
 )
 
 // The ways to shut down (XFS_FSOP_GOING_FLAGS_*).
@@ -235,14 +236,14 @@ func shutdownKeeps(t *testing.T, flags int) (kept, untouched bool) {
 	at := sumOf(t, image)
 	must(t, "umount", dir)
 	untouched = sumOf(t, image) == at
-	if out := must(t, "cat", image, "/first").stdout; out != "durable" {
+	if out := must(t, "cat", image, "/first").Stdout; out != "durable" {
 		t.Errorf("flags %d: what was durable reads %q", flags, out)
 	}
 	r := varve(t, "cat", image, "/second")
 	mountPid(t, image, dir, "rw") // recovers
 	must(t, "umount", dir)
 	oracle.Clean(t, image)
-	return r.stdout == "not yet", untouched
+	return r.Stdout == "not yet", untouched
 }
 
 // TestShutdown_Flags: what was done is durable by DEFAULT and LOGFLUSH, and lost by NOLOGFLUSH.
@@ -271,8 +272,8 @@ func TestShutdown_RootOnly(t *testing.T) {
 		}
 		return nil
 	}
-	becomeUser(t, stranger, refused)
-	becomeUser(t, 0, func() error {
+	program.AsUser(t, program.Stranger, refused)
+	program.AsUser(t, 0, func() error {
 		h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		var caps [2]unix.CapUserData
 		if err := unix.Capget(&h, &caps[0]); err != nil {

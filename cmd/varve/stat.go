@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
 )
 
@@ -35,10 +36,10 @@ func newStat() *cobra.Command {
 			d.Path = args[1]
 			d.addXattrs(n)
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), struct {
+				return output.WriteJSON(cmd.OutOrStdout(), struct {
 					SchemaVersion int `json:"schema_version"`
 					*node
-				}{schemaVersion, d})
+				}{output.SchemaVersion, d})
 			}
 			return d.print(cmd.OutOrStdout())
 		},
@@ -52,7 +53,7 @@ func newStat() *cobra.Command {
 func (d *node) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, value string) { fmt.Fprintf(t, "%s:\t%s\n", name, value) }
-	row("Path", quoteName(d.Path))
+	row("Path", output.Quote(d.Path))
 	row("Inode", fmt.Sprintf("%d (generation %d)", d.Inode, d.Generation))
 	row("Type", d.Type)
 	row("Mode", d.Mode)
@@ -65,7 +66,7 @@ func (d *node) print(w io.Writer) error {
 		row("Device", d.Device)
 	}
 	if d.Target != nil {
-		row("Target", quoteName(*d.Target))
+		row("Target", output.Quote(*d.Target))
 	}
 	row("Accessed", d.Atime.Format(time.RFC3339Nano))
 	row("Modified", d.Mtime.Format(time.RFC3339Nano))

@@ -1,13 +1,15 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/varvefs/varve/internal/daemon"
+	"github.com/varvefs/varve/internal/output"
 )
 
 func newStats() *cobra.Command {
@@ -17,12 +19,12 @@ func newStats() *cobra.Command {
 		Short: "Show what a read-write mount does: operations, conflicts, merges, epochs, hottest blocks",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m, err := askStats(args[0])
+			m, err := daemon.AskStats(args[0])
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), m)
+				return output.WriteJSON(cmd.OutOrStdout(), m)
 			}
 			return printStats(cmd.OutOrStdout(), m)
 		},
@@ -31,45 +33,7 @@ func newStats() *cobra.Command {
 	return cmd
 }
 
-// askStats asks the daemon of a mount.
-func askStats(dir string) (*mountStats, error) {
-	dir, err := resolveMountPoint(dir)
-	if err != nil {
-		return nil, err
-	}
-	info, err := findMount(dir)
-	if err != nil {
-		return nil, err
-	}
-	if info == nil || info.fstype != "fuse.varve" && info.fstype != "fuseblk.varve" {
-		return nil, fmt.Errorf("%s is no mount of varve's", dir)
-	}
-	m, err := askDaemon(info.dev, int(info.owner))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	return m, nil
-}
-
-// maxAnswer bounds what a daemon may answer, in bytes.
-const maxAnswer = 16 << 20
-
-// askDaemon asks the daemon of the mount with a device number, which a user has mounted.
-func askDaemon(dev uint64, owner int) (*mountStats, error) {
-	c, err := dialControl(dev, owner)
-	if err != nil {
-		return nil, fmt.Errorf("its daemon does not answer (read-only mounts have no statistics): %w", err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-	var m mountStats
-	if err := json.NewDecoder(io.LimitReader(c, maxAnswer)).Decode(&m); err != nil {
-		return nil, fmt.Errorf("its daemon answers nothing: only the user who mounted, and root, may ask: %w", err)
-	}
-	return &m, nil
-}
-
-func printStats(out io.Writer, m *mountStats) error {
+func printStats(out io.Writer, m *daemon.Stats) error {
 	fmt.Fprintf(out, "%s: %s\n", m.Image, m.Options)
 	if m.Failed != "" {
 		fmt.Fprintf(out, "takes no more changes: %s\n", m.Failed)

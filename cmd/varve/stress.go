@@ -16,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvefs/varve/internal/evidence"
+	"github.com/varvefs/varve/internal/metrics"
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/mvcc"
 	"github.com/varvefs/varve/stress"
 )
@@ -85,7 +87,7 @@ func (f *stressFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	out := cmd.OutOrStdout()
-	result := stressResult{SchemaVersion: schemaVersion, Seed: f.cfg.Seed}
+	result := stressResult{SchemaVersion: output.SchemaVersion, Seed: f.cfg.Seed}
 	passed := 0
 	for _, w := range works {
 		var reports []stress.Report
@@ -113,7 +115,7 @@ func (f *stressFlags) run(cmd *cobra.Command) error {
 	}
 	summary := fmt.Sprintf("%d workloads, %d passed, %d failed", len(works), passed, len(works)-passed)
 	if f.json {
-		err = writeJSON(out, result)
+		err = output.WriteJSON(out, result)
 	} else {
 		_, err = fmt.Fprintf(out, "seed %d\n%s\n", f.cfg.Seed, summary)
 	}
@@ -171,18 +173,15 @@ func (f *stressFlags) guardDevice() error {
 
 // observe begins what watches the runs: metrics and ledger.
 func (f *stressFlags) observe(ctx context.Context) (each func(*stress.Config), finish func() error, err error) {
-	var ledger *evidence.Ledger
-	var file *os.File
+	var ledger *evidence.File
 	if f.ledger != "" {
-		file, err = os.OpenFile(f.ledger, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
-		if err != nil {
+		if ledger, err = evidence.Append(f.ledger); err != nil {
 			return nil, nil, err
 		}
-		ledger = evidence.NewLedger(file, 20_000)
 	}
-	var m *metrics
+	var m *metrics.Server
 	if f.metrics != "" {
-		if m, err = serveMetrics(ctx, f.metrics); err != nil {
+		if m, err = metrics.Serve(ctx, f.metrics); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -197,17 +196,17 @@ func (f *stressFlags) observe(ctx context.Context) (each func(*stress.Config), f
 			c.Events = ledger.Tell
 		}
 		if m != nil {
-			c.Started = m.watch
+			c.Started = m.Watch
 		}
 	}
 	finish = func() error {
 		if m != nil {
-			m.close()
+			m.Close()
 		}
 		if ledger == nil {
 			return nil
 		}
-		return errors.Join(ledger.Close(), file.Close())
+		return ledger.Close()
 	}
 	return each, finish, nil
 }

@@ -13,12 +13,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/varvefs/varve/internal/output"
+	"github.com/varvefs/varve/internal/program"
 	"github.com/varvefs/varve/stress"
 )
 
 // TestStress_Short runs every workload by the real program: one line at the end, and nothing lost.
 func TestStress_Short(t *testing.T) {
-	out, err := exec.Command(program(t), "stress", "--writers", "16", "--duration", "30ms", "--policy", "merge").CombinedOutput()
+	out, err := exec.Command(program.Path(t), "stress", "--writers", "16", "--duration", "30ms", "--policy", "merge").CombinedOutput()
 	if err != nil || !strings.HasSuffix(string(out), "14 workloads, 14 passed, 0 failed\n") {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -30,7 +32,7 @@ func TestStress_JSON(t *testing.T) {
 	device, ledger := filepath.Join(dir, "blocks"), filepath.Join(dir, "ledger")
 	args := []string{"stress", "--workload", "bank", "--policy", "all", "--isolation", "serializable", "--writers", "8", "--durable", "--seed", "77",
 		"--duration", "50ms", "--device", device, "--evidence", ledger, "--json"}
-	out, err := exec.Command(program(t), args...).Output()
+	out, err := exec.Command(program.Path(t), args...).Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -42,7 +44,7 @@ func TestStress_JSON(t *testing.T) {
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.SchemaVersion != schemaVersion || got.Seed != 77 || len(got.Runs) != 4 {
+	if got.SchemaVersion != output.SchemaVersion || got.Seed != 77 || len(got.Runs) != 4 {
 		t.Errorf("version %d, seed %d, %d runs", got.SchemaVersion, got.Seed, len(got.Runs))
 	}
 	for _, r := range got.Runs {
@@ -56,11 +58,11 @@ func TestStress_JSON(t *testing.T) {
 			t.Errorf("run %v: %v commits, violations %v", r["policy"], r["commits"], r["violations"])
 		}
 	}
-	if out, err := exec.Command(program(t), "stress", "--workload", "bank", "--device", device).CombinedOutput(); err == nil || !strings.Contains(string(out), "--overwrite") {
+	if out, err := exec.Command(program.Path(t), "stress", "--workload", "bank", "--device", device).CombinedOutput(); err == nil || !strings.Contains(string(out), "--overwrite") {
 		t.Errorf("a file that exists was overwritten: %v %s", err, out)
 	}
 	for _, preset := range []string{"contention", "replay-anomalies", "pressure"} {
-		out, err := exec.Command(program(t), "evidence", ledger, "--preset", preset, "--json").Output()
+		out, err := exec.Command(program.Path(t), "evidence", ledger, "--preset", preset, "--json").Output()
 		if err != nil || !json.Valid(out) || !strings.Contains(string(out), `"commit"`) {
 			t.Errorf("evidence %s: %v %s", preset, err, out)
 		}
@@ -70,7 +72,7 @@ func TestStress_JSON(t *testing.T) {
 // TestStress_Usage: what is not there is told, with exit code 1.
 func TestStress_Usage(t *testing.T) {
 	for _, args := range [][]string{{"--workload", "weather"}, {"--policy", "hope"}, {"--isolation", "none"}, {"--writers", "0"}, {"--writers", "1025"}, {"--duration", "0s"}} {
-		err := exec.Command(program(t), append([]string{"stress"}, args...)...).Run()
+		err := exec.Command(program.Path(t), append([]string{"stress"}, args...)...).Run()
 		if e, ok := err.(*exec.ExitError); !ok || e.ExitCode() != exitUsage {
 			t.Errorf("%v: %v", args, err)
 		}
@@ -80,7 +82,7 @@ func TestStress_Usage(t *testing.T) {
 // TestStress_Metrics scrapes a run.
 func TestStress_Metrics(t *testing.T) {
 	const address = "127.0.0.1:39471"
-	cmd := exec.Command(program(t), "stress", "--workload", "zipf", "--policy", "merge", "--writers", "8", "--duration", "20s", "--metrics", address)
+	cmd := exec.Command(program.Path(t), "stress", "--workload", "zipf", "--policy", "merge", "--writers", "8", "--duration", "20s", "--metrics", address)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +150,7 @@ func TestStress_Violation(t *testing.T) {
 // TestBench_JSON runs a part of varve bench.
 func TestBench_JSON(t *testing.T) {
 	page := filepath.Join(t.TempDir(), "page.html")
-	out, err := exec.Command(program(t), "bench", "--rounds", "1", "--duration", "10ms", "--load", "durable, 1 writer", "--html", page, "--json").Output()
+	out, err := exec.Command(program.Path(t), "bench", "--rounds", "1", "--duration", "10ms", "--load", "durable, 1 writer", "--html", page, "--json").Output()
 	if err != nil || !json.Valid(out) || !strings.Contains(string(out), `"varve, merge"`) {
 		t.Errorf("%v\n%s", err, out)
 	}

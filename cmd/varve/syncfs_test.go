@@ -18,8 +18,8 @@ func needSyncFS(t *testing.T) {
 	oracle.NeedFUSE(t)
 	oracle.NeedRoot(t)
 	image, dir := rwImage(t, "8M"), t.TempDir()
-	if r := varve(t, "mount", image, dir, "-o", "rw,syncfs"); r.code != 0 {
-		t.Skipf("SKIP: %s", r.stderr)
+	if r := varve(t, "mount", image, dir, "-o", "rw,syncfs"); r.Code != 0 {
+		t.Skipf("SKIP: %s", r.Stderr)
 	}
 	must(t, "umount", dir)
 }
@@ -73,7 +73,7 @@ func syncThenKill(t *testing.T, options string, sync func(dir *os.File) error) b
 	root.Close()
 	f.Close()
 	must(t, "umount", dir)
-	return varve(t, "cat", image, "/file").stdout == "written"
+	return varve(t, "cat", image, "/file").Stdout == "written"
 }
 
 // TestSyncFS_Umount: when umount(2) returns, the image is released, and clean.

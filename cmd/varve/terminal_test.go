@@ -2,7 +2,6 @@ package main
 
 import (
 	"archive/tar"
-	"bytes"
 	"encoding/json"
 	"os"
 	"path"
@@ -63,15 +62,15 @@ func TestTerminal_Images(t *testing.T) {
 			}
 		}
 		r := varve(t, slices.Insert(slices.Clone(args), at, image)...)
-		if bad := obeyed(r.stdout + r.stderr); bad != "" {
+		if bad := obeyed(r.Stdout + r.Stderr); bad != "" {
 			t.Errorf("%q prints %q", args, bad)
 		}
-		if slices.Contains(args, "--json") && !json.Valid([]byte(r.stdout)) {
-			t.Errorf("%q prints no JSON: %s", args, r.stdout)
+		if slices.Contains(args, "--json") && !json.Valid([]byte(r.Stdout)) {
+			t.Errorf("%q prints no JSON: %s", args, r.Stdout)
 		}
 	}
 	var l listing
-	fatal(t, json.Unmarshal([]byte(must(t, "ls", "--json", image).stdout), &l))
+	fatal(t, json.Unmarshal([]byte(must(t, "ls", "--json", image).Stdout), &l))
 	found := map[string]bool{}
 	for _, e := range l.Entries {
 		found[e.Name] = true
@@ -88,7 +87,7 @@ func TestTerminal_Data(t *testing.T) {
 	oracle.NeedRoot(t)
 	image := unfitImage(t)
 	names := map[string]bool{}
-	for r := tar.NewReader(strings.NewReader(varve(t, "tar", image).stdout)); ; {
+	for r := tar.NewReader(strings.NewReader(varve(t, "tar", image).Stdout)); ; {
 		h, err := r.Next()
 		if err != nil {
 			break
@@ -96,31 +95,12 @@ func TestTerminal_Data(t *testing.T) {
 		names[h.Name] = true
 	}
 	for _, s := range unfit {
-		if got := must(t, "cat", image, "/file"+s).stdout; got != "contents "+s {
+		if got := must(t, "cat", image, "/file"+s).Stdout; got != "contents "+s {
 			t.Errorf("cat gives %q", got)
 		}
 		if !names["file"+s] {
 			t.Errorf("tar does not have %q", "file"+s)
 		}
-	}
-}
-
-// TestHuman_Pieces: a character that comes in pieces is one.
-func TestHuman_Pieces(t *testing.T) {
-	var b bytes.Buffer
-	h := &human{w: &b}
-	for _, c := range []byte("grün €\u009b\x1b \x9b\x9b\U0001f600 é") {
-		if n, err := h.Write([]byte{c}); n != 1 || err != nil {
-			t.Fatalf("%d, %v", n, err)
-		}
-	}
-	_, _ = h.Write([]byte("\xe2\x82"))
-	_ = h.flush()
-	if want := "grün €\\u009b\\x1b \\x9b\\x9b\U0001f600 é\\xe2\\x82"; b.String() != want {
-		t.Errorf("%q, expected %q", b.String(), want)
-	}
-	if got := string(escapeJSON([]byte("\"\u009b\x7f\u202e\U000e0041 é\"\n"))); got != "\"\\u009b\\u007f\\u202e\\udb40\\udc41 é\"\n" {
-		t.Errorf("JSON: %q", got)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
 )
 
@@ -65,18 +66,18 @@ func (t *tree) print(path string, n *ext4.Inode) error {
 			suffix = "/"
 		case n.IsSymlink():
 			if target, err := n.Readlink(); err == nil {
-				suffix = " -> " + quoteName(target)
+				suffix = " -> " + output.Quote(target)
 			}
 		}
-		_, err := fmt.Fprintf(t.cmd.OutOrStdout(), "%s%s%s\n", strings.Repeat("  ", p.depth), quoteName(p.name), suffix)
+		_, err := fmt.Fprintf(t.cmd.OutOrStdout(), "%s%s%s\n", strings.Repeat("  ", p.depth), output.Quote(p.name), suffix)
 		return err
 	}, nil)
 }
 
 // json prints the tree as it is walked: each node is closed when all below it is printed.
 func (t *tree) json(path string, n *ext4.Inode) error {
-	out := bufio.NewWriter(unguarded(t.cmd.OutOrStdout()))
-	fmt.Fprintf(out, "{\n  \"schema_version\": %d,\n  \"root\": ", schemaVersion)
+	out := bufio.NewWriter(output.Raw(t.cmd.OutOrStdout()))
+	fmt.Fprintf(out, "{\n  \"schema_version\": %d,\n  \"root\": ", output.SchemaVersion)
 	began := -1 // the depth at which the last node was written: the next one is its child where that is deeper
 	indent := func(depth int) string { return strings.Repeat("  ", 1+2*depth) }
 	shut := func(p *place) {
@@ -102,7 +103,7 @@ func (t *tree) json(path string, n *ext4.Inode) error {
 		case p.depth > 0:
 			fmt.Fprintf(out, ",\n%s", indent(p.depth))
 		}
-		_, err := out.Write(escapeJSON(bytes.TrimSuffix(b.Bytes(), []byte("\n"+indent(p.depth)+"}\n")))) // stays open
+		_, err := out.Write(output.EscapeJSON(bytes.TrimSuffix(b.Bytes(), []byte("\n"+indent(p.depth)+"}\n")))) // stays open
 		if began = p.depth; !n.IsDir() {
 			shut(p)
 		}

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/varvefs/varve/internal/output"
 )
 
 // version is set by the linker for releases.
@@ -27,7 +29,7 @@ func newVersion() *cobra.Command {
 				}
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), map[string]any{"schema_version": schemaVersion, "version": version,
+				return output.WriteJSON(cmd.OutOrStdout(), map[string]any{"schema_version": output.SchemaVersion, "version": version,
 					"revision": revision, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "varve %s (revision %s, %s, %s/%s)\n", version, revision,

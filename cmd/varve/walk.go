@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/ondisk"
 )
 
@@ -56,7 +57,7 @@ func (p *place) quoted() string {
 		n += len(cut.name) + 1
 	}
 	if cut.up == nil {
-		return quoteName(p.String())
+		return output.Quote(p.String())
 	}
 	tail := []string{}
 	for q := p; q != cut; q = q.up {
@@ -65,7 +66,7 @@ func (p *place) quoted() string {
 	for i, j := 0, len(tail)-1; i < j; i, j = i+1, j-1 {
 		tail[i], tail[j] = tail[j], tail[i]
 	}
-	return quoteName(".../" + strings.Join(tail, "/"))
+	return output.Quote(".../" + strings.Join(tail, "/"))
 }
 
 // walker visits a tree in the order of its names. Damage does not stop it: what cannot be read is reported to fail,

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varvefs/varve/internal/oracle"
+	"github.com/varvefs/varve/internal/program"
 )
 
 // deepImage has so many directories within one another, with long names, and in each eighth a file with two names.
@@ -61,7 +62,7 @@ func TestWalk_Deep(t *testing.T) {
 // heapOf runs the program, and returns the largest heap that its collector saw, in MB.
 func heapOf(t *testing.T, args ...string) (most int) {
 	t.Helper()
-	cmd := exec.Command(program(t), args...)
+	cmd := exec.Command(program.Path(t), args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	cmd.Env = append(os.Environ(), "GODEBUG=gctrace=1")
@@ -96,7 +97,7 @@ func TestTree_JSON(t *testing.T) {
 		Root          *node `json:"root"`
 	}
 	names := func(level string) string {
-		fatal(t, json.Unmarshal([]byte(must(t, "tree", "--json", "--level", level, image).stdout), &doc))
+		fatal(t, json.Unmarshal([]byte(must(t, "tree", "--json", "--level", level, image).Stdout), &doc))
 		var out []string
 		var add func(d *node)
 		add = func(d *node) {
@@ -132,7 +133,7 @@ func TestTar_Header(t *testing.T) {
 	unmount()
 	archive := filepath.Join(t.TempDir(), "archive")
 	r := varve(t, "tar", "-o", archive, image)
-	if got := oracle.MustRun(t, "tar", "-tf", archive); got != "./\na\nc\nlost+found/\n" || r.code == 0 || !strings.Contains(r.stderr, "varve: b: ") {
-		t.Errorf("%q, exit code %d: %s", got, r.code, r.stderr)
+	if got := oracle.MustRun(t, "tar", "-tf", archive); got != "./\na\nc\nlost+found/\n" || r.Code == 0 || !strings.Contains(r.Stderr, "varve: b: ") {
+		t.Errorf("%q, exit code %d: %s", got, r.Code, r.Stderr)
 	}
 }

@@ -76,7 +76,7 @@ func allHome(t *testing.T, dir string) bool {
 			Pressure float64 `json:"wal_pressure"`
 		} `json:"store"`
 	}
-	if err := json.Unmarshal([]byte(must(t, "stats", "--json", dir).stdout), &st); err != nil {
+	if err := json.Unmarshal([]byte(must(t, "stats", "--json", dir).Stdout), &st); err != nil {
 		t.Fatal(err)
 	}
 	return st.Store.Pressure == 0

@@ -1,4 +1,4 @@
-package main
+package volume
 
 import (
 	"errors"
@@ -7,8 +7,8 @@ import (
 	"github.com/varvefs/varve/ondisk"
 )
 
-// advise adds to an error what can still be done with such an image.
-func advise(err error) error {
+// Advise adds to the error of a damaged image which program shows the damage.
+func Advise(err error) error {
 	var unsupported *ondisk.UnsupportedError
 	if errors.As(err, &unsupported) || !errors.Is(err, ondisk.ErrCorrupt) {
 		return err

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"net"
@@ -9,19 +9,20 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/internal/oracle"
+	"github.com/varvefs/varve/internal/program"
 )
 
 // TestUmount_TwoDaemons: the kernel gives a mount's number away again when it is gone, though its daemon may still be about to end. Unmounting waits for that one,
 // and for its own.
 func TestUmount_TwoDaemons(t *testing.T) {
 	oracle.NeedFUSE(t)
-	image := rwImage(t, "16M")
-	dir, unmount := mountImage(t, image, "--rw")
-	info, err := findMount(dir)
+	image := program.Image(t, "16M")
+	dir, unmount := program.Mount(t, image, "--rw")
+	info, err := FindMount(dir)
 	if err != nil || info == nil {
 		t.Fatalf("%v, %v", info, err)
 	}
-	other, err := net.Listen("unix", lifeName(info.dev)+"0") // an older daemon, which ends in a moment
+	other, err := net.Listen("unix", lifeName(info.Dev)+"0") // an older daemon, which ends in a moment
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +44,7 @@ func TestUmount_TwoDaemons(t *testing.T) {
 	default:
 		t.Error("umount did not wait for the older daemon")
 	}
-	if left := daemonsOf(t, dir); len(left) != 0 {
+	if left := program.DaemonsOf(t, dir); len(left) != 0 {
 		t.Errorf("umount returned while %v still ran", left)
 	}
 	oracle.Clean(t, image)
@@ -52,12 +53,16 @@ func TestUmount_TwoDaemons(t *testing.T) {
 // TestControl_Owner: a daemon removes its own socket, and not that of another one which has got its mount's number.
 func TestControl_Owner(t *testing.T) {
 	oracle.NeedFUSE(t)
-	dir, unmount := mountImage(t, rwImage(t, "16M"), "--rw")
-	info, err := findMount(dir)
+	dir, unmount := program.Mount(t, program.Image(t, "16M"), "--rw")
+	info, err := FindMount(dir)
 	if err != nil || info == nil {
 		t.Fatalf("%v, %v", info, err)
 	}
-	path := filepath.Join(controlDirs(os.Getuid())[0], controlName(info.dev))
+	folder := controlDirs(os.Getuid())[0]
+	if mode, err := os.Stat(folder); err != nil || mode.Mode().Perm() != 0o700 {
+		t.Errorf("the sockets' folder: %v, %v", mode, err)
+	}
+	path := filepath.Join(folder, controlName(info.Dev))
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
@@ -73,9 +78,9 @@ func TestControl_Owner(t *testing.T) {
 // TestEscapeMount: what is written into the tables of mounts is what is read from them.
 func TestEscapeMount(t *testing.T) {
 	for _, path := range []string{"/plain", "/with blank", "/tab\tand\nline", `/back\slash\040`} {
-		escaped := escapeMount(path)
-		if strings.ContainsAny(escaped, " \t\n") || unescapeMount(escaped) != path {
-			t.Errorf("%q is written as %q, and read as %q", path, escaped, unescapeMount(escaped))
+		escaped := escape(path)
+		if strings.ContainsAny(escaped, " \t\n") || unescape(escaped) != path {
+			t.Errorf("%q is written as %q, and read as %q", path, escaped, unescape(escaped))
 		}
 	}
 }

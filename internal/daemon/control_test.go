@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"encoding/json"
@@ -6,42 +6,19 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/varvefs/varve/internal/oracle"
+	"github.com/varvefs/varve/internal/program"
 )
-
-// stranger is a user who mounted nothing.
-const stranger = 65534
-
-// becomeUser runs fn as a user, in a thread of its own that ends with it.
-func becomeUser(t *testing.T, uid uintptr, fn func() error) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("only root can become another user")
-	}
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is not used again
-		if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); e != 0 {
-			done <- e
-			return
-		}
-		done <- fn()
-	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-}
 
 // openTemp is a folder for temporary files that everybody may use, as /tmp.
 func openTemp(t *testing.T) string {
 	t.Helper()
-	program(t) // is not built into this folder
+	program.Path(t) // is not built into this folder
 	dir := t.TempDir()
 	for path, mode := range map[string]os.FileMode{filepath.Dir(dir): 0o755, dir: 0o777 | os.ModeSticky} {
 		if err := os.Chmod(path, mode); err != nil {
@@ -69,7 +46,7 @@ func impostor(t *testing.T, path string) error {
 			if err != nil {
 				return
 			}
-			_ = json.NewEncoder(c).Encode(mountStats{Image: "forged"})
+			_ = json.NewEncoder(c).Encode(Stats{Image: "forged"})
 			c.Close()
 		}
 	}()
@@ -82,22 +59,22 @@ var forgeries = []struct {
 	prepare    func(t *testing.T, dir, socket string)
 }{
 	{"the stranger's folder", "belongs to user 65534", func(t *testing.T, dir, socket string) {
-		becomeUser(t, stranger, func() error { return errors.Join(unix.Mkdir(dir, 0o700), impostor(t, socket)) })
+		program.AsUser(t, program.Stranger, func() error { return errors.Join(unix.Mkdir(dir, 0o700), impostor(t, socket)) })
 	}},
 	{"a link to the stranger's folder", "not a directory", func(t *testing.T, dir, socket string) {
-		becomeUser(t, stranger, func() error {
+		program.AsUser(t, program.Stranger, func() error {
 			return errors.Join(unix.Mkdir(dir+"-elsewhere", 0o700), os.Symlink(dir+"-elsewhere", dir), impostor(t, socket))
 		})
 	}},
 	{"a folder that is open to all", "mode 0777", func(t *testing.T, dir, socket string) {
 		fatal(t, os.Mkdir(dir, 0o777))
 		fatal(t, os.Chmod(dir, 0o777))
-		becomeUser(t, stranger, func() error { return impostor(t, socket) })
+		program.AsUser(t, program.Stranger, func() error { return impostor(t, socket) })
 	}},
 	{"a folder that was open to all", "user 65534 answers", func(t *testing.T, dir, socket string) {
 		fatal(t, os.Mkdir(dir, 0o777))
 		fatal(t, os.Chmod(dir, 0o777))
-		becomeUser(t, stranger, func() error { return impostor(t, socket) })
+		program.AsUser(t, program.Stranger, func() error { return impostor(t, socket) })
 		fatal(t, os.Chmod(dir, 0o700))
 	}},
 }
@@ -118,7 +95,7 @@ func TestControl_Forged(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			dir := filepath.Join(openTemp(t), "varve-0")
 			f.prepare(t, dir, filepath.Join(dir, controlName(noDevice)))
-			m, err := askDaemon(noDevice, 0)
+			m, err := ask(noDevice, 0)
 			if err == nil || !strings.Contains(err.Error(), f.says) {
 				t.Errorf("%+v, %v; expected an error that says %q", m, err, f.says)
 			}
@@ -131,12 +108,12 @@ func TestControl_Prepared(t *testing.T) {
 	oracle.NeedFUSE(t)
 	temp := openTemp(t)
 	t.Setenv("XDG_RUNTIME_DIR", temp)
-	becomeUser(t, stranger, func() error { return unix.Mkdir(filepath.Join(temp, "varve"), 0o777) })
-	dir, _ := mountImage(t, rwImage(t, "16M"), "--rw")
+	program.AsUser(t, program.Stranger, func() error { return unix.Mkdir(filepath.Join(temp, "varve"), 0o777) })
+	dir, _ := program.Mount(t, program.Image(t, "16M"), "--rw")
 	if left, err := os.ReadDir(filepath.Join(temp, "varve")); err != nil || len(left) != 0 {
 		t.Errorf("the stranger's folder has %v, %v", left, err)
 	}
-	if out := must(t, "stats", dir).stdout; !strings.Contains(out, "policy merge") { // by the next best place
+	if out := program.MustRun(t, "stats", dir).Stdout; !strings.Contains(out, "policy merge") { // by the next best place
 		t.Errorf("stats: %s", out)
 	}
 }
@@ -155,7 +132,9 @@ func TestControl_LongName(t *testing.T) {
 		t.Errorf("the sockets are in %s", d.path)
 	}
 	fatal(t, impostor(t, d.at(controlName(noDevice))))
-	if m, err := askDaemon(noDevice, os.Getuid()); err != nil || m.Image != "forged" {
+	if m, err := ask(noDevice, os.Getuid()); err != nil || m.Image != "forged" {
 		t.Errorf("%+v, %v", m, err)
 	}
 }
+
+func TestMain(m *testing.M) { program.Main(m) }

@@ -1,6 +1,6 @@
 //go:build testhooks
 
-package main
+package daemon
 
 import (
 	"path/filepath"
@@ -16,11 +16,11 @@ func TestControl_Mutants(t *testing.T) {
 		mutant.Switch(mutant.None)
 		dir := filepath.Join(openTemp(t), "varve-0")
 		forgeries[f].prepare(t, dir, filepath.Join(dir, controlName(noDevice)))
-		if _, err := askDaemon(noDevice, 0); err == nil {
+		if _, err := ask(noDevice, 0); err == nil {
 			t.Errorf("%s: %s is believed", promise, forgeries[f].name)
 		}
 		mutant.Switch(promise)
-		_, err := askDaemon(noDevice, 0)
+		_, err := ask(noDevice, 0)
 		if promise == mutant.PrivateDir { // the other check stands yet
 			d, e := openPrivate(dir, 0)
 			if e == nil {

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"errors"
@@ -13,8 +13,8 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// controlDirs are where the sockets of a user's mounts may lie, best first. In the first ones nobody else can make anything; in the last one, the folder for
-// temporary files, somebody else may have been there before.
+// controlDirs are the folders that a user's control sockets may lie in, best first. No other user can make anything in
+// the first ones. In the last one, the folder for temporary files, another user may have made something before.
 func controlDirs(uid int) (out []string) {
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && uid == os.Getuid() {
 		out = append(out, filepath.Join(dir, "varve"))
@@ -32,11 +32,12 @@ func controlName(dev uint64) string {
 	return fmt.Sprintf("%d:%d.sock", unix.Major(dev), unix.Minor(dev))
 }
 
-// errNotPrivate says that others than a user may put something into the folder of the user's sockets.
+// errNotPrivate says that other users may put something into the folder of a user's sockets.
 var errNotPrivate = errors.New("not a folder of that user's alone")
 
-// privateDir is an open folder that belongs to one user, and that nobody else may enter. Sockets in it are named by way of the descriptor, so that a folder that
-// is exchanged later changes nothing, and so that no path is too long for a socket's address.
+// privateDir is an open folder that belongs to one user, and that no other user may enter (rule 5). Sockets in it are
+// named by way of the descriptor: a folder that is exchanged later changes nothing, and no path is too long for a
+// socket's address.
 type privateDir struct {
 	*os.File
 	path string
@@ -50,8 +51,10 @@ func openPrivate(path string, uid int) (*privateDir, error) {
 	}
 	d := &privateDir{os.NewFile(uintptr(fd), path), path}
 	var st unix.Stat_t
-	if err = unix.Fstat(fd, &st); err == nil && (int(st.Uid) != uid || st.Mode&0o077 != 0) && !mutant.Off(mutant.PrivateDir) {
-		err = fmt.Errorf("%s: %w: it belongs to user %d and has mode %04o, expected user %d and mode 0700", path, errNotPrivate, st.Uid, st.Mode&0o7777, uid)
+	err = unix.Fstat(fd, &st)
+	if err == nil && (int(st.Uid) != uid || st.Mode&0o077 != 0) && !mutant.Off(mutant.PrivateDir) {
+		err = fmt.Errorf("%s: %w: it belongs to user %d and has mode %04o, expected user %d and mode 0700",
+			path, errNotPrivate, st.Uid, st.Mode&0o7777, uid)
 	}
 	if err != nil {
 		d.Close()
@@ -82,7 +85,8 @@ func (d *privateDir) at(name string) string {
 	return filepath.Join("/proc/self/fd", strconv.Itoa(int(d.Fd())), name)
 }
 
-// dialControl connects to the daemon of a mount: to a socket in a folder that the mount's owner alone may write to, at which the owner, or root, answers.
+// dialControl connects to the daemon of a mount: to a socket in a folder that the mount's owner alone may write to, at
+// which the owner, or root, answers.
 func dialControl(dev uint64, owner int) (net.Conn, error) {
 	var errs []error
 	for _, path := range controlDirs(owner) {
@@ -107,7 +111,8 @@ func dialIn(path string, dev uint64, owner int) (net.Conn, error) {
 	}
 	peer, err := peerOf(c)
 	if err == nil && peer != 0 && int(peer) != owner && !mutant.Off(mutant.ControlPeer) {
-		err = fmt.Errorf("%s: user %d answers, expected user %d, who mounted, or root", filepath.Join(path, controlName(dev)), peer, owner)
+		err = fmt.Errorf("%s: user %d answers, expected user %d, who mounted, or root",
+			filepath.Join(path, controlName(dev)), peer, owner)
 	}
 	if err != nil {
 		c.Close()

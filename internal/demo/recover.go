@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"encoding/json"
@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/varvefs/varve/internal/daemon"
 )
 
 const (
@@ -18,8 +20,9 @@ const (
 	demoFiles   = 150
 )
 
-// writeAndKill mounts the image read-write, has eight writers fill eight directories, ends the daemon by SIGKILL while they do, and shows what recovery left.
-func (d *demo) writeAndKill() error {
+// writeAndKill mounts the image read-write, has eight writers fill eight directories, ends the daemon by SIGKILL while
+// they do, and compares what recovery left with what was acknowledged.
+func (d *Demo) writeAndKill() error {
 	start := time.Now()
 	m, err := d.mountLive()
 	if err != nil {
@@ -36,12 +39,8 @@ func (d *demo) writeAndKill() error {
 		total += n
 	}
 	d.say(start, "eight writers in eight directories: %d files acknowledged as durable; then kill -9 of the mount", total)
-	_, _ = fmt.Fprint(d.out, indent(report))
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	if out, err := exec.Command(self, "umount", d.path("mnt")).CombinedOutput(); err != nil {
+	_, _ = fmt.Fprint(d.Out, indent(report))
+	if out, err := exec.Command(d.Program, "umount", d.path("mnt")).CombinedOutput(); err != nil {
 		return fmt.Errorf("free the dead mount: %w: %s", err, out)
 	}
 	start = time.Now()
@@ -59,7 +58,7 @@ func (d *demo) writeAndKill() error {
 	}
 	d.say(start, "every acknowledged file is there, with every byte")
 	start = time.Now()
-	if out, err := exec.Command(self, "umount", d.path("mnt")).CombinedOutput(); err != nil {
+	if out, err := exec.Command(d.Program, "umount", d.path("mnt")).CombinedOutput(); err != nil {
 		return fmt.Errorf("varve umount: %w: %s", err, out)
 	}
 	fsck := exec.Command("e2fsck", "-fn", d.path("image"))
@@ -77,23 +76,19 @@ func indent(s string) string {
 	return "             " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n             ") + "\n"
 }
 
-func (d *demo) mountLive() (*mounted, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(self, "mount", "--rw", "--json", d.path("image"), d.path("mnt"))
+func (d *Demo) mountLive() (*daemon.Mounted, error) {
+	cmd := exec.Command(d.Program, "mount", "--rw", "--json", d.path("image"), d.path("mnt"))
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, mountError{fmt.Errorf("%w: %s", err, stderr.String())}
+		return nil, &daemon.MountError{Err: fmt.Errorf("%w: %s", err, stderr.String())}
 	}
-	var m mounted
+	var m daemon.Mounted
 	return &m, json.Unmarshal(out, &m)
 }
 
-func (d *demo) demoFile(writer, file int) string {
+func (d *Demo) demoFile(writer, file int) string {
 	return filepath.Join(d.path("mnt"), "race", fmt.Sprint("writer-", writer), fmt.Sprint("file-", file))
 }
 
@@ -101,9 +96,9 @@ func demoContents(writer, file int) string {
 	return strings.Repeat(fmt.Sprintf("writer %d, file %d\n", writer, file), 100)
 }
 
-// race has the writers write, and ends the daemon when half of the files are there. It returns how many files each writer was told are durable, and what the mount
-// had to say about their conflicts.
-func (d *demo) race(m *mounted) (acked []int, report string, err error) {
+// race has the writers write, and ends the daemon when half of the files are there. It returns how many files of each
+// writer were acknowledged as durable, and the mount's statistics.
+func (d *Demo) race(m *daemon.Mounted) (acked []int, report string, err error) {
 	for i := range demoWriters {
 		if err := os.MkdirAll(filepath.Dir(d.demoFile(i, 0)), 0o755); err != nil {
 			return nil, "", err
@@ -126,10 +121,8 @@ func (d *demo) race(m *mounted) (acked []int, report string, err error) {
 		})
 	}
 	<-half
-	if s, err := askStats(d.path("mnt")); err == nil {
-		var b strings.Builder
-		_ = printStats(&b, s)
-		report = b.String()
+	if out, err := exec.Command(d.Program, "stats", d.path("mnt")).Output(); err == nil {
+		report = string(out)
 	}
 	err = syscall.Kill(m.Pid, syscall.SIGKILL)
 	wg.Wait()
@@ -137,7 +130,7 @@ func (d *demo) race(m *mounted) (acked []int, report string, err error) {
 }
 
 // writeDurable makes a file; its directory's fsync makes the name durable, too.
-func (d *demo) writeDurable(writer, file int) error {
+func (d *Demo) writeDurable(writer, file int) error {
 	f, err := os.Create(d.demoFile(writer, file))
 	if err != nil {
 		return err

@@ -1,0 +1,168 @@
+package daemon
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"log/syslog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/varvefs/varve/fuse"
+	"github.com/varvefs/varve/internal/output"
+	"github.com/varvefs/varve/internal/volume"
+)
+
+// Config says what a daemon mounts, and how.
+type Config struct {
+	Spec    volume.Spec
+	Fuse    fuse.Options
+	Write   volume.WriteOptions // of a read-write mount
+	Live    bool                // read-write
+	Overlay string              // the file that takes the changes of a read-write mount; empty: they go into the image
+	InForce string              // the options in mount(8)'s grammar, for people
+	Metrics string              // the address at which a read-write mount serves metrics; empty: none
+	Ledger  string              // the file of the evidence ledger of a read-write mount; empty: none
+}
+
+// Mounted describes a new mount.
+type Mounted struct {
+	SchemaVersion  int    `json:"schema_version"`
+	Image          string `json:"image"`
+	Dir            string `json:"dir"`
+	Type           string `json:"type"`
+	Label          string `json:"label"`
+	Options        string `json:"options"`
+	ReplayedBlocks int    `json:"replayed_blocks"`
+	Orphans        int    `json:"orphans_finished"`
+	Live           bool   `json:"read_write"`
+	Pid            int    `json:"pid"`
+}
+
+func (m *Mounted) String() string {
+	replayed := ""
+	if m.Live && m.ReplayedBlocks+m.Orphans > 0 {
+		replayed = fmt.Sprintf("; recovered %d blocks from the journal, and finished %d orphan inodes", m.ReplayedBlocks, m.Orphans)
+	} else if m.ReplayedBlocks > 0 {
+		replayed = fmt.Sprintf("; %d blocks come from the journal, which was replayed in memory", m.ReplayedBlocks)
+	}
+	return fmt.Sprintf("%s mounted on %s: %s, %s%s", m.Image, m.Dir, m.Type, m.Options, replayed)
+}
+
+// session is one mount that this process serves.
+type session struct {
+	Config
+	dir    string
+	logger *log.Logger
+	ready  func(*Mounted) error
+	life   *life // nil where there is no life socket
+}
+
+// Serve mounts, calls ready when requests are answered, and returns when the mount is gone and the image is released.
+func (c Config) Serve(dir string, logger *log.Logger, ready func(*Mounted) error) error {
+	s := &session{Config: c, dir: dir, logger: logger, ready: ready}
+	s.Fuse.Logger = logger
+	serve := s.serve
+	if c.Live {
+		serve = s.serveLive
+	}
+	err := serve()
+	if s.life != nil {
+		s.life.end(err)
+	}
+	return err
+}
+
+// serve serves a read-only mount.
+func (s *session) serve() error {
+	v, err := volume.Open(s.Spec)
+	if err != nil {
+		return &MountError{volume.Advise(err)}
+	}
+	defer v.Close()
+	if err := v.Share(s.Spec); err != nil {
+		return &MountError{volume.Advise(err)}
+	}
+	if err := v.CheckRoot(); err != nil {
+		return &MountError{volume.Advise(fmt.Errorf("%s: %w", s.Spec.Image, err))}
+	}
+	super := v.Superblock()
+	if end := super.BlockSize.Offset(super.Blocks); v.Device.Size() < end {
+		s.logger.Printf("%s is cut short: %d bytes of %d; reading past its end gives EIO", s.Spec.Image, v.Device.Size(), end)
+	}
+	mount, err := fuse.New(v.FS, v.Device, v.Ahead, s.dir, s.Fuse)
+	if err != nil {
+		return &MountError{err}
+	}
+	s.attend(mount, &Mounted{Type: super.Kind(), Label: super.Label, ReplayedBlocks: v.Replayed()})
+	return nil
+}
+
+// daemonGCPercent lets the heap grow to twice the bounded cache, which is nearly all that is in it.
+const daemonGCPercent = 100
+
+// attend answers requests until the mount is gone. It completes d, and passes it to ready.
+func (s *session) attend(mount *fuse.Mount, d *Mounted) {
+	debug.SetGCPercent(daemonGCPercent)
+	if dev, err := mount.Device(); err != nil {
+		s.logger.Printf("%v: umount commands will not wait for this daemon", err)
+	} else if s.life, err = announceLife(dev); err != nil {
+		s.logger.Printf("%v: umount commands will not wait for this daemon", err)
+	}
+	if forget, err := noteHelper(mount.Source(), s.dir); err != nil {
+		s.logger.Printf("%v: umount(8) will not wait for this daemon", err)
+	} else {
+		defer forget()
+	}
+	stop := handleSignals(mount, s.dir, s.logger)
+	defer stop()
+	served := make(chan struct{})
+	go func() { mount.Serve(); close(served) }()
+	d.SchemaVersion, d.Image, d.Dir, d.Options = output.SchemaVersion, s.Fuse.Source, s.dir, s.InForce
+	d.Live, d.Pid = s.Live, os.Getpid()
+	if err := s.ready(d); err != nil {
+		s.logger.Print(err)
+	}
+	<-served
+}
+
+// exitInterrupted is the exit code after SIGINT or SIGTERM (docs/cli.md).
+const exitInterrupted = 8
+
+// handleSignals unmounts on SIGINT and SIGTERM. Where files are still open the mount leaves the directory tree at
+// once, and the daemon ends when the last file is closed; a second signal ends it there and then.
+func handleSignals(mount *fuse.Mount, dir string, logger *log.Logger) (stop func()) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		if _, ok := <-signals; !ok {
+			return
+		}
+		go func() {
+			if err := mount.Unmount(); err == nil {
+				return
+			}
+			logger.Printf("%s is busy: detached, and served until its files are closed", dir)
+			if err := Detach(dir); err != nil {
+				logger.Printf("detach %s: %v", dir, err)
+			}
+		}()
+		if _, ok := <-signals; ok {
+			_ = Detach(dir)
+			os.Exit(exitInterrupted)
+		}
+	}()
+	return func() { signal.Stop(signals); close(signals) }
+}
+
+// systemLog takes a daemon's messages: syslog, or nothing where that does not answer.
+func systemLog() *log.Logger {
+	if l, err := syslog.NewLogger(syslog.LOG_DAEMON|syslog.LOG_WARNING, 0); err == nil {
+		l.SetPrefix("varve: ")
+		l.SetOutput(output.NewGuard(l.Writer()))
+		return l
+	}
+	return log.New(io.Discard, "", 0)
+}

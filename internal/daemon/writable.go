@@ -1,0 +1,113 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/fuse"
+	"github.com/varvefs/varve/internal/evidence"
+	"github.com/varvefs/varve/internal/metrics"
+	"github.com/varvefs/varve/internal/volume"
+)
+
+// serveLive serves a read-write mount. The image is marked clean, and released, after the last request.
+func (s *session) serveLive() (err error) {
+	if s.Write.Notice == nil {
+		s.Write.Notice = func(text string) { s.logger.Print(text) }
+	}
+	// Memory bounds live data. The collector may let as much again become garbage; requests and the program itself have
+	// a share of their own.
+	debug.SetMemoryLimit(2*cmp.Or(s.Write.Memory, volume.DefaultMemory) + 64<<20)
+	figures, finish, err := s.observe()
+	if err != nil {
+		return err
+	}
+	defer finish()
+	w, err := s.open()
+	if err != nil {
+		return &MountError{volume.Advise(err)}
+	}
+	if figures != nil {
+		figures.Watch(w.Store)
+	}
+	if err := w.View((*ext4.FS).CheckRoot); err != nil {
+		return &MountError{errors.Join(volume.Advise(fmt.Errorf("%s: %w", s.Spec.Image, err)), w.Close())}
+	}
+	var mount *fuse.Mount
+	defer func() {
+		if mount != nil {
+			mount.Finish()
+		}
+	}()
+	defer func() {
+		if cerr := w.Close(); cerr != nil {
+			cerr = fmt.Errorf("%s is left to recovery: %w", s.Spec.Image, cerr)
+			s.logger.Print(cerr)
+			if err == nil {
+				err = &MountError{cerr}
+			}
+		}
+	}()
+	if mount, err = fuse.NewWritable(w.Writable, s.dir, s.Fuse); err != nil {
+		return &MountError{err}
+	}
+	if stop, err := s.serveControl(mount, w); err != nil {
+		s.logger.Printf("%v: varve stats will not work", err)
+	} else {
+		defer stop()
+	}
+	super := w.Superblock()
+	s.attend(mount, &Mounted{Type: super.Kind(), Label: super.Label, ReplayedBlocks: w.Replayed, Orphans: w.Orphans})
+	return nil
+}
+
+// serveControl answers varve stats for a mount.
+func (s *session) serveControl(mount *fuse.Mount, w *volume.Writable) (stop func(), err error) {
+	dev, err := mount.Device()
+	if err != nil {
+		return nil, err
+	}
+	return serveControl(dev, func() Stats { return s.statsOf(w) })
+}
+
+// observe begins metrics and ledger, where they are configured.
+func (s *session) observe() (figures *metrics.Server, finish func(), err error) {
+	var ledger *evidence.File
+	finish = func() {
+		if figures != nil {
+			figures.Close()
+		}
+		if ledger != nil {
+			_ = ledger.Close()
+		}
+	}
+	if s.Ledger != "" {
+		if ledger, err = evidence.Append(s.Ledger); err != nil {
+			return nil, nil, err
+		}
+		s.Write.Events = ledger.Tell
+	}
+	if s.Metrics != "" {
+		if figures, err = metrics.Serve(context.Background(), s.Metrics); err != nil {
+			finish()
+			return nil, nil, err
+		}
+	}
+	return figures, finish, nil
+}
+
+// open opens the image in place, or an overlay over it.
+func (s *session) open() (*volume.Writable, error) {
+	if s.Overlay != "" {
+		return volume.OpenOverlay(s.Spec, s.Overlay, s.Write)
+	}
+	w, err := volume.OpenWritable(s.Spec, s.Write)
+	if errors.Is(err, volume.ErrNoJournal) {
+		err = fmt.Errorf("%w, or keep the changes beside the image with --overlay FILE", err)
+	}
+	return w, err
+}

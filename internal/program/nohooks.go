@@ -1,0 +1,5 @@
+//go:build !testhooks
+
+package program
+
+const tags = ""
