@@ -17,20 +17,20 @@ type chain struct {
 	hot    atomic.Pointer[contention]
 
 	// Guarded by latch.
-	home    block.Seq // the version that is home
-	dirty   bool      // on its shard's list of dirty chains
-	listed  bool      // on its shard's list of chains with history
-	looked  bool      // had history when it was looked at last
-	idle    bool      // home, and kept for its history only
-	dead    bool      // dropped from the index: look again
-	inEpoch bool      // on its shard's list of what the epoch changes
-	tag     Tag       // of the newest version
-	history int       // deltas below the head
-	limit   int       // history at which live snapshots are looked at again
-	pruned  *delta    // what was on top of the history then
-	bytes   int64     // of the deltas
+	home     block.Seq // the version that is home
+	dirty    bool      // on its shard's list of dirty chains
+	listed   bool      // on its shard's list of chains with history
+	lookedAt bool      // had history when it was looked at last
+	idle     bool      // home, and kept for its history only
+	dead     bool      // dropped from the index: look again
+	inEpoch  bool      // on its shard's list of what the epoch changes
+	tag      Tag       // of the newest version
+	history  int       // deltas below the head
+	limit    int       // history at which live snapshots are looked at again
+	pruned   *delta    // what was on top of the history then
+	bytes    int64     // of the deltas
 
-	long atomic.Bool // more deltas than the cap
+	overCap atomic.Bool // more deltas than the cap
 }
 
 // latch is held for the few hundred nanoseconds of an install; never across input or output, and never while its holder
@@ -49,14 +49,14 @@ func (l *latch) lock() {
 			runtime.Gosched()
 			pause = 1 << 12
 		}
-		lookAway(pause)
+		backOff(pause)
 	}
 }
 
-// lookAway does nothing for about a third of a nanosecond a turn.
+// backOff does nothing for about a third of a nanosecond a turn.
 //
 //go:noinline
-func lookAway(turns int) {
+func backOff(turns int) {
 	for range turns {
 	}
 }
@@ -76,9 +76,9 @@ func (c *chain) newest(pool *versionPool) *version {
 	}
 }
 
-// seen acquires the version that a snapshot sees, if it is whole. Otherwise it acquires the one that the version can be made
+// visible acquires the version that a snapshot sees, if it is whole. Otherwise it acquires the one that the version can be made
 // from by its deltas.
-func (c *chain) seen(snap block.Seq, pool *versionPool) (v *version, exact bool) {
+func (c *chain) visible(snap block.Seq, pool *versionPool) (v *version, exact bool) {
 	for {
 		v := c.newest(pool)
 		if v.seq <= snap {
@@ -100,8 +100,8 @@ func (c *chain) seen(snap block.Seq, pool *versionPool) (v *version, exact bool)
 	}
 }
 
-// older makes the version that a snapshot sees in dst. ok is false where history does not reach back that far.
-func (v *version) older(snap block.Seq, dst []byte) (ok bool, err error) {
+// reconstruct makes the version that a snapshot sees in dst. ok is false where history does not reach back that far.
+func (v *version) reconstruct(snap block.Seq, dst []byte) (ok bool, err error) {
 	copy(dst, v.data)
 	for d := v.below.Load(); d != nil; d = d.older {
 		if err := d.apply(dst, nil); err != nil {
@@ -125,7 +125,7 @@ func (c *chain) prepare(s *Store, next *version) {
 		c.limit = c.history + 8
 	}
 	if !c.listed {
-		c.listed, c.looked = true, false
+		c.listed, c.lookedAt = true, false
 		s.shardOf(c.number).listHistory(c)
 	}
 }
@@ -138,7 +138,7 @@ func (c *chain) settle(s *Store) {
 		return
 	}
 	below := gone.below.Load()
-	if s.keeps(gone.seq, head.seq) {
+	if s.seesAny(gone.seq, head.seq) {
 		d := &delta{seq: gone.seq, older: below, data: encodeDelta(head.changed, gone.data), since: s.clock.Load()}
 		c.grow(s, 1, d.bytes())
 		below = d
@@ -169,22 +169,22 @@ func (c *chain) grow(s *Store, deltas int, bytes int64) {
 	c.bytes += bytes
 	s.historyBytes.Add(bytes)
 	s.historyCount.Add(int64(deltas))
-	if long := c.history > s.opts.ChainCap; long != c.long.Load() {
-		c.long.Store(long)
+	if long := c.history > s.opts.ChainCap; long != c.overCap.Load() {
+		c.overCap.Store(long)
 	}
 }
 
-// keeps reports whether the version from seq to below next must be kept (M6): a live snapshot sees it. next is published, because
+// seesAny reports whether the version from seq to below next must be kept (M6): a live snapshot sees it. next is published, because
 // whoever made it held the chain's latch until it was; so none that is yet to be taken can see seq. With very many snapshots it does not look and says yes: prune looks for several versions at a time.
-func (s *Store) keeps(seq, next block.Seq) bool {
-	return mutant.Off(mutant.M6) || s.snapshots.used.Load() > chunkWords || s.snapshots.sees(seq, next)
+func (s *Store) seesAny(seq, next block.Seq) bool {
+	return mutant.Off(mutant.M6) || s.snapshots.used.Load() > chunkSlots || s.snapshots.anyWithin(seq, next)
 }
 
 // prune drops the deltas that no live snapshot sees exactly (M6), and composes those that remain. Each snapshot keeps one
 // version of the block at most. It looks no further than to the delta that was on top when it looked last; nil is all of them.
 // The caller holds the latch.
 func (c *chain) prune(s *Store, until *delta) (dropped int) {
-	var buf [chunkWords]block.Seq
+	var buf [chunkSlots]block.Seq
 	live := s.snapshots.live(buf[:0])
 	slices.Sort(live)
 	top := c.head.Load()

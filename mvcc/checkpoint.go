@@ -44,9 +44,9 @@ func (s *Store) checkpointNow(ready func(*Tx) error, truncate func(block.Seq) er
 		return err
 	}
 	yield.At("checkpoint tail")
-	tx.word.snap.Store(0) // else this snapshot would keep what it has just written
+	tx.slot.snap.Store(0) // else this snapshot would keep what it has just written
 	for _, c := range dirty {
-		s.drop(c)
+		s.dropClean(c)
 	}
 	return nil
 }
@@ -78,12 +78,12 @@ func (s *Store) relist(dirty []*chain) {
 
 // writeHome writes the version of a block that a snapshot sees to its own place.
 func (s *Store) writeHome(tx *Tx, c *chain, buf []byte) error {
-	v, exact := c.seen(tx.snap, &s.versions)
+	v, exact := c.visible(tx.snap, &s.versions)
 	defer v.release(&s.versions)
 	data, seq := v.data, v.seq
 	if !exact {
 		// The block's first version may be newer than the snapshot; then home is what the snapshot sees.
-		ok, err := v.older(tx.snap, buf)
+		ok, err := v.reconstruct(tx.snap, buf)
 		if err != nil {
 			return err
 		}
@@ -104,8 +104,8 @@ func (s *Store) writeHome(tx *Tx, c *chain, buf []byte) error {
 	return nil
 }
 
-// drop puts a block that came home into the cache, and then gives its chain up, unless there is something newer or older in it (M8).
-func (s *Store) drop(c *chain) {
+// dropClean puts a block that came home into the cache, and then gives its chain up, unless there is something newer or older in it (M8).
+func (s *Store) dropClean(c *chain) {
 	c.latch.lock()
 	defer c.latch.unlock()
 	head := c.head.Load()
@@ -113,23 +113,23 @@ func (s *Store) drop(c *chain) {
 		s.shardOf(c.number).listDirty(c)
 		return
 	}
-	if c.cameHome(s) {
+	if c.markHome(s) {
 		s.dropNow(c)
 	}
 }
 
-// alone settles and prunes a chain, and reports whether its newest version is all that is left. The caller holds the latch.
-func (c *chain) alone(s *Store) bool {
+// onlyNewest settles and prunes a chain, and reports whether its newest version is all that is left. The caller holds the latch.
+func (c *chain) onlyNewest(s *Store) bool {
 	c.settle(s)
 	c.prune(s, nil)
 	return c.history == 0
 }
 
-// cameHome notes that a chain's newest version is home, and reports whether the chain may be dropped now. Else collect does when the last snapshot has gone. The
+// markHome notes that a chain's newest version is home, and reports whether the chain may be dropped now. Else collect does when the last snapshot has gone. The
 // caller holds the latch.
-func (c *chain) cameHome(s *Store) bool {
+func (c *chain) markHome(s *Store) bool {
 	c.dirty = false
-	c.idle = !c.alone(s)
+	c.idle = !c.onlyNewest(s)
 	return !c.idle
 }
 
@@ -165,7 +165,7 @@ func (s *Store) forget(c *chain) error {
 	if c.dead {
 		return nil
 	}
-	if !c.alone(s) {
+	if !c.onlyNewest(s) {
 		return fmt.Errorf("%v cannot be used again: a snapshot still reads it", c.number)
 	}
 	s.unlistDirty(c)

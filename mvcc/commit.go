@@ -27,8 +27,8 @@ func (tx *Tx) commit() error {
 	if len(tx.writes) == 0 && len(tx.fresh) == 0 && len(tx.homes) == 0 && len(tx.freed) == 0 {
 		return nil // a snapshot is a point of the serial order already
 	}
-	if tx.tooLong() {
-		return errLong
+	if tx.overChainCap() {
+		return errChainCap
 	}
 	if len(tx.writes) > 1 {
 		slices.SortFunc(tx.writes, func(a, b *touched) int {
@@ -41,7 +41,7 @@ func (tx *Tx) commit() error {
 	if err := tx.writeFresh(); err != nil {
 		return err
 	}
-	tx.letGo()
+	tx.releaseSnapshot()
 	yield.At("commit")
 	for _, t := range tx.writes {
 		if !tx.latch(t) {
@@ -69,12 +69,12 @@ func (tx *Tx) commit() error {
 	}
 	if !ok {
 		s.stats.conflicts.Add(1)
-		s.tell(Event{Kind: EventConflict, Tx: tx.age, Reason: "a block that it depends on has changed"})
+		s.emit(Event{Kind: EventConflict, Tx: tx.priority, Reason: "a block that it depends on has changed"})
 		return ErrConflict
 	}
 	yield.At("published")
 	if len(tx.groups) > 0 {
-		s.groups.bound(s.Durable())
+		s.groups.forgetSome(s.Durable())
 	}
 	for _, do := range tx.hooks {
 		do()
@@ -139,7 +139,7 @@ func (tx *Tx) writeHomes() error {
 func (tx *Tx) latch(t *touched) bool {
 	for {
 		c := t.chain
-		if tx.word.snap.Load() != 0 {
+		if tx.slot.snap.Load() != 0 {
 			c = tx.s.chainOf(t.number, t.base)
 		}
 		c.latch.lock()
@@ -152,16 +152,16 @@ func (tx *Tx) latch(t *touched) bool {
 			return true
 		}
 		c.latch.unlock()
-		if tx.word.snap.Load() == 0 {
+		if tx.slot.snap.Load() == 0 {
 			return false // dropped meanwhile; without a snapshot nobody knows what happened to the block since
 		}
 	}
 }
 
-// letGo ends the snapshot before the latches are waited for, where all that the commit compares is held by references: else each writer
+// releaseSnapshot ends the snapshot before the latches are waited for, where all that the commit compares is held by references: else each writer
 // that waits would keep a version of the blocks that others change meanwhile. A transaction that is in line after lost races keeps it: it must not lose
 // another one to a checkpoint that drops the chain (latch).
-func (tx *Tx) letGo() {
+func (tx *Tx) releaseSnapshot() {
 	if tx.lost >= tx.s.opts.LostRaces {
 		return
 	}
@@ -170,12 +170,12 @@ func (tx *Tx) letGo() {
 			return
 		}
 	}
-	tx.word.snap.Store(0)
+	tx.slot.snap.Store(0)
 }
 
-// lets reports whether the snapshot may end before the commit is sequenced: all that is compared then belongs to chains that are latched. A block that is
+// canReleaseSnapshot reports whether the snapshot may end before the commit is sequenced: all that is compared then belongs to chains that are latched. A block that is
 // only read may be without a chain, which means that it is unchanged as long as the snapshot lives (M8).
-func (tx *Tx) lets() bool {
+func (tx *Tx) canReleaseSnapshot() bool {
 	for i := range tx.touched {
 		if len(tx.touched[i].edits) == 0 {
 			return false
@@ -201,9 +201,9 @@ func (tx *Tx) resolve() (size int, err error) {
 	for _, t := range tx.writes {
 		c := t.chain
 		newest := c.head.Load()
-		if !s.lets(tx.age, t.number) {
-			tx.needLine = true
-			return 0, tx.conflict(t, newest, errInLine)
+		if !s.mayCommit(tx.priority, t.number) {
+			tx.queued = true
+			return 0, tx.conflict(t, newest, errQueued)
 		}
 		t.stood = &newest.data[0] == &t.base[0] || newest.seq <= tx.snap || mutant.Off(mutant.M3)
 		if !t.stood && !tx.mayMerge(c) {
@@ -302,9 +302,9 @@ func (tx *Tx) unchanged(t *touched) bool {
 // install makes everything ready for the new versions to become the heads of their chains, which takes a pointer each.
 func (tx *Tx) install() {
 	s := tx.s
-	if tx.lets() {
+	if tx.canReleaseSnapshot() {
 		// What was read is held by references. Without its snapshot the transaction does not keep the very versions that it replaces.
-		tx.word.snap.Store(0)
+		tx.slot.snap.Store(0)
 	}
 	for _, t := range tx.writes {
 		if len(t.next.changed) == 0 {

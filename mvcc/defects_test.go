@@ -80,8 +80,8 @@ func TestCommit_InDoubt(t *testing.T) {
 func TestGroups_ForgetMeetsCommit(t *testing.T) {
 	var g groups
 	g.init()
-	g.note(1, 5)
-	g.note(2, 6)
+	g.raise(1, 5)
+	g.raise(2, 6)
 	g.forget(5)
 	if g.floor.Load() != 5 {
 		t.Errorf("the floor is %d, want 5", g.floor.Load())
@@ -105,11 +105,11 @@ func TestGroups_ForgetMeetsCommit(t *testing.T) {
 		}
 	}()
 	for seq := uint64(10); seq < 200_000; seq++ {
-		g.note(3, 1<<41+seq) // never durable
+		g.raise(3, 1<<41+seq) // never durable
 		if last, ok := g.last.Load(3); !ok || last.Load() != 1<<41+seq {
 			t.Fatalf("commit %d of the group was forgotten", seq)
 		}
-		g.note(4, seq) // durable at once: forgotten again and again
+		g.raise(4, seq) // durable at once: forgotten again and again
 		last, ok := g.last.Load(4)
 		if v := uint64(0); g.floor.Load() < seq {
 			if ok {
@@ -129,15 +129,15 @@ func TestGroups_Bound(t *testing.T) {
 	var g groups
 	g.init()
 	for key := range uint64(maxGroups + 1) {
-		g.note(key, 100)
+		g.raise(key, 100)
 	}
-	g.bound(1) // none can be forgotten
+	g.forgetSome(1) // none can be forgotten
 	if got, want := g.limit.Load(), int64(2*(maxGroups+1)); got != want {
 		t.Errorf("the next look comes at %d groups, want %d", got, want)
 	}
-	g.note(maxGroups+2, 100)
+	g.raise(maxGroups+2, 100)
 	g.limit.Store(maxGroups)
-	g.bound(100)
+	g.forgetSome(100)
 	if n := g.last.Size(); n != 0 {
 		t.Errorf("%d groups are left, and all are durable", n)
 	}

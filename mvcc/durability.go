@@ -7,7 +7,7 @@ import (
 	"github.com/varvefs/varve/wal"
 )
 
-// Durability says how a store's commits become durable: NativeLog or SealedJournal.
+// Durability says how a store's commits become durable: NativeLog or EpochJournal.
 type Durability interface {
 	// open joins a store with what makes its commits durable, and recovers the device where that is its task.
 	open(s *Store) (wal.Recovery, error)

@@ -15,11 +15,11 @@ import (
 	"github.com/varvefs/varve/wal"
 )
 
-// SealedJournal has epochs go, as whole and sealed blocks, into a journal instead of a log of byte ranges. The store's home is recovered already.
-type SealedJournal struct {
+// EpochJournal has epochs go, as whole and sealed blocks, into a journal instead of a log of byte ranges. The store's home is recovered already.
+type EpochJournal struct {
 	Journal *wal.Journal
 	// Seal completes the copies of an epoch's blocks: whatever derives from other bytes, and so is no transaction's to edit.
-	Seal  func(*Sealing) error
+	Seal  func(*ClosingEpoch) error
 	Every time.Duration // an epoch ends at least so often: 5 s where 0
 }
 
@@ -29,29 +29,29 @@ type SealedJournal struct {
 // journal → pending until a checkpoint has written it home → its chain is dropped, and the cache has the sealed copy.
 type journalEpochs struct {
 	s    *Store
-	opts SealedJournal
+	opts EpochJournal
 
 	io yield.Mutex // held while an epoch is closed; guards the journal
 
 	home    yield.Mutex // guards pending, and is held while one of its blocks is written home
 	pending map[block.Number]wal.Image
 
-	mu      sync.Mutex // guards the rest; held for moments
-	ended   *sync.Cond
-	closing bool
-	frees   []freedBlock
-	waits   int           // calls of wait that are not served yet
-	crowd   int           // how many there were, served and not, when the last epoch ended
-	full    chan struct{} // told when as many are there again; nil where nobody gathers
+	mu       sync.Mutex // guards the rest; held for moments
+	ended    *sync.Cond
+	closing  bool
+	frees    []freedBlock
+	waits    int           // calls of wait that are not served yet
+	expected int           // how many there were, served and not, when the last epoch ended
+	full     chan struct{} // told when as many are there again; nil where nobody gathers
 
-	last    atomic.Uint64 // block.Seq of the last durable commit
-	failed  atomic.Pointer[error]
-	blocks  atomic.Int64 // in the epoch that fills
-	held    atomic.Int64 // blocks that transactions under way may add
-	closed  atomic.Uint64
-	spent   atomic.Int64 // nanoseconds
-	used    atomic.Int64 // blocks of the journal
-	ordered atomic.Bool  // ordered data was written since the last epoch closed
+	last      atomic.Uint64 // block.Seq of the last durable commit
+	failed    atomic.Pointer[error]
+	blocks    atomic.Int64 // in the epoch that fills
+	held      atomic.Int64 // blocks that transactions under way may add
+	closed    atomic.Uint64
+	closeTime atomic.Int64 // nanoseconds
+	used      atomic.Int64 // blocks of the journal
+	ordered   atomic.Bool  // ordered data was written since the last epoch closed
 }
 
 type freedBlock struct {
@@ -59,12 +59,12 @@ type freedBlock struct {
 	seq    block.Seq
 }
 
-func (o SealedJournal) open(s *Store) (rec wal.Recovery, err error) {
+func (o EpochJournal) open(s *Store) (rec wal.Recovery, err error) {
 	s.durability = newJournalEpochs(s, o)
 	return rec, nil
 }
 
-func newJournalEpochs(s *Store, o SealedJournal) *journalEpochs {
+func newJournalEpochs(s *Store, o EpochJournal) *journalEpochs {
 	if o.Every == 0 {
 		o.Every = 5 * time.Second
 	}
@@ -88,7 +88,7 @@ func (e *journalEpochs) wait(ctx context.Context, seq block.Seq) error {
 	}
 	e.waits++
 	defer func() { e.waits-- }()
-	if e.full != nil && e.waits >= e.crowd {
+	if e.full != nil && e.waits >= e.expected {
 		close(e.full)
 		e.full = nil
 	}
@@ -104,11 +104,11 @@ func (e *journalEpochs) wait(ctx context.Context, seq block.Seq) error {
 			continue
 		}
 		e.closing = true
-		e.awaitCrowd()
+		e.awaitOthers()
 		e.mu.Unlock()
 		err := e.closeEpoch()
 		e.mu.Lock()
-		e.closing, e.crowd = false, e.waits
+		e.closing, e.expected = false, e.waits
 		e.ended.Broadcast()
 		if err != nil {
 			return err
@@ -123,10 +123,10 @@ func (e *journalEpochs) wakeAll() {
 	e.ended.Broadcast()
 }
 
-// awaitCrowd waits, for as long as a flush takes, until as many wait as when the last one ended: those whom that woke are about to commit again, and one flush does for
+// awaitOthers waits, for as long as a flush takes, until as many wait as when the last one ended: those whom that woke are about to commit again, and one flush does for
 // all (kernel, fs/jbd2: the batching of synchronous handles). The caller holds mu, which is let go meanwhile.
-func (e *journalEpochs) awaitCrowd() {
-	if e.waits >= e.crowd || e.crowd > maxCrowd {
+func (e *journalEpochs) awaitOthers() {
+	if e.waits >= e.expected || e.expected > maxAwaited {
 		return
 	}
 	full := make(chan struct{})
@@ -146,7 +146,7 @@ const (
 	// maxGather bounds how long one who wants to be durable waits for others.
 	maxGather = 2 * time.Millisecond
 	// maxCrowd is how many wait for one another. A flush for more of them takes its time for what they wrote, and is better used meanwhile: 64 jobs lost a tenth.
-	maxCrowd = 32
+	maxAwaited = 32
 )
 
 // changed lists a chain in the epoch that fills.
@@ -194,7 +194,7 @@ func (e *journalEpochs) closeEpoch() error {
 	}
 	yield.At("epoch snapshot")
 	ordered := e.ordered.Swap(false) // after the snapshot was taken
-	sealing := &Sealing{Last: tx.snap, ordered: ordered, tx: tx, images: map[block.Number][]byte{}, tags: map[block.Number]Tag{}, freed: map[block.Number]bool{}}
+	sealing := &ClosingEpoch{Last: tx.snap, ordered: ordered, tx: tx, images: map[block.Number][]byte{}, tags: map[block.Number]Tag{}, freed: map[block.Number]bool{}}
 	err := e.gather(sealing)
 	if err == nil {
 		err = e.opts.Seal(sealing)
@@ -208,9 +208,9 @@ func (e *journalEpochs) closeEpoch() error {
 	if err := e.commitEpoch(sealing); err != nil {
 		return e.abort(err)
 	}
-	e.spent.Add(int64(time.Since(began)))
-	if e.s.telling() {
-		e.s.tellFlush(nil)(block.Epoch(e.closed.Load()), sealing.Last, time.Since(began))
+	e.closeTime.Add(int64(time.Since(began)))
+	if e.s.observed() {
+		e.s.emitFlush(nil)(block.Epoch(e.closed.Load()), sealing.Last, time.Since(began))
 	}
 	return nil
 }
@@ -228,7 +228,7 @@ func (e *journalEpochs) abort(err error) error {
 }
 
 // commitEpoch writes a sealed epoch. The caller holds io.
-func (e *journalEpochs) commitEpoch(sealing *Sealing) error {
+func (e *journalEpochs) commitEpoch(sealing *ClosingEpoch) error {
 	images := make([]wal.Image, 0, len(sealing.images))
 	for n, p := range sealing.images {
 		images = append(images, wal.Image{Number: n, Data: p})
@@ -253,7 +253,7 @@ func (e *journalEpochs) commitEpoch(sealing *Sealing) error {
 		if err := e.s.home.Sync(); err != nil {
 			return fmt.Errorf("flush the image: %w", err)
 		}
-		e.settleEpoch(sealing.Last, nil, nil)
+		e.publishDurable(sealing.Last, nil, nil)
 		return nil
 	}
 	if mutant.Off(mutant.W2) {
@@ -265,7 +265,7 @@ func (e *journalEpochs) commitEpoch(sealing *Sealing) error {
 		return err
 	}
 	e.used.Store(int64(e.opts.Journal.Used()))
-	e.settleEpoch(sealing.Last, images, freed)
+	e.publishDurable(sealing.Last, images, freed)
 	return nil
 }
 
@@ -340,7 +340,7 @@ func (e *journalEpochs) err() error {
 }
 
 func (e *journalEpochs) count(out *Stats) {
-	out.FlushSeconds, out.Durable, out.Flushes = time.Duration(e.spent.Load()).Seconds(), e.last.Load(), e.closed.Load()
+	out.FlushSeconds, out.Durable, out.Flushes = time.Duration(e.closeTime.Load()).Seconds(), e.last.Load(), e.closed.Load()
 	out.Pressure = e.pressure()
 }
 

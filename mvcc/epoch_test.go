@@ -46,7 +46,7 @@ func sealedStore(t *testing.T, dev *hooked, every time.Duration) *mvcc.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, _, err := mvcc.Open(mvcc.Options{BlockSize: sealedBlock, Home: dev, Durability: mvcc.SealedJournal{Journal: j, Every: every, Seal: func(e *mvcc.Sealing) error {
+	s, _, err := mvcc.Open(mvcc.Options{BlockSize: sealedBlock, Home: dev, Durability: mvcc.EpochJournal{Journal: j, Every: every, Seal: func(e *mvcc.ClosingEpoch) error {
 		p, err := e.Image(5)
 		if err == nil {
 			p[1000]++ // a sealed field

@@ -43,19 +43,19 @@ type Event struct {
 	Inputs  *Losses // of a policy switch or a contention sample
 }
 
-func (s *Store) tell(e Event) {
+func (s *Store) emit(e Event) {
 	if s.opts.Events != nil {
 		s.opts.Events(e)
 	}
 }
 
-// telling reports whether anybody listens: what an event is made of is not computed otherwise.
-func (s *Store) telling() bool { return s.opts.Events != nil }
+// observed reports whether anybody listens: what an event is made of is not computed otherwise.
+func (s *Store) observed() bool { return s.opts.Events != nil }
 
-func (s *Store) tellFlush(then func(block.Epoch, block.Seq, time.Duration)) func(block.Epoch, block.Seq, time.Duration) {
+func (s *Store) emitFlush(then func(block.Epoch, block.Seq, time.Duration)) func(block.Epoch, block.Seq, time.Duration) {
 	return func(e block.Epoch, last block.Seq, took time.Duration) {
-		s.tell(Event{Kind: EventFlush, Seq: last, Count: int64(e), Wait: took})
-		s.tell(Event{Kind: EventSnapshot, Seq: s.Published()})
+		s.emit(Event{Kind: EventFlush, Seq: last, Count: int64(e), Wait: took})
+		s.emit(Event{Kind: EventSnapshot, Seq: s.Published()})
 		if then != nil {
 			then(e, last, took)
 		}

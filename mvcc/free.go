@@ -14,7 +14,7 @@ type frees struct {
 	blocks map[block.Number]block.Seq // guarded by mu
 }
 
-func (tx *Tx) noteFrees(seq block.Seq) {
+func (tx *Tx) recordFrees(seq block.Seq) {
 	if len(tx.freed) == 0 {
 		return
 	}

@@ -44,8 +44,8 @@ func (s *Store) background() {
 		case now := <-t.C:
 			s.clock.Store(now.UnixNano())
 			s.collectOnce(false)
-			if n%sampleEvery == 0 && s.telling() {
-				s.tellContention()
+			if n%sampleEvery == 0 && s.observed() {
+				s.emitContention()
 			}
 		}
 	}
@@ -54,14 +54,14 @@ func (s *Store) background() {
 // sampleEvery is how many rounds of collection lie between two samples of contention.
 const sampleEvery = 10
 
-// tellContention tells of the block with most conflicts, and the losses of the whole store.
-func (s *Store) tellContention() {
+// emitContention tells of the block with most conflicts, and the losses of the whole store.
+func (s *Store) emitContention() {
 	st := s.Stats()
 	e := Event{Kind: EventContention, Seq: s.Published(), Policy: s.opts.Policy.String(), Inputs: &st.Losses}
 	if len(st.Hot) > 0 {
 		e.Block, e.Count = st.Hot[0].Block, int64(st.Hot[0].Count)
 	}
-	s.tell(e)
+	s.emit(e)
 }
 
 // checkpointer checkpoints when it is asked to.
@@ -87,7 +87,7 @@ func (s *Store) collectOnce(all bool) {
 	s.collecting.Lock() // a caller that asked for it finds all of it done
 	defer s.collecting.Unlock()
 	before := s.stats.collected.Load()
-	all = s.lasting.ended(s.snapshots.live(nil), s.clock.Load()) || all
+	all = s.longSnapshots.ended(s.snapshots.live(nil), s.clock.Load()) || all
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
@@ -99,9 +99,9 @@ func (s *Store) collectOnce(all bool) {
 		}
 		for _, c := range list {
 			switch s.collect(c) {
-			case keptOnce:
+			case historyNew:
 				sh.listHistory(c)
-			case keptAgain:
+			case historyOld:
 				sh.kept = append(sh.kept, c)
 			}
 		}
@@ -110,13 +110,13 @@ func (s *Store) collectOnce(all bool) {
 	if n > 0 {
 		failpoint.At("collection", "chain")
 	}
-	if n > 0 && s.telling() {
-		s.tell(Event{Kind: EventGC, Count: n, Seq: s.Published()})
+	if n > 0 && s.observed() {
+		s.emit(Event{Kind: EventGC, Count: n, Seq: s.Published()})
 	}
 }
 
-// lasting are the snapshots that were live at two rounds of collection: those that keep history, unlike a writer's of a moment.
-type lasting struct {
+// longSnapshots are the snapshots that were live at two rounds of collection: those that keep history, unlike a writer's of a moment.
+type longSnapshots struct {
 	last []block.Seq // live at the last round, ascending
 	old  []block.Seq // of those, live at the round before it, too
 	full int64       // when all chains were looked at last; nanoseconds
@@ -126,7 +126,7 @@ type lasting struct {
 const allEvery = time.Second
 
 // ended takes the live snapshots of a round, and reports whether a lasting one has ended since the last, or all chains are due for a look.
-func (l *lasting) ended(live []block.Seq, now int64) bool {
+func (l *longSnapshots) ended(live []block.Seq, now int64) bool {
 	slices.Sort(live)
 	has := func(list []block.Seq, seq block.Seq) bool {
 		_, found := slices.BinarySearch(list, seq)
@@ -147,17 +147,17 @@ func (l *lasting) ended(live []block.Seq, now int64) bool {
 	return true
 }
 
-// kept is what a look at a chain found.
-type kept uint8
+// historyState is what a look at a chain found.
+type historyState uint8
 
 const (
-	keptNothing kept = iota // no history
-	keptOnce                // history, for the first time: a snapshot of a moment may keep it
-	keptAgain
+	historyGone historyState = iota // no history
+	historyNew                      // history, for the first time: a snapshot of a moment may keep it
+	historyOld
 )
 
 // collect collects one chain.
-func (s *Store) collect(c *chain) kept {
+func (s *Store) collect(c *chain) historyState {
 	c.latch.lock()
 	defer c.latch.unlock()
 	c.settle(s)
@@ -167,15 +167,15 @@ func (s *Store) collect(c *chain) kept {
 	if c.idle && !c.listed && !c.dead && !c.dirty {
 		s.dropNow(c)
 	}
-	again := c.looked
-	c.looked = c.listed
+	again := c.lookedAt
+	c.lookedAt = c.listed
 	switch {
 	case !c.listed:
-		return keptNothing
+		return historyGone
 	case !again:
-		return keptOnce
+		return historyNew
 	}
-	return keptAgain
+	return historyOld
 }
 
 // pack compresses old deltas. The caller holds the latch of a chain that was settled.

@@ -16,10 +16,10 @@ import (
 // groups knows the last sequence of each group of commits, such as those of one inode. How far a group is visible and durable follows
 // from it and from the store's own sequences (E1): there is no second bookkeeping.
 type groups struct {
-	last  *xsync.MapOf[uint64, *atomic.Uint64]
-	told  *xsync.MapOf[uint64, [3]block.Seq] // with -tags invariants only
-	floor atomic.Uint64                      // at least the last sequence of each group that was forgotten
-	limit atomic.Int64                       // groups at which those that are durable are forgotten
+	last     *xsync.MapOf[uint64, *atomic.Uint64]
+	reported *xsync.MapOf[uint64, [3]block.Seq] // with -tags invariants only
+	floor    atomic.Uint64                      // at least the last sequence of each group that was forgotten
+	limit    atomic.Int64                       // groups at which those that are durable are forgotten
 }
 
 // maxGroups bounds the groups that are remembered.
@@ -27,7 +27,7 @@ const maxGroups = 1 << 16
 
 func (g *groups) init() {
 	g.limit.Store(maxGroups)
-	g.last, g.told = xsync.NewMapOf[uint64, *atomic.Uint64](), xsync.NewMapOf[uint64, [3]block.Seq]()
+	g.last, g.reported = xsync.NewMapOf[uint64, *atomic.Uint64](), xsync.NewMapOf[uint64, [3]block.Seq]()
 }
 
 // Standing is how far a group's commits have come. Each only ever grows.
@@ -37,18 +37,18 @@ type Standing struct {
 	Durable block.Seq // all of the group's commits up to here are durable
 }
 
-// noteGroups notes a commit's sequence for its groups, before it is visible: who has seen it and syncs the group must find it here.
-func (tx *Tx) noteGroups(seq block.Seq) {
+// raiseGroups notes a commit's sequence for its groups, before it is visible: who has seen it and syncs the group must find it here.
+func (tx *Tx) raiseGroups(seq block.Seq) {
 	for _, key := range tx.groups {
-		tx.s.groups.note(key, uint64(seq))
+		tx.s.groups.raise(key, uint64(seq))
 	}
 }
 
 // forgotten is the value of a group's counter that is being forgotten: it takes no more commits.
 const forgotten = math.MaxUint64
 
-// note raises a group's last sequence.
-func (g *groups) note(key, seq uint64) {
+// raise raises a group's last sequence.
+func (g *groups) raise(key, seq uint64) {
 	last, _ := g.last.LoadOrCompute(key, func() *atomic.Uint64 { return new(atomic.Uint64) })
 	if raise(last, seq) {
 		return
@@ -62,9 +62,9 @@ func (g *groups) note(key, seq uint64) {
 	})
 }
 
-// bound forgets groups where there are too many. Those that it cannot forget raise the limit, so that a look at all of them costs each commit
+// forgetSome forgets groups where there are too many. Those that it cannot forget raise the limit, so that a look at all of them costs each commit
 // a constant time.
-func (g *groups) bound(durable block.Seq) {
+func (g *groups) forgetSome(durable block.Seq) {
 	limit := g.limit.Load()
 	if int64(g.last.Size()) <= limit || !g.limit.CompareAndSwap(limit, math.MaxInt64) {
 		return
@@ -111,7 +111,7 @@ func (s *Store) Standing(key uint64) (st Standing) {
 	if !invariant.On {
 		return s.standing(key)
 	}
-	s.groups.told.Compute(key, func(before [3]block.Seq, _ bool) ([3]block.Seq, bool) {
+	s.groups.reported.Compute(key, func(before [3]block.Seq, _ bool) ([3]block.Seq, bool) {
 		st = s.standing(key)
 		now := [3]block.Seq{st.Staged, st.Visible, st.Durable}
 		invariant.Must(invariant.AliasOrder(key, before, now))

@@ -25,11 +25,11 @@ func TestCommit_AfterEndMutant(t *testing.T) {
 func forgetMeetsCommit() bool {
 	var g groups
 	g.init()
-	g.note(1, 5)
+	g.raise(1, 5)
 	yield.Set(func(point string) {
 		if point == "group forget" {
 			yield.Set(nil)
-			g.note(1, 9)
+			g.raise(1, 9)
 		}
 	})
 	defer yield.Set(nil)

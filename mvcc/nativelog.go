@@ -24,13 +24,13 @@ type NativeLog struct {
 
 func (n NativeLog) open(s *Store) (wal.Recovery, error) {
 	if s.opts.Events != nil {
-		n.Options.OnEpoch = s.tellFlush(n.Options.OnEpoch)
+		n.Options.OnEpoch = s.emitFlush(n.Options.OnEpoch)
 	}
 	log, rec, err := wal.Open(n.Device, s.home, s.size, n.Options)
 	if err != nil {
 		return rec, err
 	}
-	s.tell(Event{Kind: EventRecovery, Count: int64(rec.Commits), Seq: rec.Last, Reason: fmt.Sprintf("%d epochs, %d commits dropped", rec.Epochs, rec.Dropped)})
+	s.emit(Event{Kind: EventRecovery, Count: int64(rec.Commits), Seq: rec.Last, Reason: fmt.Sprintf("%d epochs, %d commits dropped", rec.Epochs, rec.Dropped)})
 	s.durability, s.always = &nativeLog{s, log}, n.Options.Policy == wal.Always
 	return rec, nil
 }
@@ -68,7 +68,7 @@ func (l *nativeLog) encode(tx *Tx, size int) error {
 		}
 		data := t.next.data
 		if mutant.Off(mutant.W7) {
-			data, _ = tx.see(t)
+			data, _ = tx.current(t)
 		}
 		tx.record = wal.AppendChange(tx.record, t.number, t.next.changed, data)
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/varvefs/varve/wal"
 )
 
-// settleEpoch makes an epoch that is in the journal known. Images of blocks that it freed are not written home any more (J2).
-func (e *journalEpochs) settleEpoch(last block.Seq, images []wal.Image, freed []block.Number) {
+// publishDurable makes an epoch that is in the journal known. Images of blocks that it freed are not written home any more (J2).
+func (e *journalEpochs) publishDurable(last block.Seq, images []wal.Image, freed []block.Number) {
 	e.home.Lock()
 	for _, i := range images {
 		e.pending[i.Number] = i
@@ -40,7 +40,7 @@ func (e *journalEpochs) dropFreed(c *chain, last block.Seq) {
 	if c.dead || c.head.Load().seq > last {
 		return
 	}
-	if !c.alone(e.s) {
+	if !c.onlyNewest(e.s) {
 		return
 	}
 	e.s.unlistDirty(c)
@@ -158,7 +158,7 @@ func (e *journalEpochs) dropSealed(c *chain, last block.Seq, waits bool) {
 		e.s.shardOf(c.number).listDirty(c)
 		return
 	}
-	if c.cameHome(e.s) {
+	if c.markHome(e.s) {
 		e.s.retire(c)
 	}
 }

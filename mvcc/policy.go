@@ -49,19 +49,19 @@ type Losses struct {
 }
 
 const (
-	alpha      = 0.1  // weight of the newest sample in each moving average
-	window     = 32   // commits a sample of the rates
-	warmUp     = 20   // commits before the first decision
-	hysteresis = 0.85 // another policy must take at most this share of the present one's time a commit
-	worth      = 0.1  // conflicts a commit below which no policy can gain much
-	changed    = 2.0  // times that the pace changes where the load has changed
-	shifts     = 4    // measurements in a row that must say so
+	emaWeight       = 0.1  // weight of the newest sample in each moving average
+	rateWindow      = 32   // commits a sample of the rates
+	warmUp          = 20   // commits before the first decision
+	hysteresis      = 0.85 // another policy must take at most this share of the present one's time a commit
+	minConflictRate = 0.1  // conflicts a commit below which no policy can gain much
+	paceChange      = 2.0  // times that the pace changes where the load has changed
+	paceShifts      = 4    // measurements in a row that must say so
 
 	// Times, in which noise evens out: a processor is taken away for ten milliseconds now and then.
-	settling  = time.Millisecond      // of a policy, which do not count: transactions that began before are still on their way
-	trialTime = 5 * time.Millisecond  // of a trial
-	firstWait = 20 * time.Millisecond // before the first trial; twice as long after each that failed
-	longest   = 2 * time.Second
+	settleTime       = time.Millisecond      // of a policy, which do not count: transactions that began before are still on their way
+	trialTime        = 5 * time.Millisecond  // of a trial
+	firstWait        = 20 * time.Millisecond // before the first trial; twice as long after each that failed
+	maxTrialInterval = 2 * time.Second
 )
 
 // contention is what is known about the conflicts of one block.
@@ -95,13 +95,13 @@ func ema(v *float64, sample float64) {
 	if *v == 0 {
 		*v = sample
 	} else {
-		*v += alpha * (sample - *v)
+		*v += emaWeight * (sample - *v)
 	}
 }
 
 // typical moves v to the median of its samples, which are durations: an average of them is what the few say in which a goroutine waited for a processor.
 func typical(v *float64, sample float64) {
-	const step = 1 + alpha/2
+	const step = 1 + emaWeight/2
 	switch {
 	case *v == 0:
 		*v = sample
@@ -121,7 +121,7 @@ func (c *contention) commit(conflict, merged bool) (switched bool, from, to Poli
 	if merged {
 		c.merges++
 	}
-	if c.commits < window && (c.begun || c.commits < warmUp) {
+	if c.commits < rateWindow && (c.begun || c.commits < warmUp) {
 		return
 	}
 	c.begun = true
@@ -160,11 +160,11 @@ func (c *contention) decide(now time.Time) (switched bool, from, to Policy, l Lo
 func (c *contention) paced(mode Policy, now time.Time) {
 	switch {
 	case c.settled.IsZero():
-		if now.Sub(c.since) >= settling {
+		if now.Sub(c.since) >= settleTime {
 			c.settled, c.counted = now, 0
 		}
 		return
-	case now.Sub(c.settled) < trialTime-settling && !c.trying:
+	case now.Sub(c.settled) < trialTime-settleTime && !c.trying:
 		c.counted += c.commits
 		return
 	}
@@ -176,12 +176,12 @@ func (c *contention) paced(mode Policy, now time.Time) {
 		return
 	}
 	c.settled, c.counted = now, 0
-	if was == 0 || took < changed*was && was < changed*took {
+	if was == 0 || took < paceChange*was && was < paceChange*took {
 		ema(&c.pace[mode], took)
 		c.shifts = 0
 		return
 	}
-	if c.shifts++; c.shifts == shifts { // no noise
+	if c.shifts++; c.shifts == paceShifts { // no noise
 		c.pace[mode], c.shifts = took, 0
 		c.every = min(c.every, 2*firstWait)
 	}
@@ -198,7 +198,7 @@ func (c *contention) choose(mode Policy, lasted time.Duration) Policy {
 			c.home, c.every = mode, 2*firstWait
 			return mode
 		}
-		c.every = min(2*c.every, longest)
+		c.every = min(2*c.every, maxTrialInterval)
 		return c.home
 	case lasted < c.every || c.pace[mode] == 0:
 		return mode
@@ -220,7 +220,7 @@ func (c *contention) candidate(mode Policy) Policy {
 		case p == mode:
 		case p == Merge:
 			return p
-		case c.losses.ConflictRate < worth && mode != Wait:
+		case c.losses.ConflictRate < minConflictRate && mode != Wait:
 		case p == Strict && c.losses.MergeSuccess > 0.5: // merging is an attempt less
 		default:
 			return p
@@ -297,7 +297,7 @@ func (c *chain) observe(s *Store, tx *Tx, stood bool) {
 	}
 	if sw, from, to, l := h.commit(!stood, !stood); sw {
 		s.stats.switches.Add(1)
-		s.tell(Event{Kind: EventPolicy, Tx: tx.age, Block: c.number, Policy: to.String(), Outcome: from.String(), Inputs: &l})
+		s.emit(Event{Kind: EventPolicy, Tx: tx.priority, Block: c.number, Policy: to.String(), Outcome: from.String(), Inputs: &l})
 	}
 }
 
@@ -309,7 +309,7 @@ func (tx *Tx) conflict(t *touched, newest *version, why error) error {
 	s.stats.conflicts.Add(1)
 	s.stats.kinds[t.tag.Kind%maxKinds].aborts.Add(1)
 	s.stats.hot.touch(c.number)
-	if why == errInLine {
+	if why == errQueued {
 		return ErrConflict
 	}
 	h := c.hot.Load()
@@ -324,12 +324,12 @@ func (tx *Tx) conflict(t *touched, newest *version, why error) error {
 		typical(&h.losses.AbortCost, time.Since(tx.began).Seconds())
 	}
 	h.mu.Unlock()
-	if s.telling() {
+	if s.observed() {
 		reason := "strict"
 		if why != nil {
 			reason = why.Error()
 		}
-		s.tell(Event{Kind: EventConflict, Tx: tx.age, Seq: newest.seq, Block: c.number, Edits: kindsOf(t.edits), Policy: s.mode(c).String(), Reason: reason})
+		s.emit(Event{Kind: EventConflict, Tx: tx.priority, Seq: newest.seq, Block: c.number, Edits: kindsOf(t.edits), Policy: s.mode(c).String(), Reason: reason})
 	}
 	return ErrConflict
 }
@@ -357,15 +357,15 @@ func (tx *Tx) merged(t *touched, began time.Time, err error) {
 			h.mu.Unlock()
 		}
 	}
-	if s.telling() {
-		e := Event{Kind: EventMergeChecked, Tx: tx.age, Block: t.number, Edits: kindsOf(t.edits), Policy: s.mode(t.chain).String()}
-		s.tell(e)
+	if s.observed() {
+		e := Event{Kind: EventMergeChecked, Tx: tx.priority, Block: t.number, Edits: kindsOf(t.edits), Policy: s.mode(t.chain).String()}
+		s.emit(e)
 		if err == nil {
 			e.Kind, e.Proof = EventMergeApplied, tx.result.Proof.String()
 		} else {
 			e.Kind, e.Reason = EventMergeRejected, err.Error()
 		}
-		s.tell(e)
+		s.emit(e)
 	}
 }
 

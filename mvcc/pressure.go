@@ -15,34 +15,34 @@ import (
 type step int32
 
 const (
-	easy step = iota
+	noStep step = iota
 	flushing
 	slowing
 	waiting
 )
 
-// marks are how full it is when a step is taken, and how full when it is left.
-var marks = [...]struct{ take, leave float64 }{flushing: {0.5, 0.4}, slowing: {0.8, 0.65}, waiting: {0.95, 0.8}}
+// stepMarks are how full it is when a step is taken, and how full when it is left.
+var stepMarks = [...]struct{ take, leave float64 }{flushing: {0.5, 0.4}, slowing: {0.8, 0.65}, waiting: {0.95, 0.8}}
 
 func (s step) String() string { return [...]string{"none", "flushing", "slowing", "waiting"}[s] }
 
 // next is the step that follows from how full it is.
 func (s step) next(p float64) step {
-	for s < waiting && p >= marks[s+1].take {
+	for s < waiting && p >= stepMarks[s+1].take {
 		s++
 	}
-	for s > easy && p < marks[s].leave {
+	for s > noStep && p < stepMarks[s].leave {
 		s--
 	}
 	return s
 }
 
-// weigh brings the step up to date.
-func (s *Store) weigh() (p float64, now step) {
+// updateStep brings the step up to date.
+func (s *Store) updateStep() (p float64, now step) {
 	p = s.pressure()
 	before := step(s.stats.step.Load())
-	if now = before.next(p); now != before && s.stats.step.CompareAndSwap(int32(before), int32(now)) && s.telling() {
-		s.tell(Event{Kind: EventStep, Seq: s.Published(), Reason: before.String() + " to " + now.String(), Count: int64(100 * p)})
+	if now = before.next(p); now != before && s.stats.step.CompareAndSwap(int32(before), int32(now)) && s.observed() {
+		s.emit(Event{Kind: EventStep, Seq: s.Published(), Reason: before.String() + " to " + now.String(), Count: int64(100 * p)})
 	}
 	return p, now
 }
@@ -67,7 +67,7 @@ func (e *PushBackError) Error() string {
 // admit holds a transaction back while log or memory are nearly full: before it takes its snapshot, because that may be what keeps memory
 // from being given up.
 func (s *Store) admit(ctx context.Context) error {
-	if s.Published()&15 == 0 || step(s.stats.step.Load()) > easy {
+	if s.Published()&15 == 0 || step(s.stats.step.Load()) > noStep {
 		if err := s.relieve(ctx); err != nil {
 			return err
 		}
@@ -77,56 +77,56 @@ func (s *Store) admit(ctx context.Context) error {
 
 // relieve does what the step asks for.
 func (s *Store) relieve(ctx context.Context) error {
-	p, now := s.weigh()
+	p, now := s.updateStep()
 	if now >= flushing {
 		s.askCheckpoint()
 	}
 	switch now {
 	case slowing: // the fuller, the slower
-		time.Sleep(time.Duration(float64(slowest) * (p - marks[slowing].leave) / (marks[waiting].take - marks[slowing].leave)))
+		time.Sleep(time.Duration(float64(longestSlowdown) * (p - stepMarks[slowing].leave) / (stepMarks[waiting].take - stepMarks[slowing].leave)))
 	case waiting:
 		began := time.Now()
 		return s.holdBack(ctx, false, func() bool {
-			p, now := s.weigh()
-			return now < waiting || p < marks[waiting].take && time.Since(began) > s.middling() // history may keep it between the two
+			p, now := s.updateStep()
+			return now < waiting || p < stepMarks[waiting].take && time.Since(began) > s.resumeAfter() // history may keep it between the two
 		})
 	}
 	return nil
 }
 
-// middling is after how long writers go on though it has become only a little less full: history may keep it so.
-func (s *Store) middling() time.Duration {
+// resumeAfter is after how long writers go on though it has become only a little less full: history may keep it so.
+func (s *Store) resumeAfter() time.Duration {
 	if s.opts.PushBack < 0 {
 		return 500 * time.Millisecond
 	}
 	return s.opts.PushBack / 2
 }
 
-// slowest is how long a writer is held up just before it would have to wait.
-const slowest = 200 * time.Microsecond
+// longestSlowdown is how long a writer is held up just before it would have to wait.
+const longestSlowdown = 200 * time.Microsecond
 
-// errLong asks for a wait until a chain over its cap has become shorter.
-var errLong = fmt.Errorf("%w: too many old versions of a block are kept", ErrConflict)
+// errChainCap asks for a wait until a chain over its cap has become shorter.
+var errChainCap = fmt.Errorf("%w: too many old versions of a block are kept", ErrConflict)
 
-// tooLong tells whether a block that is written has more history than the cap.
-func (tx *Tx) tooLong() bool {
+// overChainCap tells whether a block that is written has more history than the cap.
+func (tx *Tx) overChainCap() bool {
 	for _, t := range tx.writes {
-		if c := t.chain; c != nil && c.long.Load() {
-			tx.long = c
+		if c := t.chain; c != nil && c.overCap.Load() {
+			tx.overCap = c
 			return true
 		}
 	}
 	return false
 }
 
-// shorter waits, without a snapshot, until a chain is below its cap.
-func (s *Store) shorter(ctx context.Context, c *chain) error {
-	return s.holdBack(ctx, true, func() bool { return !c.long.Load() })
+// awaitShorter waits, without a snapshot, until a chain is below its cap.
+func (s *Store) awaitShorter(ctx context.Context, c *chain) error {
+	return s.holdBack(ctx, true, func() bool { return !c.overCap.Load() })
 }
 
-// cramped reports whether it is history that takes the room, or keeps blocks from being dropped: only the end of a snapshot helps then.
-func (s *Store) cramped() bool {
-	return s.historyBytes.Load() > s.opts.Memory/4 || s.historyCount.Load() > 0 && s.durability.pressure() < marks[waiting].take
+// historyBound reports whether it is history that takes the room, or keeps blocks from being dropped: only the end of a snapshot helps then.
+func (s *Store) historyBound() bool {
+	return s.historyBytes.Load() > s.opts.Memory/4 || s.historyCount.Load() > 0 && s.durability.pressure() < stepMarks[waiting].take
 }
 
 // holdBack waits until there is room. Where history takes it, as the caller knows or the store finds, only the end of a snapshot makes
@@ -147,11 +147,11 @@ func (s *Store) holdBack(ctx context.Context, history bool, room func() bool) er
 		s.askCheckpoint()
 		took := time.Since(began)
 		seq, name, ok := s.snapshots.oldest()
-		if !told && s.telling() {
+		if !told && s.observed() {
 			told = true
-			s.tell(Event{Kind: EventPressure, Seq: seq, Reason: "oldest snapshot: " + name, Count: s.historyBytes.Load()})
+			s.emit(Event{Kind: EventPressure, Seq: seq, Reason: "oldest snapshot: " + name, Count: s.historyBytes.Load()})
 		}
-		if took > s.opts.PushBack && ok && (s.opts.PushBack > 0 || mutant.Off(mutant.Patience)) && (history || s.cramped()) {
+		if took > s.opts.PushBack && ok && (s.opts.PushBack > 0 || mutant.Off(mutant.Patience)) && (history || s.historyBound()) {
 			return &PushBackError{name, seq, s.historyBytes.Load()}
 		}
 		if took < time.Millisecond {

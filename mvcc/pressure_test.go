@@ -13,7 +13,7 @@ func TestStep_Hysteresis(t *testing.T) {
 		now = now.next(p)
 		got = append(got, now)
 	}
-	want := []step{easy, easy, flushing, flushing, easy, flushing, slowing, slowing, waiting, waiting, waiting, slowing, slowing, flushing, flushing, easy, waiting, easy}
+	want := []step{noStep, noStep, flushing, flushing, noStep, flushing, slowing, slowing, waiting, waiting, waiting, slowing, slowing, flushing, flushing, noStep, waiting, noStep}
 	if !slices.Equal(got, want) {
 		t.Errorf("steps %v,\nexpected %v", got, want)
 	}

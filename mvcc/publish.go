@@ -56,8 +56,8 @@ func (tx *Tx) sequence() (bool, error) {
 	for _, do := range tx.sequenced {
 		do(seq)
 	}
-	tx.noteFrees(seq)
-	tx.noteGroups(seq)
+	tx.recordFrees(seq)
+	tx.raiseGroups(seq)
 	s.durability.append(tx, seq)
 	s.order.published.Store(uint64(seq))
 	tx.seq = seq

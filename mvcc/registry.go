@@ -16,29 +16,29 @@ import (
 // word, or the snapshot is at least as new as what he read.
 type registry struct {
 	mu     sync.Mutex // guards free, and the growing of chunks
-	chunks atomic.Pointer[[]*chunk]
+	chunks atomic.Pointer[[]*slotChunk]
 	used   atomic.Int32 // words that were ever handed out
-	free   []word
+	free   []snapshotSlot
 }
 
-const chunkWords = 256
+const chunkSlots = 256
 
 // spread keeps words that were taken one after the other off one cache line: those are the ones that several processors use at a time.
 func spread(i int) int { return i%32*8 + i/32 }
 
-type chunk struct {
-	snaps [chunkWords]atomic.Uint64
-	names [chunkWords]atomic.Pointer[string]
+type slotChunk struct {
+	snaps [chunkSlots]atomic.Uint64
+	names [chunkSlots]atomic.Pointer[string]
 }
 
-// word is one place of the registry.
-type word struct {
+// snapshotSlot is one place of the registry.
+type snapshotSlot struct {
 	snap *atomic.Uint64
 	name *atomic.Pointer[string]
 }
 
-// take hands out a word.
-func (r *registry) take() word {
+// acquire hands out a word.
+func (r *registry) acquire() snapshotSlot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if k := len(r.free); k > 0 {
@@ -46,46 +46,46 @@ func (r *registry) take() word {
 		r.free = r.free[:k-1]
 		return w
 	}
-	var chunks []*chunk
+	var chunks []*slotChunk
 	if p := r.chunks.Load(); p != nil {
 		chunks = *p
 	}
 	n := int(r.used.Load())
-	if n == len(chunks)*chunkWords {
-		chunks = append(slices.Clone(chunks), new(chunk))
+	if n == len(chunks)*chunkSlots {
+		chunks = append(slices.Clone(chunks), new(slotChunk))
 		r.chunks.Store(&chunks)
 	}
 	r.used.Store(int32(n + 1))
-	c, i := chunks[n/chunkWords], spread(n%chunkWords)
-	return word{&c.snaps[i], &c.names[i]}
+	c, i := chunks[n/chunkSlots], spread(n%chunkSlots)
+	return snapshotSlot{&c.snaps[i], &c.names[i]}
 }
 
-func (r *registry) give(w word) {
+func (r *registry) release(w snapshotSlot) {
 	w.snap.Store(0)
 	r.mu.Lock()
 	r.free = append(r.free, w)
 	r.mu.Unlock()
 }
 
-// spans is the words in use, a chunk at a time. Words of chunks that came later belong to snapshots that are newer than
+// eachChunk is the words in use, a chunk at a time. Words of chunks that came later belong to snapshots that are newer than
 // what the caller has read as published.
-func (r *registry) spans(do func(c *chunk, n int) bool) {
+func (r *registry) eachChunk(do func(c *slotChunk, n int) bool) {
 	p := r.chunks.Load()
 	if p == nil {
 		return
 	}
 	n := int(r.used.Load())
 	for _, c := range *p {
-		if n <= 0 || !do(c, min(n, chunkWords)) {
+		if n <= 0 || !do(c, min(n, chunkSlots)) {
 			return
 		}
-		n -= chunkWords
+		n -= chunkSlots
 	}
 }
 
 // live appends the live snapshots, in no order. The caller has read the published sequence before.
 func (r *registry) live(to []block.Seq) []block.Seq {
-	r.spans(func(c *chunk, n int) bool {
+	r.eachChunk(func(c *slotChunk, n int) bool {
 		for i := range n {
 			if s := c.snaps[spread(i)].Load(); s != 0 {
 				to = append(to, block.Seq(s-1))
@@ -96,11 +96,11 @@ func (r *registry) live(to []block.Seq) []block.Seq {
 	return to
 }
 
-// sees reports whether a live snapshot is at least from and before to. The caller has read the published sequence, and found it to be
+// anyWithin reports whether a live snapshot is at least from and before to. The caller has read the published sequence, and found it to be
 // at least to, before.
-func (r *registry) sees(from, to block.Seq) (found bool) {
+func (r *registry) anyWithin(from, to block.Seq) (found bool) {
 	low, high := uint64(from)+1, uint64(to)+1
-	r.spans(func(c *chunk, n int) bool {
+	r.eachChunk(func(c *slotChunk, n int) bool {
 		for i := range n {
 			if s := c.snaps[spread(i)].Load(); s >= low && s < high {
 				found = true
@@ -114,7 +114,7 @@ func (r *registry) sees(from, to block.Seq) (found bool) {
 
 // oldest is the oldest live snapshot and its name.
 func (r *registry) oldest() (seq block.Seq, name string, ok bool) {
-	r.spans(func(c *chunk, n int) bool {
+	r.eachChunk(func(c *slotChunk, n int) bool {
 		for i := range n {
 			s := c.snaps[spread(i)].Load()
 			if s == 0 || ok && block.Seq(s-1) >= seq {

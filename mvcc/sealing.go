@@ -13,8 +13,8 @@ type Tag struct {
 	Owner uint64
 }
 
-// Sealing is an epoch that closes.
-type Sealing struct {
+// ClosingEpoch is an epoch that closes.
+type ClosingEpoch struct {
 	Last    block.Seq // the last commit of the epoch
 	ordered bool      // it has commits whose data must be durable first (W3)
 	tx      *Tx
@@ -24,7 +24,7 @@ type Sealing struct {
 }
 
 // Blocks calls do for each block that the epoch's commits changed, in ascending order.
-func (e *Sealing) Blocks(do func(n block.Number, t Tag)) {
+func (e *ClosingEpoch) Blocks(do func(n block.Number, t Tag)) {
 	numbers := make([]block.Number, 0, len(e.images))
 	for n := range e.images {
 		numbers = append(numbers, n)
@@ -36,7 +36,7 @@ func (e *Sealing) Blocks(do func(n block.Number, t Tag)) {
 }
 
 // Image is the epoch's copy of a block, which the sealer completes in place. One that no commit changed is added to the epoch.
-func (e *Sealing) Image(n block.Number) ([]byte, error) {
+func (e *ClosingEpoch) Image(n block.Number) ([]byte, error) {
 	if p, ok := e.images[n]; ok {
 		return p, nil
 	}
@@ -49,15 +49,15 @@ func (e *Sealing) Image(n block.Number) ([]byte, error) {
 }
 
 // gather copies what the epoch changed, as of its last commit.
-func (e *journalEpochs) gather(to *Sealing) error {
+func (e *journalEpochs) gather(to *ClosingEpoch) error {
 	before := e.durable()
 	for _, c := range e.takeChanged() {
-		v, exact := c.seen(to.Last, &e.s.versions)
+		v, exact := c.visible(to.Last, &e.s.versions)
 		data, seq := slices.Clone(v.data), v.seq
 		var err error
 		if !exact {
 			var ok bool
-			if ok, err = v.older(to.Last, data); err == nil && !ok {
+			if ok, err = v.reconstruct(to.Last, data); err == nil && !ok {
 				err = fmt.Errorf("history of %v does not reach back to commit %d: this is a bug", c.number, to.Last)
 			}
 			seq = to.Last

@@ -123,8 +123,8 @@ func (st *stats) commit(tx *Tx) {
 		return
 	}
 	st.commits.Inc()
-	if tx.s.telling() {
-		tx.s.tell(Event{Kind: EventCommit, Tx: tx.age, Seq: tx.seq, Wait: tx.waited, Count: int64(tx.lost), Policy: tx.s.opts.Policy.String()})
+	if tx.s.observed() {
+		tx.s.emit(Event{Kind: EventCommit, Tx: tx.priority, Seq: tx.seq, Wait: tx.waited, Count: int64(tx.lost), Policy: tx.s.opts.Policy.String()})
 	}
 }
 
@@ -135,12 +135,12 @@ func (st *stats) abort(s *Store, tx *Tx) {
 		typical(&st.all.losses.AbortCost, time.Since(tx.began).Seconds())
 		st.all.mu.Unlock()
 	}
-	if s.telling() {
-		e := Event{Kind: EventAbort, Tx: tx.age, Count: int64(tx.lost + 1), Policy: s.opts.Policy.String()}
+	if s.observed() {
+		e := Event{Kind: EventAbort, Tx: tx.priority, Count: int64(tx.lost + 1), Policy: s.opts.Policy.String()}
 		if tx.loser != nil {
 			e.Block = tx.loser.number
 		}
-		s.tell(e)
+		s.emit(e)
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 type Options struct {
 	BlockSize block.Size
 	Home      blockcache.Writable // the blocks' own places
-	// Durability is a NativeLog or a SealedJournal. nil: commits live in memory until a checkpoint, and a crash may leave half of one.
+	// Durability is a NativeLog or a EpochJournal. nil: commits live in memory until a checkpoint, and a crash may leave half of one.
 	Durability Durability
 	Policy     Policy
 	Isolation  Isolation
@@ -77,27 +77,27 @@ type Store struct {
 	versions versionPool
 	txs      *sync.Pool // of its own: the collector keeps what holds a pool for two rounds
 
-	snapshots *registry
-	groups    groups
-	frees     frees
-	stats     stats
-	ages      atomic.Uint64
-	inLine    atomic.Int64
-	clock     atomic.Int64 // coarse, nanoseconds
+	snapshots  *registry
+	groups     groups
+	frees      frees
+	stats      stats
+	priorities atomic.Uint64
+	queueCount atomic.Int64
+	clock      atomic.Int64 // coarse, nanoseconds
 
 	chains       atomic.Int64
 	historyBytes atomic.Int64
 	historyCount atomic.Int64
 
-	checkpoints yield.Mutex // one at a time
-	collecting  yield.Mutex
-	lasting     lasting // guarded by collecting
-	kick        chan struct{}
-	stop        chan struct{}
-	running     sync.WaitGroup
-	ending      atomic.Bool // no more commits; set under the sequencer's latch
-	closed      atomic.Bool
-	failed      atomic.Pointer[error]
+	checkpoints   yield.Mutex // one at a time
+	collecting    yield.Mutex
+	longSnapshots longSnapshots // guarded by collecting
+	kick          chan struct{}
+	stop          chan struct{}
+	running       sync.WaitGroup
+	ending        atomic.Bool // no more commits; set under the sequencer's latch
+	closed        atomic.Bool
+	failed        atomic.Pointer[error]
 }
 
 const shardCount = 64
@@ -109,8 +109,8 @@ type shard struct {
 	history []*chain // with more than one version, not looked at yet
 	kept    []*chain // with history that live snapshots kept when it was looked at; guarded by Store.collecting
 	epoch   []*chain // changed in the epoch that fills
-	lineMu  sync.Mutex
-	lines   map[block.Number]*line // guarded by lineMu
+	queueMu sync.Mutex
+	queues  map[block.Number]*waitQueue // guarded by lineMu
 	_       [40]byte
 }
 
@@ -152,7 +152,7 @@ func Open(o Options) (*Store, wal.Recovery, error) {
 	s.groups.init()
 	s.stats.init()
 	for i := range s.shards {
-		s.shards[i].lines = map[block.Number]*line{}
+		s.shards[i].queues = map[block.Number]*waitQueue{}
 	}
 	s.clock.Store(time.Now().UnixNano())
 	s.running.Go(s.background)
@@ -195,7 +195,7 @@ func (s *Store) Begin(ctx context.Context, o TxOptions) (*Tx, error) {
 	}
 	tx := s.begin(ctx, o)
 	tx.admitted = !o.ReadOnly
-	tx.age = s.newAge(uint64(tx.snap) + 1)
+	tx.priority = s.newPriority(uint64(tx.snap) + 1)
 	return tx, nil
 }
 
@@ -210,12 +210,12 @@ type TxOptions struct {
 func (s *Store) begin(ctx context.Context, o TxOptions) *Tx {
 	tx, _ := s.txs.Get().(*Tx)
 	if tx == nil {
-		tx = &Tx{s: s, word: s.snapshots.take()}
-		runtime.AddCleanup(tx, s.snapshots.give, tx.word)
+		tx = &Tx{s: s, slot: s.snapshots.acquire()}
+		runtime.AddCleanup(tx, s.snapshots.release, tx.slot)
 	}
 	tx.ctx, tx.readonly, tx.done, tx.seq, tx.lost, tx.loser, tx.waited = ctx, o.ReadOnly, false, 0, 0, nil, 0
-	tx.long = nil
-	tx.restart, tx.needLine, tx.update, tx.mergedAny, tx.began = nil, false, false, false, time.Time{}
+	tx.overCap = nil
+	tx.restart, tx.queued, tx.update, tx.mergedAny, tx.began = nil, false, false, false, time.Time{}
 	tx.durable = o.Durable || s.always
 	tx.isolation = s.opts.Isolation
 	if o.Serializable {
@@ -223,11 +223,11 @@ func (s *Store) begin(ctx context.Context, o TxOptions) *Tx {
 	}
 	if o.Name != "" {
 		name := o.Name // else every call would allocate o
-		tx.word.name.Store(&name)
+		tx.slot.name.Store(&name)
 	}
 	tx.hooks, tx.sequenced = tx.hooks[:0], tx.sequenced[:0]
 	tx.groups, tx.freed, tx.fresh, tx.homes = tx.groups[:0], tx.freed[:0], tx.fresh[:0], tx.homes[:0]
-	tx.freshAt = emptied(tx.freshAt)
+	tx.freshAt = reuseMap(tx.freshAt)
 	tx.takeSnapshot()
 	return tx
 }
@@ -236,7 +236,7 @@ func (s *Store) begin(ctx context.Context, o TxOptions) *Tx {
 func (tx *Tx) takeSnapshot() {
 	for {
 		p := tx.s.order.published.Load()
-		tx.word.snap.Store(p + 1)
+		tx.slot.snap.Store(p + 1)
 		if tx.s.order.published.Load() == p {
 			tx.snap = block.Seq(p)
 			return
@@ -267,22 +267,22 @@ func (tx *Tx) Commit() error {
 		return ErrDone
 	}
 	err := tx.commit()
-	if errors.Is(err, errLong) {
-		c := tx.long
+	if errors.Is(err, errChainCap) {
+		c := tx.overCap
 		tx.end()
-		return errors.Join(err, tx.s.shorter(tx.ctx, c)) // when it is shorter: a conflict
+		return errors.Join(err, tx.s.awaitShorter(tx.ctx, c)) // when it is shorter: a conflict
 	}
 	if err == nil {
 		tx.s.stats.commit(tx)
 		tx.end()
-		err = tx.settleDurable()
+		err = tx.awaitDurable()
 	}
 	tx.end()
 	return err
 }
 
-// settleDurable waits for the epoch of a committed transaction, where that was asked for.
-func (tx *Tx) settleDurable() error {
+// awaitDurable waits for the epoch of a committed transaction, where that was asked for.
+func (tx *Tx) awaitDurable() error {
 	if !tx.durable || tx.seq == 0 {
 		return nil
 	}
@@ -300,11 +300,11 @@ func (s *Store) Err() error {
 	if s.ending.Load() {
 		return ErrClosed
 	}
-	return s.fate()
+	return s.failure()
 }
 
-// fate is the error that ended the store by itself, if any.
-func (s *Store) fate() error {
+// failure is the error that ended the store by itself, if any.
+func (s *Store) failure() error {
 	if p := s.failed.Load(); p != nil {
 		return *p
 	}
@@ -354,7 +354,7 @@ func (s *Store) Close() error {
 	if !s.end() {
 		return ErrClosed
 	}
-	err := s.fate()
+	err := s.failure()
 	if err == nil {
 		err = s.Checkpoint()
 	}

@@ -42,11 +42,11 @@ func (i Isolation) String() string { return [...]string{"snapshot", "serializabl
 // Tx is a transaction: a snapshot, and edits on it.
 type Tx struct {
 	s         *Store
-	word      word
+	slot      snapshotSlot
 	ctx       context.Context
 	snap      block.Seq
 	seq       block.Seq // once committed
-	age       uint64    // seniority: of its first attempt (M5)
+	priority  uint64    // seniority: of its first attempt (M5)
 	first     uint64    // snapshot of its first attempt, plus one
 	lost      int       // races lost before
 	count     uint64    // uses of this object
@@ -59,7 +59,7 @@ type Tx struct {
 	touched   []touched
 	places    map[block.Number]int // in touched, where there are many
 	writes    []*touched           // of commit, ascending
-	lines     []*line              // held, ascending by block
+	queues    []*waitQueue         // held, ascending by block
 	groups    []uint64
 	freed     []block.Number
 	fresh     []fresh              // ordered data
@@ -72,8 +72,8 @@ type Tx struct {
 	result    merge.Result
 	loser     *chain // where a conflict was
 	restart   *chain // where it has to wait in line first
-	long      *chain // has more history than the cap
-	needLine  bool   // somebody else holds a line
+	overCap   *chain // has more history than the cap
+	queued    bool   // somebody else holds a line
 	update    bool   // Update runs it, and again
 	mergedAny bool
 	durable   bool
@@ -145,11 +145,11 @@ func (tx *Tx) touch(n block.Number) (*touched, error) {
 	}
 	c, _ := tx.s.index.Load(n)
 	if c != nil && !tx.readonly {
-		in := len(tx.lines)
-		if err := tx.queue(c); err != nil {
+		in := len(tx.queues)
+		if err := tx.waitTurn(c); err != nil {
 			return nil, err
 		}
-		if len(tx.lines) > in && !mutant.Off(mutant.WaitedChain) { // the snapshot is a newer one, and the chain may have been dropped before it
+		if len(tx.queues) > in && !mutant.Off(mutant.WaitedChain) { // the snapshot is a newer one, and the chain may have been dropped before it
 			c, _ = tx.s.index.Load(n)
 		}
 	}
@@ -188,8 +188,8 @@ func (tx *Tx) place(k int) {
 	tx.places[tx.touched[k].number] = k
 }
 
-// emptied is an empty map to go on with: not a large one, which takes its time to clear again and again.
-func emptied(m map[block.Number]int) map[block.Number]int {
+// reuseMap is an empty map to go on with: not a large one, which takes its time to clear again and again.
+func reuseMap(m map[block.Number]int) map[block.Number]int {
 	if len(m) > 1024 {
 		return nil
 	}
@@ -226,7 +226,7 @@ func (tx *Tx) load(t *touched, c *chain) error {
 		}
 	}
 	t.chain = c
-	v, exact := c.seen(tx.snap, &tx.s.versions)
+	v, exact := c.visible(tx.snap, &tx.s.versions)
 	if exact {
 		if invariant.On {
 			invariant.Must(invariant.SnapshotVisibility(t.number, v.seq, tx.snap))
@@ -242,7 +242,7 @@ func (tx *Tx) load(t *touched, c *chain) error {
 	if t.copied == nil {
 		t.copied = make([]byte, tx.s.size)
 	}
-	ok, err := v.older(tx.snap, t.copied)
+	ok, err := v.reconstruct(tx.snap, t.copied)
 	if err == nil && !ok {
 		err = fmt.Errorf("history of %v does not reach back to snapshot %d: this is a bug", t.number, tx.snap)
 	}
@@ -253,7 +253,7 @@ func (tx *Tx) load(t *touched, c *chain) error {
 // ReadBlock returns a block as the snapshot sees it, with this transaction's own edits. The bytes have the length of a block, must not be
 // changed, and stay valid until the next Edit of the block or the end of the transaction.
 func (tx *Tx) ReadBlock(n block.Number) ([]byte, error) {
-	if f := tx.fresher(n); f != nil {
+	if f := tx.freshBlock(n); f != nil {
 		return f.data, nil
 	}
 	t, err := tx.touch(n)
@@ -263,7 +263,7 @@ func (tx *Tx) ReadBlock(n block.Number) ([]byte, error) {
 	if tx.isolation == Serializable {
 		t.all = true
 	}
-	return tx.see(t)
+	return tx.current(t)
 }
 
 // ReadRange is ReadBlock for len(p) bytes at an offset of the block, which it copies. At Serializable the transaction depends on these
@@ -272,7 +272,7 @@ func (tx *Tx) ReadRange(n block.Number, off uint32, p []byte) error {
 	if uint64(off)+uint64(len(p)) > uint64(tx.s.size) {
 		return fmt.Errorf("%w: bytes %d to %d of a block of %d", merge.ErrRange, off, uint64(off)+uint64(len(p)), tx.s.size)
 	}
-	if f := tx.fresher(n); f != nil {
+	if f := tx.freshBlock(n); f != nil {
 		copy(p, f.data[off:])
 		return nil
 	}
@@ -283,15 +283,15 @@ func (tx *Tx) ReadRange(n block.Number, off uint32, p []byte) error {
 	if tx.isolation == Serializable {
 		t.depends = append(t.depends, merge.Range{Off: off, Len: uint32(len(p))})
 	}
-	b, err := tx.see(t)
+	b, err := tx.current(t)
 	if err == nil {
 		copy(p, b[off:])
 	}
 	return err
 }
 
-// see returns base with the transaction's own edits.
-func (tx *Tx) see(t *touched) ([]byte, error) {
+// current returns base with the transaction's own edits.
+func (tx *Tx) current(t *touched) ([]byte, error) {
 	if len(t.edits) == 0 {
 		return t.base, nil
 	}
@@ -321,7 +321,7 @@ func (tx *Tx) Edit(n block.Number, e merge.Edit) error {
 	if tx.readonly {
 		return ErrReadOnly
 	}
-	if f := tx.fresher(n); f != nil {
+	if f := tx.freshBlock(n); f != nil {
 		return f.edit(&e)
 	}
 	t, err := tx.touch(n)
@@ -333,7 +333,7 @@ func (tx *Tx) Edit(n block.Number, e merge.Edit) error {
 		t.edits, t.placed = append(t.edits, e), append(t.placed, 0)
 		return nil
 	}
-	if _, err := tx.see(t); err != nil {
+	if _, err := tx.current(t); err != nil {
 		return err
 	}
 	if len(t.edits) == 0 {
@@ -355,7 +355,7 @@ func (tx *Tx) Edit(n block.Number, e merge.Edit) error {
 // before the commit, and finally after it. Before the commit this is a read: at Serializable the transaction depends on it.
 func (tx *Tx) Placed(n block.Number, i int) (uint32, bool) {
 	var placed []uint32
-	if f := tx.fresher(n); f != nil {
+	if f := tx.freshBlock(n); f != nil {
 		placed = f.placed
 	} else if t := tx.find(n); t != nil {
 		placed = t.placed
@@ -382,7 +382,7 @@ func (tx *Tx) Depend(n block.Number, r merge.Range) error {
 	if uint64(r.Off)+uint64(r.Len) > uint64(tx.s.size) {
 		return fmt.Errorf("%w: bytes %d to %d of a block of %d", merge.ErrRange, r.Off, uint64(r.Off)+uint64(r.Len), tx.s.size)
 	}
-	if tx.fresher(n) != nil || mutant.Off(mutant.Depends) {
+	if tx.freshBlock(n) != nil || mutant.Off(mutant.Depends) {
 		return nil // its contents are this transaction's
 	}
 	t, err := tx.touch(n)
@@ -408,7 +408,7 @@ func (tx *Tx) WriteNew(n block.Number, data []byte) error {
 	if t := tx.find(n); t != nil && len(t.edits) > 0 {
 		return fmt.Errorf("new contents for %v: %w", n, ErrEdited)
 	}
-	if f := tx.fresher(n); f != nil {
+	if f := tx.freshBlock(n); f != nil {
 		f.data, f.placed = data, nil
 		return nil
 	}
@@ -420,8 +420,8 @@ func (tx *Tx) WriteNew(n block.Number, data []byte) error {
 	return nil
 }
 
-// fresher is the block among those that the transaction gave new contents, or nil.
-func (tx *Tx) fresher(n block.Number) *fresh {
+// freshBlock is the block among those that the transaction gave new contents, or nil.
+func (tx *Tx) freshBlock(n block.Number) *fresh {
 	if len(tx.fresh) == 0 {
 		return nil
 	}
@@ -502,15 +502,15 @@ func (tx *Tx) end() {
 		tx.s.durability.release()
 	}
 	tx.work += 1 + len(tx.touched)
-	tx.word.snap.Store(0)
-	if tx.word.name.Load() != nil {
-		tx.word.name.Store(nil)
+	tx.slot.snap.Store(0)
+	if tx.slot.name.Load() != nil {
+		tx.slot.name.Store(nil)
 	}
 	for i := range tx.touched {
 		tx.touched[i].reset(&tx.s.versions)
 	}
 	tx.touched = tx.touched[:0]
-	tx.places = emptied(tx.places)
+	tx.places = reuseMap(tx.places)
 	tx.writes = tx.writes[:0]
-	tx.leaveLines()
+	tx.leaveQueues()
 }

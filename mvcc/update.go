@@ -53,15 +53,15 @@ func (s *Store) UpdateWith(ctx context.Context, o TxOptions, fn func(*Tx) error)
 		if err := s.Err(); err != nil {
 			return a.outcome, err
 		}
-		if a.behind != nil {
+		if a.yieldTo != nil {
 			// Somebody older is about to commit the block. To stand behind him would make a line that never ends.
-			for range letPass {
-				if s.lets(a.age, a.behind.number) {
+			for range queueYields {
+				if s.mayCommit(a.priority, a.yieldTo.number) {
 					break
 				}
 				runtime.Gosched()
 			}
-			a.behind = nil
+			a.yieldTo = nil
 		}
 		done, err := s.try(ctx, o, fn, &a)
 		if done {
@@ -70,16 +70,16 @@ func (s *Store) UpdateWith(ctx context.Context, o TxOptions, fn func(*Tx) error)
 	}
 }
 
-// letPass is how often a transaction yields the processor to those that are in line.
-const letPass = 16
+// queueYields is how often a transaction yields the processor to those that are in line.
+const queueYields = 16
 
 // attempts is what one call of Update remembers between its attempts.
 type attempts struct {
-	outcome Outcome
-	first   uint64 // snapshot of the first attempt, plus one
-	age     uint64
-	behind  *chain         // whose line to let pass before the next attempt
-	want    []block.Number // lines to wait in before the next attempt, ascending
+	outcome  Outcome
+	first    uint64 // snapshot of the first attempt, plus one
+	priority uint64
+	yieldTo  *chain         // whose line to let pass before the next attempt
+	queues   []block.Number // lines to wait in before the next attempt, ascending
 }
 
 // try makes one attempt. done is false where it is to be made again.
@@ -93,13 +93,13 @@ func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *att
 	if a.first == 0 {
 		a.first = uint64(tx.snap) + 1
 	}
-	if s.telling() {
-		s.grow(a)
+	if s.observed() {
+		s.assignPriority(a)
 	}
-	tx.age, tx.first, tx.update, tx.lost = a.age, a.first, true, a.outcome.Aborts
+	tx.priority, tx.first, tx.update, tx.lost = a.priority, a.first, true, a.outcome.Aborts
 	s.stats.measure(tx)
-	if len(a.want) > 0 {
-		if err := tx.enterLines(a.want); err != nil {
+	if len(a.queues) > 0 {
+		if err := tx.joinQueues(a.queues); err != nil {
 			return true, err
 		}
 	}
@@ -115,59 +115,59 @@ func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *att
 	default:
 		err = tx.commit()
 	}
-	a.age = tx.age // it may have got one in a line
+	a.priority = tx.priority // it may have got one in a line
 	a.outcome.Waited += tx.waited
 	if err == nil {
 		a.outcome.Seq, a.outcome.Merged = tx.seq, tx.mergedAny
 		s.stats.commit(tx)
 		tx.end() // those behind it in line need not wait for the device
-		return true, tx.settleDurable()
+		return true, tx.awaitDurable()
 	}
 	if !errors.Is(err, ErrConflict) {
 		return true, err
 	}
-	if errors.Is(err, errLong) {
-		c := tx.long
+	if errors.Is(err, errChainCap) {
+		c := tx.overCap
 		tx.end()
-		err := s.shorter(ctx, c)
+		err := s.awaitShorter(ctx, c)
 		return err != nil, err
 	}
-	s.grow(a)
+	s.assignPriority(a)
 	s.lostRace(tx, a)
 	return false, nil
 }
 
-// grow gives a transaction its age: the snapshot of its first attempt, and a number that no other one has.
-func (s *Store) grow(a *attempts) {
-	if a.age == 0 {
-		a.age = s.newAge(a.first)
+// assignPriority gives a transaction its age: the snapshot of its first attempt, and a number that no other one has.
+func (s *Store) assignPriority(a *attempts) {
+	if a.priority == 0 {
+		a.priority = s.newPriority(a.first)
 	}
 }
 
-// newAge is the age of a transaction with its first snapshot, plus one. It is given when it is needed only: the counter is one cache line.
-func (s *Store) newAge(first uint64) uint64 { return first<<20 | s.ages.Add(1)&(1<<20-1) }
+// newPriority is the age of a transaction with its first snapshot, plus one. It is given when it is needed only: the counter is one cache line.
+func (s *Store) newPriority(first uint64) uint64 { return first<<20 | s.priorities.Add(1)&(1<<20-1) }
 
 // lostRace notes a lost attempt, and which lines the next one waits in (M5).
 func (s *Store) lostRace(tx *Tx, a *attempts) {
 	if tx.restart != nil {
-		a.wants(tx.restart.number)
-		for _, l := range tx.lines {
-			a.wants(l.number)
+		a.queueFor(tx.restart.number)
+		for _, l := range tx.queues {
+			a.queueFor(l.number)
 		}
 		return
 	}
 	a.outcome.Aborts++
 	s.stats.abort(s, tx)
-	if tx.needLine && a.outcome.Aborts < s.opts.LostRaces {
-		a.behind = tx.loser
+	if tx.queued && a.outcome.Aborts < s.opts.LostRaces {
+		a.yieldTo = tx.loser
 		return
 	}
 	if a.outcome.Aborts >= s.opts.LostRaces && !mutant.Off(mutant.M5) {
 		if tx.loser != nil {
-			a.wants(tx.loser.number)
+			a.queueFor(tx.loser.number)
 		}
 		for _, t := range tx.writes {
-			a.wants(t.number)
+			a.queueFor(t.number)
 		}
 	}
 }

@@ -2,10 +2,10 @@
 //
 //	control │ control │ segment │ segment │ segment │ …        (docs/wal-format.md)
 //	                     │
-//	                     header, commit, commit, epoch, commit, …, seal
+//	                     header, commit, commit, epoch, commit, …, end
 //
 // Commits come in sequence order (Append), gather in memory, and are written by whoever needs them durable first: one
-// flush at a time, which all that wait share. An epoch record ends each group; a seal (BLAKE3) ends each segment.
+// flush at a time, which all that wait share. An epoch record ends each group; an end record with a digest (BLAKE3) ends each segment.
 //
 // Invariants:
 //

@@ -110,7 +110,7 @@ func decodeControl(b []byte) (control, error) {
 //	16  u64  segment number
 //	24  u64  first sequence
 //	32  u64  position up to which the log was flushed when this was written
-//	40  32   seal of the segment before, zero for the first
+//	40  32   digest of the segment before, zero for the first
 //	508 u32  CRC32C of the 508 bytes before
 type header struct {
 	incarnation uint64

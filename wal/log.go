@@ -77,13 +77,13 @@ type Log struct {
 	first   block.Epoch // that had ended when the log was opened
 	spare   []byte
 
-	mu       sync.Mutex    // guards the next group; held for moments
-	pending  []byte        // whole records that nobody has written yet
-	last     block.Seq     // the last sequence in pending, or before it
-	flushing bool          // somebody ends an epoch
-	crowd    bool          // the last epoch served several
-	taken    uint64        // epochs whose records were taken
-	ended    [2]*sync.Cond // by taken: the epoch that gathers has ended, or the log has failed
+	mu          sync.Mutex    // guards the next group; held for moments
+	pending     []byte        // whole records that nobody has written yet
+	last        block.Seq     // the last sequence in pending, or before it
+	flushing    bool          // somebody ends an epoch
+	shared      bool          // the last epoch served several
+	epochsTaken uint64        // epochs whose records were taken
+	ended       [2]*sync.Cond // by taken: the epoch that gathers has ended, or the log has failed
 
 	durable   atomic.Uint64 // block.Seq
 	ordered   atomic.Bool   // ordered data went home since the last flush of home
@@ -224,8 +224,8 @@ func (l *Log) Wait(ctx context.Context, seq block.Seq) error {
 			err = ctx.Err()
 			l.passOn()
 		case l.flushing:
-			l.crowd = true
-			l.ended[l.taken%2].Wait()
+			l.shared = true
+			l.ended[l.epochsTaken%2].Wait()
 			continue
 		default:
 			err = l.lead()
@@ -240,7 +240,7 @@ func (l *Log) Wait(ctx context.Context, seq block.Seq) error {
 // passOn gives the turn to lead to another waiter: it may have been this one's. The caller holds mu.
 func (l *Log) passOn() {
 	if !l.flushing {
-		l.ended[l.taken%2].Signal()
+		l.ended[l.epochsTaken%2].Signal()
 	}
 }
 
@@ -248,8 +248,8 @@ func (l *Log) passOn() {
 // all each time made every commit of a crowd wake twice. The caller holds mu.
 func (l *Log) lead() error {
 	l.flushing = true
-	crowd := l.crowd
-	l.crowd = false
+	crowd := l.shared
+	l.shared = false
 	l.mu.Unlock()
 	yield.At("lead")
 	if crowd {
@@ -259,8 +259,8 @@ func (l *Log) lead() error {
 	yield.At("led")
 	l.mu.Lock()
 	l.flushing = false
-	l.ended[(l.taken+1)%2].Broadcast()
-	l.ended[l.taken%2].Signal()
+	l.ended[(l.epochsTaken+1)%2].Broadcast()
+	l.ended[l.epochsTaken%2].Signal()
 	return err
 }
 
@@ -305,7 +305,7 @@ func (l *Log) takePending(epoch bool) ([]byte, block.Seq) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if epoch {
-		l.taken++
+		l.epochsTaken++
 	}
 	batch := l.pending
 	l.pending, l.spare = l.spare[:0], nil

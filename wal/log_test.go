@@ -130,7 +130,7 @@ func TestOpen_Refuses(t *testing.T) {
 		"both controls":      {func(_ *fixture, b []byte) { b[20] ^= 1; b[controlSize+20] ^= 1 }, ErrCorrupt, "control"},
 		"a middle record":    {func(_ *fixture, b []byte) { b[controlArea+headerSize+20] ^= 1 }, ErrCorrupt, "flushed beyond"},
 		"a middle segment":   {func(_ *fixture, b []byte) { b[controlArea+4096+5] ^= 1 }, ErrCorrupt, "flushed beyond"},
-		"the seal's padding": {func(_ *fixture, b []byte) { b[controlArea+300] ^= 1 }, ErrCorrupt, ""},
+		"the end record's padding": {func(_ *fixture, b []byte) { b[controlArea+300] ^= 1 }, ErrCorrupt, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture()

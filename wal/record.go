@@ -23,13 +23,13 @@ type recordType uint8
 const (
 	typeCommit recordType = 1 // body: changes
 	typeEpoch  recordType = 2 // body: magic, epoch u64, flushed u64; the sequence is the epoch's last
-	typeSeal   recordType = 3 // body: BLAKE3-256 of the segment up to this record
+	typeEnd    recordType = 3 // body: BLAKE3-256 of the segment up to this record
 )
 
 const (
 	epochMagic  = "vEpoch\r\n"
 	epochLength = recordHeader + 8 + 8 + 8
-	sealLength  = recordHeader + 32
+	endLength   = recordHeader + 32
 	// MaxRecord is the greatest length of a record in bytes.
 	MaxRecord = 1<<24 - 1
 )
@@ -94,9 +94,9 @@ func appendEpoch(to []byte, e block.Epoch, last block.Seq, flushed position, sal
 	return to
 }
 
-func appendSeal(to []byte, last block.Seq, sum [32]byte, salt Salt) []byte {
+func appendEnd(to []byte, last block.Seq, sum [32]byte, salt Salt) []byte {
 	start := len(to)
-	to = append(beginRecord(to, typeSeal, last), sum[:]...)
+	to = append(beginRecord(to, typeEnd, last), sum[:]...)
 	EndRecord(to, start, salt)
 	return to
 }
@@ -109,25 +109,25 @@ type record struct {
 	body   []byte
 }
 
-var errRecord = errors.New("no whole record")
+var errNoRecord = errors.New("no whole record")
 
 // decodeRecord decodes the record at the beginning of b.
 func decodeRecord(b []byte, salt Salt) (record, error) {
 	if len(b) < recordHeader {
-		return record{}, errRecord
+		return record{}, errNoRecord
 	}
 	n := int(binary.LittleEndian.Uint32(b[4:]) & MaxRecord)
 	if n < recordHeader || n > len(b) || binary.LittleEndian.Uint32(b) != crc32.Update(uint32(salt), castagnoli, b[4:n]) {
-		return record{}, errRecord
+		return record{}, errNoRecord
 	}
 	r := record{kind: recordType(b[7]), seq: block.Seq(binary.LittleEndian.Uint64(b[8:])), length: n, body: b[recordHeader:n]}
 	switch {
-	case r.kind == typeCommit, r.kind == typeSeal && n == sealLength:
+	case r.kind == typeCommit, r.kind == typeEnd && n == endLength:
 		return r, nil
 	case r.kind == typeEpoch && n == epochLength && string(r.body[:8]) == epochMagic:
 		return r, nil
 	}
-	return record{}, errRecord
+	return record{}, errNoRecord
 }
 
 func (r record) epoch() (block.Epoch, position) {

@@ -221,40 +221,40 @@ var errStop = errors.New("stop")
 func (s *scanner) walk(do func(number uint64, off int, r record) error) error {
 	seq := s.ctl.startSeq
 	seg := make([]byte, s.ctl.segment)
-	var before [32]byte // seal of the segment before
+	var before [32]byte // digest of the segment before
 	for number := s.ctl.start; ; number++ {
 		place, ok := s.places[number]
 		if !ok {
 			return s.explain(number, 0)
 		}
-		if number > s.ctl.start && s.heads[number].before != before && !mutant.Off(mutant.ForeignSeal) {
-			return fmt.Errorf("%w: segment %d follows one with another seal than segment %d has; nothing was changed; restore the log, "+
+		if number > s.ctl.start && s.heads[number].before != before && !mutant.Off(mutant.ForeignEnd) {
+			return fmt.Errorf("%w: segment %d follows one with another digest than segment %d has; nothing was changed; restore the log, "+
 				"or take it away to open the image without its last commits", ErrCorrupt, number, number-1)
 		}
 		n, err := readFull(s.dev, seg, s.offset(place))
 		if err != nil {
 			return fmt.Errorf("read segment %d of the log: %w", number, err)
 		}
-		sealed, err := s.walkSegment(number, seg[:n], &seq, &before, do)
+		ended, err := s.walkSegment(number, seg[:n], &seq, &before, do)
 		if errors.Is(err, errStop) {
 			return nil
 		}
-		if err != nil || !sealed {
+		if err != nil || !ended {
 			return err
 		}
 	}
 }
 
-// walkSegment walks one segment. sealed: the log goes on in the next one.
-func (s *scanner) walkSegment(number uint64, seg []byte, seq *block.Seq, seal *[32]byte,
-	do func(uint64, int, record) error) (sealed bool, err error) {
+// walkSegment walks one segment. ended: the log goes on in the next one.
+func (s *scanner) walkSegment(number uint64, seg []byte, seq *block.Seq, digest *[32]byte,
+	do func(uint64, int, record) error) (ended bool, err error) {
 	for off := headerSize; ; {
 		r, err := decodeRecord(seg[min(off, len(seg)):], s.salt)
-		if err == nil && (!inOrder(r, *seq) || r.kind == typeSeal && !seals(r, seg[:off])) {
-			if r.kind == typeSeal && mutant.Off(mutant.StaleSeal) {
+		if err == nil && (!inOrder(r, *seq) || r.kind == typeEnd && !matchesDigest(r, seg[:off])) {
+			if r.kind == typeEnd && mutant.Off(mutant.StaleEnd) {
 				return false, s.damaged(number, off)
 			}
-			err = errRecord // of the place's former life: a segment is recycled as it is
+			err = errNoRecord // of the place's former life: a segment is recycled as it is
 		}
 		if err != nil {
 			if mutant.Off(mutant.W5) && off+recordHeader < len(seg) && recordLength(seg[off:]) >= recordHeader {
@@ -264,8 +264,8 @@ func (s *scanner) walkSegment(number uint64, seg []byte, seq *block.Seq, seal *[
 			}
 			return false, s.explain(number, off)
 		}
-		if r.kind == typeSeal {
-			*seal = [32]byte(r.body)
+		if r.kind == typeEnd {
+			*digest = [32]byte(r.body)
 			return true, nil
 		}
 		if r.kind == typeCommit {
@@ -286,8 +286,8 @@ func inOrder(r record, next block.Seq) bool {
 	return r.seq == next-1
 }
 
-// seals reports whether a seal is that of the contents before it.
-func seals(r record, contents []byte) bool {
+// matchesDigest reports whether an end record has the digest of the contents before it.
+func matchesDigest(r record, contents []byte) bool {
 	sum := blake3.Sum256(contents)
 	return bytes.Equal(sum[:], r.body)
 }

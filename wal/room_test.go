@@ -59,15 +59,15 @@ func TestLog_NoRoom(t *testing.T) {
 	}
 }
 
-// TestOpen_StaleSeal: every prefix of what was written to a log of equal-sized commits is recovered, also where a recycled segment has the
-// seal of its former life at the very place where the log ends.
-func TestOpen_StaleSeal(t *testing.T) {
-	if states, why := staleSeals(t); why != "" {
+// TestOpen_StaleEnd: every prefix of what was written to a log of equal-sized commits is recovered, also where a recycled segment has the
+// end record of its former life at the very place where the log ends.
+func TestOpen_StaleEnd(t *testing.T) {
+	if states, why := staleEnds(t); why != "" {
 		t.Errorf("%d prefixes: %s", states, why)
 	}
 }
 
-func staleSeals(t *testing.T) (states int, why string) {
+func staleEnds(t *testing.T) (states int, why string) {
 	t.Helper()
 	f := newFixture()
 	tr := &blockcache.Trace{}
@@ -116,8 +116,8 @@ func TestOpen_SegmentSize(t *testing.T) {
 	}
 }
 
-// TestOpen_ForeignSeal: a segment that follows another segment than the one before it is damage, and nothing is changed.
-func TestOpen_ForeignSeal(t *testing.T) {
+// TestOpen_ForeignEnd: a segment that follows another segment than the one before it is damage, and nothing is changed.
+func TestOpen_ForeignEnd(t *testing.T) {
 	f := newFixture()
 	l, _ := f.open(t)
 	for i := range uint64(200) {
@@ -126,7 +126,7 @@ func TestOpen_ForeignSeal(t *testing.T) {
 	}
 	l.Abandon()
 	img := f.dev.Bytes()
-	var h header // of the newest segment: the others' are under their own seals, too
+	var h header // of the newest segment: the others' are covered by later digests, too
 	var place int
 	for at := controlArea; at < len(img); at += 4096 {
 		if other, ok := decodeHeader(img[at:]); ok && other.number >= h.number {

@@ -77,11 +77,11 @@ func (l *Log) extend(places int) error {
 func (l *Log) places(records []byte) (n int) {
 	for off := l.tail.off; len(records) > 0; {
 		k := recordLength(records)
-		if off+int64(k) > l.segs.length-sealLength && off > headerSize {
+		if off+int64(k) > l.segs.length-endLength && off > headerSize {
 			n, off = n+1, headerSize
 			continue
 		}
-		if off+int64(k) > l.segs.length-sealLength {
+		if off+int64(k) > l.segs.length-endLength {
 			return n // too long for any segment: write says so
 		}
 		off += int64(k)
@@ -96,7 +96,7 @@ type tail struct {
 	place  int
 	off    int64
 	sum    *blake3.Hasher // of what was written to it
-	seal   [32]byte       // of the segment before
+	digest [32]byte       // of the segment before
 }
 
 func (t *tail) position(length int64) position { return position(int64(t.number)*length + t.off) }
@@ -110,7 +110,7 @@ func (l *Log) open(first block.Seq) error {
 	l.tail.number++
 	l.tail.place, l.tail.off = place, 0
 	l.tail.sum.Reset()
-	h := header{incarnation: l.ctl.incarnation, number: l.tail.number, first: first, flushed: l.flushed, before: l.tail.seal}
+	h := header{incarnation: l.ctl.incarnation, number: l.tail.number, first: first, flushed: l.flushed, before: l.tail.digest}
 	l.segs.live = append(l.segs.live, liveSegment{number: l.tail.number, place: place, first: first, last: first - 1})
 	return l.put(h.encode())
 }
@@ -129,16 +129,16 @@ func (l *Log) put(b []byte) error {
 	return nil
 }
 
-// closeSegment seals the tail. The caller holds io.
+// closeSegment ends the tail with its digest. The caller holds io.
 func (l *Log) closeSegment() error {
-	l.tail.sum.Sum(l.tail.seal[:0])
-	return l.put(appendSeal(nil, l.segs.live[len(l.segs.live)-1].last, l.tail.seal, l.salt))
+	l.tail.sum.Sum(l.tail.digest[:0])
+	return l.put(appendEnd(nil, l.segs.live[len(l.segs.live)-1].last, l.tail.digest, l.salt))
 }
 
 // write puts whole records at the tail, going on to new segments as they fill. The caller holds io.
 func (l *Log) write(records []byte) error {
 	for len(records) > 0 {
-		room := l.segs.length - l.tail.off - sealLength
+		room := l.segs.length - l.tail.off - endLength
 		n, last := 0, block.Seq(0)
 		for n < len(records) {
 			k := recordLength(records[n:])
@@ -175,7 +175,7 @@ func (l *Log) write(records []byte) error {
 }
 
 // Largest is the greatest length in bytes of a record that this log can take.
-func (l *Log) Largest() int { return int(l.segs.length) - headerSize - sealLength }
+func (l *Log) Largest() int { return int(l.segs.length) - headerSize - endLength }
 
 // Truncate gives up the segments whose every sequence is at most seq. Their changes are home, and flushed.
 func (l *Log) Truncate(seq block.Seq) error {

@@ -2,14 +2,14 @@ package mutant
 
 // What the native log promises.
 const (
-	// StaleSeal: recovery takes a seal of a recycled segment's former life for damage.
-	StaleSeal Promise = "stale-seal"
+	// StaleEnd: recovery takes the end record of a recycled segment's former life for damage.
+	StaleEnd Promise = "stale-end"
 	// RevokeAll: an epoch needs room for a revoke of each block that it frees, logged or not.
 	RevokeAll Promise = "revoke-all"
 	// JournalErrno: a journal that an error has ended says nothing of it, and nobody asks.
 	JournalErrno Promise = "journal-errno"
-	// ForeignSeal: a segment of the log may follow another segment than the one before it.
-	ForeignSeal Promise = "foreign-seal"
+	// ForeignEnd: a segment of the log may follow another segment than the one before it.
+	ForeignEnd Promise = "foreign-end"
 	// LogRoom: a log that found no room once has failed for ever.
 	LogRoom Promise = "log-room"
 	// WaitContext: who waits for a flush waits on when its context has ended.

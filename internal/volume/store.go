@@ -40,12 +40,12 @@ func (s store) Update(ctx context.Context, fn func(ext4.Tx) error) (ext4.Outcome
 }
 
 // epoch is an epoch that closes, as package ext4 wants one.
-type epoch struct{ *mvcc.Sealing }
+type epoch struct{ *mvcc.ClosingEpoch }
 
 // Blocks follows ext4.Epoch.
 func (e epoch) Blocks(do func(n block.Number, kind uint8, owner uint64)) {
-	e.Sealing.Blocks(func(n block.Number, t mvcc.Tag) { do(n, t.Kind, t.Owner) })
+	e.ClosingEpoch.Blocks(func(n block.Number, t mvcc.Tag) { do(n, t.Kind, t.Owner) })
 }
 
 // Last follows ext4.Epoch.
-func (e epoch) Last() block.Seq { return e.Sealing.Last }
+func (e epoch) Last() block.Seq { return e.ClosingEpoch.Last }

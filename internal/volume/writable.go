@@ -244,7 +244,7 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 	bitmaps := min(o.Memory/bitmapShare, 2*int64(super.BlockSize)*int64(super.Groups()))
 	var live *ext4.Writable
 	s, _, err := mvcc.Open(mvcc.Options{BlockSize: super.BlockSize, Home: w.device, Memory: o.Memory - bitmaps, Policy: o.Policy, Events: o.Events, PushBack: -1,
-		Durability: mvcc.SealedJournal{Journal: w.journal, Every: o.Commit, Seal: func(e *mvcc.Sealing) error { return live.Seal(epoch{e}) }}})
+		Durability: mvcc.EpochJournal{Journal: w.journal, Every: o.Commit, Seal: func(e *mvcc.ClosingEpoch) error { return live.Seal(epoch{e}) }}})
 	if err != nil {
 		return err
 	}

@@ -22,9 +22,9 @@ func increment(tx *Tx, n block.Number) error {
 // waiters is how many transactions wait in the line of a block.
 func (s *Store) waiters(n block.Number) int {
 	sh := s.shardOf(n)
-	sh.lineMu.Lock()
-	defer sh.lineMu.Unlock()
-	if l := sh.lines[n]; l != nil {
+	sh.queueMu.Lock()
+	defer sh.queueMu.Unlock()
+	if l := sh.queues[n]; l != nil {
 		return len(l.waiters)
 	}
 	return 0
@@ -81,7 +81,7 @@ func TestLine_ThenWins(t *testing.T) {
 	late := func(tx *Tx) error {
 		tx.Sequenced(func(block.Seq) {
 			close(inside)
-			for s.inLine.Load() == 0 {
+			for s.queueCount.Load() == 0 {
 				time.Sleep(100 * time.Microsecond)
 			}
 			time.Sleep(5 * time.Millisecond) // time for the one in line to take its snapshot
@@ -130,7 +130,7 @@ func TestLine_ReadBlocks(t *testing.T) {
 		if _, err := tx.ReadBlock(5); err != nil {
 			return err
 		}
-		if tx.lost < 6 && !tx.holds(5) {
+		if tx.lost < 6 && !tx.holdsQueue(5) {
 			mustUpdate(t, s, func(tx *Tx) error { return increment(tx, 5) })
 		}
 		return increment(tx, 3)
