@@ -18,6 +18,9 @@ func (s *Store) Checkpoint() error { return s.durability.checkpoint() }
 func (s *Store) checkpointNow(ready func(*Tx) error, truncate func(block.Seq) error) error {
 	s.checkpoints.Lock()
 	defer s.checkpoints.Unlock()
+	if err := s.mayWriteHome(); err != nil {
+		return err
+	}
 	tx := s.begin(context.Background(), TxOptions{ReadOnly: true, Name: "checkpoint"})
 	defer s.finish(tx)
 	if err := ready(tx); err != nil {
@@ -31,7 +34,11 @@ func (s *Store) checkpointNow(ready func(*Tx) error, truncate func(block.Seq) er
 	}
 	buf := make([]byte, s.size)
 	for _, c := range dirty {
-		if err := s.writeHome(tx, c, buf); err != nil {
+		err := s.mayWriteHome()
+		if err == nil {
+			err = s.writeHome(tx, c, buf)
+		}
+		if err != nil {
 			s.relist(dirty)
 			return err
 		}
@@ -49,6 +56,17 @@ func (s *Store) checkpointNow(ready func(*Tx) error, truncate func(block.Seq) er
 		s.dropClean(c)
 	}
 	return nil
+}
+
+// mayWriteHome is the error that ended the store, or its flushes: what was handed to home before may be lost, whatever a later flush says.
+func (s *Store) mayWriteHome() error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	if mutant.Off(mutant.FailedHome) {
+		return nil
+	}
+	return s.fate()
 }
 
 // takeDirty takes the chains that were changed since the last checkpoint, in the order of their blocks.

@@ -344,6 +344,12 @@ func (e *journalEpochs) count(out *Stats) {
 	out.Pressure = e.pressure()
 }
 
-func (e *journalEpochs) halt()        { e.failed.CompareAndSwap(nil, &errStoreClosed) }
 func (e *journalEpochs) close() error { return nil }
 func (e *journalEpochs) abandon()     {}
+
+// halt ends all writing: an epoch that is being closed has ended when it returns.
+func (e *journalEpochs) halt() {
+	e.failed.CompareAndSwap(nil, &errStoreClosed)
+	e.io.Lock()
+	defer e.io.Unlock()
+}

@@ -377,6 +377,8 @@ func (s *Store) halt() {
 		close(s.stop)
 		s.durability.halt()
 		s.running.Wait()
+		s.checkpoints.Lock() // one that a caller asked for has ended, too: nothing is written any more
+		defer s.checkpoints.Unlock()
 		for s.txs.Get() != nil { // each of them holds the store
 		}
 	}

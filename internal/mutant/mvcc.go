@@ -31,4 +31,6 @@ const (
 	FreshEdit Promise = "fresh-edit"
 	// HomeFlush: with the native log, what WriteHome wrote is not flushed.
 	HomeFlush Promise = "home-flush"
+	// FailedHome: a checkpoint after a failed flush of home goes on, and gives up the log.
+	FailedHome Promise = "failed-home"
 )

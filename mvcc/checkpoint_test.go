@@ -1,0 +1,142 @@
+package mvcc
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/wal"
+)
+
+// forgetful is a device whose next flush fails once: what was written since the last one is lost then, as Linux does with pages that it could
+// not write.
+type forgetful struct {
+	*blockcache.RAM
+	flushed []byte
+	fails   bool
+}
+
+func (f *forgetful) Sync() error {
+	if f.fails {
+		f.fails = false
+		_, _ = f.WriteAt(f.flushed, 0)
+		return syscall.EIO
+	}
+	f.flushed = f.Bytes()
+	return nil
+}
+
+// TestCheckpoint_AfterFailedFlush: once a flush of home has failed, no later checkpoint takes a flush that succeeds for a sign that everything is
+// home, and gives up the log.
+func TestCheckpoint_AfterFailedFlush(t *testing.T) {
+	ctx := context.Background()
+	home, log := &forgetful{RAM: blockcache.NewRAM(make([]byte, 64<<12))}, blockcache.NewRAM(nil)
+	if err := home.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	o := Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand, SegmentSize: 4 << 10}}}
+	s, _, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range block.Number(60) {
+		if err := s.UpdateDurable(ctx, func(tx *Tx) error { return tx.Edit(n, set(0, 5)) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	home.fails = true
+	if err := s.Checkpoint(); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("the first checkpoint: %v", err)
+	}
+	if err := s.Checkpoint(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("the second checkpoint: %v, want the first one's error", err)
+	}
+	s.Abandon()
+	if err := s.Checkpoint(); !errors.Is(err, syscall.EIO) && !errors.Is(err, ErrClosed) {
+		t.Errorf("a checkpoint after the end: %v", err)
+	}
+	s = mustOpen(t, o)
+	for n := range block.Number(60) {
+		if v := counterOf(t, s, n); v != 5 {
+			t.Fatalf("block %d has %d after recovery: a durable commit is lost", n, v)
+		}
+	}
+}
+
+// TestSync_WithoutLog: without a log, a Sync after a failed flush returns the first error.
+func TestSync_WithoutLog(t *testing.T) {
+	home := &forgetful{RAM: blockcache.NewRAM(make([]byte, 64<<12))}
+	s, _, err := Open(Options{BlockSize: 4096, Home: home})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Abandon()
+	mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(1, set(0, 5)) })
+	home.fails = true
+	for i := range 3 {
+		if err := s.Sync(context.Background()); !errors.Is(err, syscall.EIO) {
+			t.Errorf("Sync %d: %v, want the first error", i+1, err)
+		}
+	}
+}
+
+// gated is a device whose first write waits.
+type gated struct {
+	blockcache.Writable
+	once     sync.Once
+	entered  chan struct{}
+	released chan struct{}
+	writes   atomic.Int64
+}
+
+func (g *gated) WriteAt(p []byte, off int64) (int, error) {
+	g.once.Do(func() {
+		close(g.entered)
+		<-g.released
+	})
+	g.writes.Add(1)
+	return g.Writable.WriteAt(p, off)
+}
+
+// TestAbandon_MeetsCheckpoint: when Abandon has returned, a checkpoint that somebody asked for writes nothing any more: another store may have the
+// device by then.
+func TestAbandon_MeetsCheckpoint(t *testing.T) {
+	home := &gated{Writable: blockcache.NewRAM(make([]byte, 64<<12)), entered: make(chan struct{}), released: make(chan struct{})}
+	s, _, err := Open(Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: blockcache.NewRAM(nil), Options: wal.Options{Policy: wal.OnDemand}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range block.Number(3) {
+		mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(n, set(0, 1)) })
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Checkpoint() }()
+	<-home.entered
+	abandoned := make(chan int64)
+	go func() {
+		s.Abandon()
+		abandoned <- home.writes.Load()
+	}()
+	select {
+	case <-abandoned:
+		t.Error("Abandon returned, and the checkpoint goes on")
+		abandoned = nil
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(home.released)
+	if err := <-ended; err == nil {
+		t.Error("the checkpoint of a store that was abandoned returned nil")
+	}
+	if abandoned == nil {
+		return
+	}
+	if n := <-abandoned; n != 1 || home.writes.Load() != n {
+		t.Errorf("%d writes when Abandon returned, %d now, want the one that was under way", n, home.writes.Load())
+	}
+}
