@@ -16,39 +16,123 @@ var ours = map[string]struct {
 	outside []string
 	why     string
 }{
-	"internal/block":     {nil, nil, "the words that all share depend on nothing"},
-	"ondisk":             {nil, nil, "formats are pure: bytes and values, no input or output"},
-	"ondisk/ext4":        {[]string{"internal/block", "ondisk"}, nil, "formats are pure: bytes and values, no input or output"},
-	"ondisk/jbd2":        {[]string{"internal/block", "ondisk"}, nil, "formats are pure: bytes and values, no input or output"},
+	"internal/block": {nil, nil, "the words that all share depend on nothing"},
+	"ondisk":         {nil, nil, "formats are pure: bytes and values, no input or output"},
+	"ondisk/ext4": {
+		[]string{"internal/block", "ondisk"}, nil,
+		"formats are pure: bytes and values, no input or output",
+	},
+	"ondisk/jbd2": {
+		[]string{"internal/block", "ondisk"}, nil,
+		"formats are pure: bytes and values, no input or output",
+	},
 	"merge":              {nil, nil, "a proof depends on bytes and edits alone"},
 	"internal/invariant": {[]string{"internal/block"}, nil, "checkers know numbers only"},
 	"internal/failpoint": {nil, nil, "names for tests know nothing of what they name"},
 	"internal/mutant":    {nil, nil, "switches for tests know nothing of what they switch"},
 	"internal/noticed":   {nil, nil, "it runs a test again, and knows nothing of what is tested"},
 	"internal/yield":     {nil, nil, "points for a scheduler know nothing of what they interrupt"},
-	"wal":                {[]string{"blockcache", "internal/block", "internal/invariant", "merge", "ondisk/jbd2"}, []string{"lukechampine.com/blake3"}, "the log knows devices and byte ranges, not versions"},
-	"mvcc":               {[]string{"blockcache", "internal/block", "internal/invariant", "merge", "wal"}, []string{"github.com/klauspost/compress/s2", "github.com/klauspost/compress/zstd", "github.com/puzpuzpuz/xsync/v3"}, "the store knows blocks, not files"},
-	"stress":             {[]string{"blockcache", "internal/block", "merge", "mvcc", "wal"}, []string{"github.com/HdrHistogram/hdrhistogram-go", "github.com/anishathalye/porcupine"}, "it loads the engine from outside"},
-	"stress/sched":       {[]string{"blockcache"}, nil, "it schedules whatever yields"},
-	"stress/files":       {[]string{"blockcache", "ext4", "internal/block", "internal/volume", "ondisk/ext4", "ondisk/jbd2"}, []string{"golang.org/x/sys/unix"}, "it loads a file system from outside"},
-	"stress/apps":        {nil, nil, "it drives applications and the program from outside"},
-	"blockcache":         {[]string{"internal/block"}, []string{"github.com/diskfs/go-diskfs/partition", "golang.org/x/sys/unix"}, "devices and the cache do not know what blocks mean"},
-	"ext4":               {[]string{"internal/block", "merge", "ondisk", "ondisk/ext4", "ondisk/jbd2"}, []string{"golang.org/x/text/cases", "golang.org/x/text/unicode/norm"}, "the file system reads through an interface of its own, so that any storage can stand behind it"},
-	"fuse":               {[]string{"blockcache", "ext4", "ondisk", "ondisk/ext4"}, []string{"github.com/hanwen/go-fuse/v2/fuse", "golang.org/x/sys/unix"}, "the front is thin: one call into ext4, and the bytes of the device"},
-	"internal/volume":    {[]string{"blockcache", "ext4", "internal/block", "mvcc", "ondisk", "ondisk/ext4", "ondisk/jbd2", "wal"}, []string{"lukechampine.com/blake3"}, "here the layers are joined"},
-	"internal/oracle":    {[]string{"ext4"}, []string{"golang.org/x/sys/unix"}, "tests only"},
-	"internal/evidence":  {[]string{"mvcc"}, nil, "the ledger knows a store's events"},
-	"bench/engine":       {[]string{"blockcache", "internal/block", "merge", "mvcc", "wal"}, []string{"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sys/unix", "gonum.org/v1/plot", "gonum.org/v1/plot/plotter", "gonum.org/v1/plot/plotutil", "gonum.org/v1/plot/vg", "gonum.org/v1/plot/vg/draw", "gonum.org/v1/plot/vg/vgsvg"}, "it measures stores from outside"},
-	"cmd/varve":          {[]string{"bench/engine", "ext4", "fuse", "internal/daemon", "internal/demo", "internal/evidence", "internal/metrics", "internal/output", "internal/volume", "mvcc", "ondisk", "ondisk/ext4", "stress"}, []string{"github.com/schollz/progressbar/v3", "github.com/spf13/cobra", "github.com/spf13/cobra/doc", "golang.org/x/sys/unix"}, "the command line is a user of the layers below"},
-	"internal/daemon":    {[]string{"ext4", "fuse", "internal/block", "internal/evidence", "internal/metrics", "internal/output", "internal/volume", "mvcc"}, []string{"golang.org/x/sys/unix"}, "the process behind a mount knows an open volume and its front, not the command line"},
-	"internal/demo":      {[]string{"internal/daemon", "internal/volume"}, nil, "it runs the program, and reads by the library"},
-	"internal/metrics":   {[]string{"internal/output", "mvcc"}, []string{"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/promhttp"}, "it knows a store's figures"},
-	"internal/output":    {nil, nil, "the form of text and JSON does not depend on what they say"},
-	"internal/program":   {[]string{"internal/oracle"}, []string{"golang.org/x/sys/unix"}, "tests only"},
-	"bench/fronts":       {nil, []string{"github.com/hanwen/go-fuse/v2/fs", "github.com/hanwen/go-fuse/v2/fuse"}, "daemons to compare with have nothing of ours"},
-	"bench/process":      {nil, nil, "it knows programs by their names"},
-	"bench/write":        {[]string{"bench/fronts", "bench/process"}, nil, "the benchmark drives the program from outside"},
-	"bench/mount":        {[]string{"bench/fronts", "bench/process"}, nil, "the benchmark drives the program from outside"},
+	"wal": {
+		[]string{"blockcache", "internal/block", "internal/invariant", "merge", "ondisk/jbd2"},
+		[]string{"lukechampine.com/blake3"},
+		"the log knows devices and byte ranges, not versions",
+	},
+	"mvcc": {
+		[]string{"blockcache", "internal/block", "internal/invariant", "merge", "wal"},
+		[]string{
+			"github.com/klauspost/compress/s2", "github.com/klauspost/compress/zstd", "github.com/puzpuzpuz/xsync/v3",
+		},
+		"the store knows blocks, not files",
+	},
+	"stress": {
+		[]string{"blockcache", "internal/block", "merge", "mvcc", "wal"},
+		[]string{"github.com/HdrHistogram/hdrhistogram-go", "github.com/anishathalye/porcupine"},
+		"it loads the engine from outside",
+	},
+	"stress/sched": {[]string{"blockcache"}, nil, "it schedules whatever yields"},
+	"stress/files": {
+		[]string{"blockcache", "ext4", "internal/block", "internal/volume", "ondisk/ext4", "ondisk/jbd2"},
+		[]string{"golang.org/x/sys/unix"},
+		"it loads a file system from outside",
+	},
+	"stress/apps": {nil, nil, "it drives applications and the program from outside"},
+	"blockcache": {
+		[]string{"internal/block"},
+		[]string{"github.com/diskfs/go-diskfs/partition", "golang.org/x/sys/unix"},
+		"devices and the cache do not know what blocks mean",
+	},
+	"ext4": {
+		[]string{"internal/block", "merge", "ondisk", "ondisk/ext4", "ondisk/jbd2"},
+		[]string{"golang.org/x/text/cases", "golang.org/x/text/unicode/norm"},
+		"the file system reads through an interface of its own, so that any storage can stand behind it",
+	},
+	"fuse": {
+		[]string{"blockcache", "ext4", "ondisk", "ondisk/ext4"},
+		[]string{"github.com/hanwen/go-fuse/v2/fuse", "golang.org/x/sys/unix"},
+		"the front is thin: one call into ext4, and the bytes of the device",
+	},
+	"internal/volume": {
+		[]string{"blockcache", "ext4", "internal/block", "mvcc", "ondisk", "ondisk/ext4", "ondisk/jbd2", "wal"},
+		[]string{"lukechampine.com/blake3"},
+		"here the layers are joined",
+	},
+	"internal/oracle":   {[]string{"ext4"}, []string{"golang.org/x/sys/unix"}, "tests only"},
+	"internal/evidence": {[]string{"mvcc"}, nil, "the ledger knows a store's events"},
+	"bench/engine": {
+		[]string{"blockcache", "internal/block", "merge", "mvcc", "wal"},
+		[]string{
+			"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sys/unix", "gonum.org/v1/plot",
+			"gonum.org/v1/plot/plotter", "gonum.org/v1/plot/plotutil", "gonum.org/v1/plot/vg", "gonum.org/v1/plot/vg/draw",
+			"gonum.org/v1/plot/vg/vgsvg",
+		},
+		"it measures stores from outside",
+	},
+	"cmd/varve": {
+		[]string{
+			"bench/engine", "ext4", "fuse", "internal/daemon", "internal/demo", "internal/evidence", "internal/metrics",
+			"internal/output", "internal/volume", "mvcc", "ondisk", "ondisk/ext4", "stress",
+		},
+		[]string{
+			"github.com/schollz/progressbar/v3", "github.com/spf13/cobra", "github.com/spf13/cobra/doc",
+			"golang.org/x/sys/unix",
+		},
+		"the command line is a user of the layers below",
+	},
+	"internal/daemon": {
+		[]string{
+			"ext4", "fuse", "internal/block", "internal/evidence", "internal/metrics", "internal/output",
+			"internal/volume", "mvcc",
+		},
+		[]string{"golang.org/x/sys/unix"},
+		"the process behind a mount knows an open volume and its front, not the command line",
+	},
+	"internal/demo": {
+		[]string{"internal/daemon", "internal/volume"}, nil,
+		"it runs the program, and reads by the library",
+	},
+	"internal/metrics": {
+		[]string{"internal/output", "mvcc"},
+		[]string{
+			"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/promhttp",
+		},
+		"it knows a store's figures",
+	},
+	"internal/output":  {nil, nil, "the form of text and JSON does not depend on what they say"},
+	"internal/program": {[]string{"internal/oracle"}, []string{"golang.org/x/sys/unix"}, "tests only"},
+	"bench/fronts": {
+		nil,
+		[]string{"github.com/hanwen/go-fuse/v2/fs", "github.com/hanwen/go-fuse/v2/fuse"},
+		"daemons to compare with have nothing of ours",
+	},
+	"bench/process": {nil, nil, "it knows programs by their names"},
+	"bench/write": {
+		[]string{"bench/fronts", "bench/process"}, nil,
+		"the benchmark drives the program from outside",
+	},
+	"bench/mount": {
+		[]string{"bench/fronts", "bench/process"}, nil,
+		"the benchmark drives the program from outside",
+	},
 }
 
 // hooks are empty in a normal build (-tags testhooks fills them): every package may import them.

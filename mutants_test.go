@@ -16,7 +16,8 @@ import (
 // families are the promises that tests switch off by the name of their family.
 var families = map[string]bool{"W": true, "J": true, "D": true}
 
-// TestMutants_Noticed: each promise that can be switched off is in the table of docs/testing.md, and a test switches it.
+// TestMutants_Noticed: each promise that can be switched off is in the table of docs/testing.md, and a test switches
+// it.
 func TestMutants_Noticed(t *testing.T) {
 	page, err := os.ReadFile("docs/testing.md")
 	if err != nil {
@@ -79,7 +80,8 @@ func TestTesting_Names(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range regexp.MustCompile("`((Test|Fuzz)[A-Z][A-Za-z]*(_[A-Za-z]+)*)`").FindAllStringSubmatch(string(page), -1) {
+	named := regexp.MustCompile("`((Test|Fuzz)[A-Z][A-Za-z]*(_[A-Za-z]+)*)`")
+	for _, m := range named.FindAllStringSubmatch(string(page), -1) {
 		if !strings.Contains(string(tests), "func "+m[1]+"(") {
 			t.Errorf("docs/testing.md names %s, and there is no such test", m[1])
 		}

@@ -80,8 +80,8 @@ func (k *bank) check(tx *mvcc.Tx, _ bool) (bad []string) {
 	return bad
 }
 
-// skew is the workload of pairs of which one must stay on. Who sees both on turns one off, and declares no dependency on
-// the other: under snapshot isolation both may go off, which is write skew.
+// skew is the workload of pairs of which one must stay on. Who sees both on turns one off, and declares no dependency
+// on the other: under snapshot isolation both may go off, which is write skew.
 type skew struct{ run *Run }
 
 func newSkew(r *Run) load { return &skew{r} }
@@ -152,7 +152,8 @@ func (k *skew) check(tx *mvcc.Tx, _ bool) (bad []string) {
 	return bad
 }
 
-// readers is the workload of long readers beside writers. A writer changes two partners together; a reader reads all of them slowly.
+// readers is the workload of long readers beside writers. A writer changes two partners together; a reader reads all of
+// them slowly.
 type readers struct{ run *Run }
 
 func newReaders(r *Run) load                   { return &readers{r} }
@@ -205,7 +206,8 @@ func (k *readers) check(tx *mvcc.Tx, _ bool) (bad []string) {
 	runtime.Gosched()
 	for n := range readerBlocks / 2 {
 		if !bytes.Equal(all[n], all[n+readerBlocks/2]) {
-			bad = append(bad, fmt.Sprintf("blocks %d and %d, which change together, differ in one snapshot (M1)", n, n+readerBlocks/2))
+			bad = append(bad, fmt.Sprintf("blocks %d and %d, which change together, differ in one snapshot (M1)", n,
+				n+readerBlocks/2))
 		}
 	}
 	return bad

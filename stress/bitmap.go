@@ -59,8 +59,8 @@ func (m *bitmap) step(tx *mvcc.Tx, w *writer) (func(), error) {
 	}, tx.Edit(0, merge.SetBits(0, n))
 }
 
-// inOrder has a change noted in the order of the commits, while the history is recorded: then no bit is given twice. Else the function that it returns
-// notes it, and a bit may be given again before its freeing is noted.
+// inOrder has a change noted in the order of the commits, while the history is recorded: then no bit is given twice.
+// Else the function that it returns notes it, and a bit may be given again before its freeing is noted.
 func (m *bitmap) inOrder(tx *mvcc.Tx, w *writer, n uint32, by int) (noted func()) {
 	if w.rec == nil {
 		return func() { m.note(n, by) }

@@ -19,16 +19,21 @@ func TestCheckHistory_Rejects(t *testing.T) {
 		snapshot     []string // what is found under snapshot isolation
 		serializable []string
 	}{
-		"serial":      {[]Txn{committed(r(1, 0), w(1, 5, 0)), committed(r(1, 5), w(1, 6, 5))}, nil, nil},
-		"G0":          {[]Txn{committed(w(1, 5, 0), w(2, 8, 7)), committed(w(1, 6, 5), w(2, 7, 0))}, []string{"G0"}, []string{"G0"}},
+		"serial": {[]Txn{committed(r(1, 0), w(1, 5, 0)), committed(r(1, 5), w(1, 6, 5))}, nil, nil},
+		"G0": {[]Txn{committed(w(1, 5, 0), w(2, 8, 7)), committed(w(1, 6, 5), w(2, 7, 0))}, []string{"G0"},
+			[]string{"G0"}},
 		"G1a":         {[]Txn{aborted(w(1, 5, 0)), committed(r(1, 5))}, []string{"G1a"}, []string{"G1a"}},
 		"from nobody": {[]Txn{committed(r(1, 5))}, []string{"G1a"}, []string{"G1a"}},
-		"G1b":         {[]Txn{committed(w(1, 5, 0), w(1, 6, 5)), committed(r(1, 5))}, []string{"G1b", "G-single"}, []string{"G1b", "G-single"}},
-		"G1c":         {[]Txn{committed(w(1, 5, 0), r(2, 6)), committed(w(2, 6, 0), r(1, 5))}, []string{"G1c"}, []string{"G1c"}},
-		"G-single":    {[]Txn{committed(w(1, 5, 0), w(2, 6, 0)), committed(r(1, 0), r(2, 6))}, []string{"G-single"}, []string{"G-single"}},
-		"lost update": {[]Txn{committed(r(1, 0), w(1, 5, 0)), committed(r(1, 0), w(1, 6, 0))}, []string{"lost-update"}, []string{"lost-update"}},
-		"write skew":  {[]Txn{committed(r(1, 0), w(2, 5, 0)), committed(r(2, 0), w(1, 6, 0))}, nil, []string{"G2"}},
-		"aborts":      {[]Txn{aborted(r(1, 0), w(2, 5, 0)), committed(r(2, 0), w(1, 6, 0))}, nil, nil},
+		"G1b": {[]Txn{committed(w(1, 5, 0), w(1, 6, 5)), committed(r(1, 5))}, []string{"G1b", "G-single"},
+			[]string{"G1b", "G-single"}},
+		"G1c": {[]Txn{committed(w(1, 5, 0), r(2, 6)), committed(w(2, 6, 0), r(1, 5))}, []string{"G1c"},
+			[]string{"G1c"}},
+		"G-single": {[]Txn{committed(w(1, 5, 0), w(2, 6, 0)), committed(r(1, 0), r(2, 6))}, []string{"G-single"},
+			[]string{"G-single"}},
+		"lost update": {[]Txn{committed(r(1, 0), w(1, 5, 0)), committed(r(1, 0), w(1, 6, 0))}, []string{"lost-update"},
+			[]string{"lost-update"}},
+		"write skew": {[]Txn{committed(r(1, 0), w(2, 5, 0)), committed(r(2, 0), w(1, 6, 0))}, nil, []string{"G2"}},
+		"aborts":     {[]Txn{aborted(r(1, 0), w(2, 5, 0)), committed(r(2, 0), w(1, 6, 0))}, nil, nil},
 		"three": {[]Txn{committed(r(1, 0), w(2, 5, 0)), committed(r(2, 0), w(3, 6, 0)), committed(r(3, 0), w(1, 7, 0))},
 			nil, []string{"G2"}},
 	} {
@@ -58,7 +63,8 @@ func TestCheckLinearizable_Rejects(t *testing.T) {
 	op := func(call, ret int64, in registerInput, out uint64) porcupine.Operation {
 		return porcupine.Operation{Input: in, Output: out, Call: call, Return: ret}
 	}
-	good := []porcupine.Operation{op(0, 10, registerInput{add: 1}, 0), op(5, 20, registerInput{add: 2}, 0), op(30, 40, registerInput{}, 3)}
+	good := []porcupine.Operation{op(0, 10, registerInput{add: 1}, 0), op(5, 20, registerInput{add: 2}, 0),
+		op(30, 40, registerInput{}, 3)}
 	if ok, _ := checkLinearizable(counterModel, good); !ok {
 		t.Error("a good counter was refused")
 	}
@@ -66,7 +72,8 @@ func TestCheckLinearizable_Rejects(t *testing.T) {
 	if ok, _ := checkLinearizable(counterModel, bad); ok {
 		t.Error("a counter that went back was accepted")
 	}
-	regs := registers([]Txn{{Committed: true, Begin: 0, End: 1, Ops: []Op{w(1, 5, 0)}}, {Committed: true, Begin: 2, End: 3, Ops: []Op{r(1, 0)}}})
+	regs := registers([]Txn{{Committed: true, Begin: 0, End: 1, Ops: []Op{w(1, 5, 0)}},
+		{Committed: true, Begin: 2, End: 3, Ops: []Op{r(1, 0)}}})
 	if ok, _ := checkLinearizable(registerModel, regs[1]); ok {
 		t.Error("a register that forgot was accepted")
 	}

@@ -24,7 +24,8 @@ import (
 	"github.com/varvefs/varve/stress/sched"
 )
 
-// interleaving is one run of concurrent writers under a seeded scheduler, over devices whose every write and flush is recorded.
+// interleaving is one run of concurrent writers under a seeded scheduler, over devices whose every write and flush is
+// recorded.
 type interleaving struct {
 	seed  uint64
 	trace *blockcache.Trace
@@ -46,7 +47,8 @@ func interleave(t *testing.T, seed uint64) (run *interleaving, hash uint64) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		run = &interleaving{seed: seed, trace: &blockcache.Trace{}, model: newModel(), shadow: map[block.Number][]byte{}}
-		home := blockcache.Record(sched.NewDevice(blockcache.NewRAM(make([]byte, crashBlocks*int(crashBlock))), "home"), run.trace, crashHome)
+		home := blockcache.Record(sched.NewDevice(blockcache.NewRAM(make([]byte, crashBlocks*int(crashBlock))), "home"),
+			run.trace, crashHome)
 		log := blockcache.Record(sched.NewDevice(blockcache.NewRAM(nil), "log"), run.trace, crashLog)
 		var err error
 		if run.store, _, err = mvcc.Open(crashOptions(home, log)); err != nil {
@@ -160,8 +162,9 @@ func exploreInterleavings(t *testing.T, first uint64, states int) (x *Explorer, 
 	return x, seeds
 }
 
-// TestInterleavings cuts concurrent writers, syncs and checkpoints over the native log at any instant, also within a flush and between flushes that overlap: what
-// was acknowledged is there, the rest is a prefix of the commits, and a second recovery changes nothing.
+// TestInterleavings cuts concurrent writers, syncs and checkpoints over the native log at any instant, also within a
+// flush and between flushes that overlap: what was acknowledged is there, the rest is a prefix of the commits, and a
+// second recovery changes nothing.
 func TestInterleavings(t *testing.T) {
 	states := 1500
 	if n, err := strconv.Atoi(os.Getenv("VARVE_CRASH_CONCURRENT")); err == nil {
@@ -176,7 +179,8 @@ func TestInterleavings(t *testing.T) {
 	for _, f := range x.Failed {
 		t.Error(f)
 	}
-	fmt.Printf("native log, concurrent: %d crash states of %d interleavings, %d of them inside recovery\n", x.States, seeds, x.Classes["inside recovery"])
+	fmt.Printf("native log, concurrent: %d crash states of %d interleavings, %d of them inside recovery\n", x.States,
+		seeds, x.Classes["inside recovery"])
 }
 
 // TestInterleavings_Repeat: a seed makes the same run again.

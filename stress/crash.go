@@ -15,8 +15,8 @@ import (
 	"github.com/varvefs/varve/mvcc"
 )
 
-// The fault model (docs/guarantees.md): a crash at any instant; of the writes since a device's last flush any may be lost, reordered, or torn
-// at 512 bytes.
+// The fault model (docs/guarantees.md): a crash at any instant; of the writes since a device's last flush any may be
+// lost, reordered, or torn at 512 bytes.
 const sector = blockcache.Sector
 
 // Explorer makes crash states from traces, recovers each, and compares it with the model.
@@ -34,13 +34,14 @@ type Explorer struct {
 
 // NewExplorer makes an explorer that takes so many random subsets an instant.
 func NewExplorer(seed uint64, subsets int, stopAtFailure bool) *Explorer {
-	return &Explorer{Classes: map[string]int{}, seen: map[uint64]block.Seq{}, hash: maphash.MakeSeed(), rng: rand.New(rand.NewPCG(seed, 2)),
+	return &Explorer{Classes: map[string]int{}, seen: map[uint64]block.Seq{}, hash: maphash.MakeSeed(),
+		rng:     rand.New(rand.NewPCG(seed, 2)),
 		subsets: subsets, stop: stopAtFailure}
 }
 
-// Scenarios are the scripts of single situations, each of which is explored in full; crashmodel.go explains the operations. At each write and
-// flush of a script every crash point of the log is among the states: before the record is there, torn inside it, whole but not flushed,
-// flushed but not acknowledged, and inside recovery.
+// Scenarios are the scripts of single situations, each of which is explored in full; crashmodel.go explains the
+// operations. At each write and flush of a script every crash point of the log is among the states: before the record
+// is there, torn inside it, whole but not flushed, flushed but not acknowledged, and inside recovery.
 var Scenarios = map[string]string{
 	"during a buffered write":                   "w0",
 	"after a commit, before sync":               "w0 flush",
@@ -58,7 +59,8 @@ var Scenarios = map[string]string{
 	"checkpoint":                                "w0 m1 sync checkpoint w0 checkpoint w1 flush",
 	"checkpoint of what is not durable":         "w0 checkpoint w1 x2 checkpoint m3",
 	"merged commits":                            "m0 m0 sync m1 flush m0 s0",
-	"the log wraps": strings.Repeat("w0 w1 x2 m3 sync ", 12) + "checkpoint " + strings.Repeat("x0 m1 w2 x3 sync ", 12) + "checkpoint w0 flush w1 s0 " +
+	"the log wraps": strings.Repeat("w0 w1 x2 m3 sync ", 12) + "checkpoint " + strings.Repeat("x0 m1 w2 x3 sync ", 12) +
+		"checkpoint w0 flush w1 s0 " +
 		strings.Repeat("w0 x1 m2 m3 sync ", 12) + "checkpoint w0 s0 w1",
 }
 
@@ -210,7 +212,8 @@ func (x *Explorer) check(d disks, acked block.Seq, m *model, what, class string)
 	}
 }
 
-// cutRecovery cuts the power inside a recovery, and recovers again: the same result (W5). The last cut is after all of it: a second recovery changes nothing.
+// cutRecovery cuts the power inside a recovery, and recovers again: the same result (W5). The last cut is after all of
+// it: a second recovery changes nothing.
 func (x *Explorer) cutRecovery(d disks, events []blockcache.Event, got, acked block.Seq, m *model, what, class string) {
 	flushed := d.clone()
 	var open []blockcache.Event

@@ -25,7 +25,8 @@ func crashSeed() uint64 {
 	return uint64(time.Now().UnixNano())
 }
 
-// TestCrash_States recovers from every crash state of the scenarios, and from those of random workloads until there are enough.
+// TestCrash_States recovers from every crash state of the scenarios, and from those of random workloads until there are
+// enough.
 func TestCrash_States(t *testing.T) {
 	seed := crashSeed()
 	t.Logf("repeat with: VARVE_SEED=%d go test -run TestCrash_States ./stress", seed)

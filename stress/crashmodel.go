@@ -29,13 +29,15 @@ const (
 	crashPointers = 512 // offset in a file's block of its list of data blocks: a count and numbers, one byte each
 )
 
-// model is what the blocks must hold after each commit, by serial execution of the edits: nothing of it comes from the store.
+// model is what the blocks must hold after each commit, by serial execution of the edits: nothing of it comes from the
+// store.
 type model struct {
 	versions map[block.Number][]modelVersion
 	last     block.Seq
 }
 
-// modelVersion is the contents of a block from a commit on; nil means that anything may be there, because the block is free.
+// modelVersion is the contents of a block from a commit on; nil means that anything may be there, because the block is
+// free.
 type modelVersion struct {
 	seq  block.Seq
 	data []byte
@@ -101,7 +103,8 @@ var errScript = errors.New("script")
 
 // record runs a script, or a random workload of so many steps, and returns its trace and its model.
 func record(seed uint64, script string, steps int) (tr *blockcache.Trace, m *model, did []string, err error) {
-	d := &driver{rng: rand.New(rand.NewPCG(seed, 1)), trace: &blockcache.Trace{}, model: newModel(), used: map[block.Number]int{}}
+	d := &driver{rng: rand.New(rand.NewPCG(seed, 1)), trace: &blockcache.Trace{}, model: newModel(),
+		used: map[block.Number]int{}}
 	home := blockcache.Record(blockcache.NewRAM(make([]byte, crashBlocks*int(crashBlock))), d.trace, crashHome)
 	log := blockcache.Record(blockcache.NewRAM(nil), d.trace, crashLog)
 	d.store, _, err = mvcc.Open(crashOptions(home, log))
@@ -125,7 +128,9 @@ func record(seed uint64, script string, steps int) (tr *blockcache.Trace, m *mod
 }
 
 func crashOptions(home, log blockcache.Writable) mvcc.Options {
-	return mvcc.Options{BlockSize: crashBlock, Home: home, Durability: mvcc.NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand, SegmentSize: crashSegment, Identity: wal.Identity{1, 2, 3}}}}
+	return mvcc.Options{BlockSize: crashBlock, Home: home,
+		Durability: mvcc.NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand, SegmentSize: crashSegment,
+			Identity: wal.Identity{1, 2, 3}}}}
 }
 
 // random is the next operation of a random workload.
@@ -288,7 +293,8 @@ func (d *driver) write(ns ...block.Number) error {
 
 // merge runs two transactions on one block at once, on disjoint slots and one counter.
 func (d *driver) merge(n block.Number) error {
-	one, two := []change{d.edit(n)}, []change{{n, []merge.Edit{merge.Add(crashCounter, 7, 0, noLimit), merge.Set(400, []byte{byte(d.rng.Uint32()), 1})}}}
+	one, two := []change{d.edit(n)}, []change{{n,
+		[]merge.Edit{merge.Add(crashCounter, 7, 0, noLimit), merge.Set(400, []byte{byte(d.rng.Uint32()), 1})}}}
 	a, err := d.begin()
 	if err != nil {
 		return err

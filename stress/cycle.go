@@ -30,8 +30,9 @@ const (
 
 func (k edgeKind) String() string { return map[edgeKind]string{ww: "ww", wr: "wr", rw: "rw"}[k] }
 
-// CheckHistory looks for anomalies. Under snapshot isolation G0, G1a, G1b, G1c, G-single and lost updates are forbidden; at serializable
-// G2, too. The order of a key's versions follows from what each writer of it had read, not from anything that the store says.
+// CheckHistory looks for anomalies. Under snapshot isolation G0, G1a, G1b, G1c, G-single and lost updates are
+// forbidden; at serializable G2, too. The order of a key's versions follows from what each writer of it had read, not
+// from anything that the store says.
 func CheckHistory(txns []Txn, serializable bool) []Anomaly {
 	found, _ := checkHistory(txns, serializable)
 	return found
@@ -123,7 +124,8 @@ func (h *history) connectRead(i int, op Op, value uint64) {
 	if w, ok := h.writer[v]; ok && w != i {
 		switch {
 		case !h.txns[w].Committed:
-			h.report("G1a", "transaction %d read value %d of key %d, which transaction %d wrote and did not commit", i, value, op.Key, w)
+			h.report("G1a", "transaction %d read value %d of key %d, which transaction %d wrote and did not commit", i, value,
+				op.Key, w)
 		case h.final(w, op.Key) != value:
 			h.report("G1b", "transaction %d read value %d of key %d, which transaction %d overwrote itself", i, value, op.Key, w)
 		}

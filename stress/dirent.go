@@ -15,8 +15,8 @@ import (
 
 const direntBlocks = 16
 
-// dirent is the workload of names that come and go in directory blocks, laid out like ext4's linear ones: inode u32, record
-// length u16, name length u16, name.
+// dirent is the workload of names that come and go in directory blocks, laid out like ext4's linear ones: inode u32,
+// record length u16, name length u16, name.
 type dirent struct {
 	run  *Run
 	mu   sync.Mutex

@@ -17,8 +17,9 @@ const (
 	familySize   = 3 // children at most, so that both bounds are met
 )
 
-// families is the workload of parents that go only when they have no children, as a directory does. A birth checks that the parent is there and adds a
-// child; an end checks that there is none and takes the parent away. Neither reads: the checks and the bounds of the additions are all that keeps them right.
+// families is the workload of parents that go only when they have no children, as a directory does. A birth checks that
+// the parent is there and adds a child; an end checks that there is none and takes the parent away. Neither reads: the
+// checks and the bounds of the additions are all that keeps them right.
 type families struct {
 	run      *Run
 	children atomic.Int64 // born, less those gone

@@ -17,8 +17,9 @@ const (
 	guardOn     = 1 << 63 // the highest bit says that it is on, the rest tells its writes apart
 )
 
-// guard is the workload of pairs of which one must stay on. A writer that turns one off has read that the other is on, and declares it: neither may go off
-// at any isolation level. The other one lies in another block, which the commit does not write, or in the same one.
+// guard is the workload of pairs of which one must stay on. A writer that turns one off has read that the other is on,
+// and declares it: neither may go off at any isolation level. The other one lies in another block, which the commit
+// does not write, or in the same one.
 type guard struct{ run *Run }
 
 // place is where one of a pair lies.

@@ -12,8 +12,8 @@ import (
 // registerCount is how many registers the block has, 64 bytes apart.
 const registerCount = 8
 
-// increments is the workload of counting without additions: each writer reads a register and sets it to one more. Two writers that read the same number set
-// equal bytes, and one of the two updates is lost if both stand.
+// increments is the workload of counting without additions: each writer reads a register and sets it to one more. Two
+// writers that read the same number set equal bytes, and one of the two updates is lost if both stand.
 type increments struct{ run *Run }
 
 func newRegisters(r *Run) load                    { return &increments{r} }

@@ -27,8 +27,9 @@ var (
 	inodeMoves   = merge.Field{Off: 24, Width: 8}                        // rewrites of the whole block
 )
 
-// inodes is the workload of blocks whose records belong to several owners: a record is replaced (Extent) and the block's time raised (Max); or the time
-// alone; or the whole block is rewritten. Each change counts itself twice, by an addition and in what it changed, so that every snapshot can be checked.
+// inodes is the workload of blocks whose records belong to several owners: a record is replaced (Extent) and the
+// block's time raised (Max); or the time alone; or the whole block is rewritten. Each change counts itself twice, by an
+// addition and in what it changed, so that every snapshot can be checked.
 type inodes struct {
 	run   *Run
 	mu    sync.Mutex
@@ -141,7 +142,8 @@ func (i *inodes) compare(b []byte, n int) (bad []string) {
 		bad = append(bad, fmt.Sprintf("block %d counts %d changes, and %d were committed", n, have, i.count[n]))
 	}
 	if have := inodeTime[0].Get(b)<<32 | inodeTime[1].Get(b); have != i.time[n] {
-		bad = append(bad, fmt.Sprintf("block %d has the time %#x, and the newest that was committed is %#x", n, have, i.time[n]))
+		bad = append(bad, fmt.Sprintf("block %d has the time %#x, and the newest that was committed is %#x", n, have,
+			i.time[n]))
 	}
 	return bad
 }

@@ -40,7 +40,8 @@ func openKilled(dir string) (*mvcc.Store, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s, _, err := mvcc.Open(mvcc.Options{BlockSize: 4096, Home: home, Durability: mvcc.NativeLog{Device: log, Options: wal.Options{SegmentSize: 64 << 10, MaxBytes: 256 << 10}}})
+	s, _, err := mvcc.Open(mvcc.Options{BlockSize: 4096, Home: home,
+		Durability: mvcc.NativeLog{Device: log, Options: wal.Options{SegmentSize: 64 << 10, MaxBytes: 256 << 10}}})
 	return s, func() {
 		if s != nil {
 			s.Abandon()
@@ -85,7 +86,8 @@ func writeForever(dir string) error {
 	return nil
 }
 
-// TestKill_NothingAcknowledgedIsMissing kills a process that writes durably, again and again, and looks for all that it was told.
+// TestKill_NothingAcknowledgedIsMissing kills a process that writes durably, again and again, and looks for all that it
+// was told.
 func TestKill_NothingAcknowledgedIsMissing(t *testing.T) {
 	rounds := 8
 	if n, err := strconv.Atoi(os.Getenv("VARVE_KILL_ROUNDS")); err == nil {

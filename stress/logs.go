@@ -82,12 +82,14 @@ func (l *logs) check(tx *mvcc.Tx, running bool) (bad []string) {
 		}
 		last := map[uint64]uint64{}
 		for p := b[logStart : logStart+used]; len(p) > 0; p = p[recordSize:] {
-			who, count, sum := binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[8:]), binary.LittleEndian.Uint64(p[16:])
+			who, count := binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[8:])
+			sum := binary.LittleEndian.Uint64(p[16:])
 			if sum != who*1_000_003^count {
 				bad = append(bad, fmt.Sprintf("log block %d holds parts of two records", n))
 			}
 			if before, ok := last[who]; ok && before >= count {
-				bad = append(bad, fmt.Sprintf("log block %d: writer %d's record %d lies after its record %d", n, who, count, before))
+				bad = append(bad, fmt.Sprintf("log block %d: writer %d's record %d lies after its record %d", n, who, count,
+					before))
 			}
 			last[who] = count
 		}

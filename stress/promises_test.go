@@ -44,7 +44,8 @@ var noticers = map[mutant.Promise]noticed{
 	mutant.LogZeros:     {by: []string{"hot", "families"}, says: "after a crash of the process", durable: true},
 }
 
-// TestDo_Mutants switches each promise off: the workloads that are there for it notice, and say so. Chance decides how often, so each has several runs.
+// TestDo_Mutants switches each promise off: the workloads that are there for it notice, and say so. Chance decides how
+// often, so each has several runs.
 func TestDo_Mutants(t *testing.T) {
 	defer mutant.Switch(mutant.None)
 	for _, p := range mutant.Engine {
@@ -57,8 +58,9 @@ func TestDo_Mutants(t *testing.T) {
 			t.Run(string(p)+"/"+work, func(t *testing.T) {
 				mutant.Switch(p)
 				for run := range uint64(40) {
-					rep, err := Do(context.Background(), Config{Workload: work, Writers: 24, Policy: n.policy, Isolation: n.level, Durable: n.durable,
-						Seed: run + 1, Duration: 5 * time.Millisecond, Record: 800})
+					rep, err := Do(context.Background(), Config{Workload: work, Writers: 24, Policy: n.policy, Isolation: n.level,
+						Durable: n.durable,
+						Seed:    run + 1, Duration: 5 * time.Millisecond, Record: 800})
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -52,8 +52,8 @@ func checkLinearizable(m porcupine.Model, ops []porcupine.Operation) (ok, unknow
 	return false, false
 }
 
-// registers takes the operations on single keys out of a history: of transactions that touch one key only, because the others are not
-// operations on a register.
+// registers takes the operations on single keys out of a history: of transactions that touch one key only, because the
+// others are not operations on a register.
 func registers(txns []Txn) map[uint64][]porcupine.Operation {
 	out := map[uint64][]porcupine.Operation{}
 	several := map[uint64]bool{}
@@ -70,7 +70,8 @@ func registers(txns []Txn) map[uint64][]porcupine.Operation {
 		}
 		last := t.Ops[len(t.Ops)-1]
 		in := registerInput{write: last.Write, value: last.Value, prev: last.Prev}
-		out[key] = append(out[key], porcupine.Operation{ClientId: t.Session, Input: in, Call: t.Begin, Output: last.Value, Return: t.End})
+		out[key] = append(out[key], porcupine.Operation{ClientId: t.Session, Input: in, Call: t.Begin, Output: last.Value,
+			Return: t.End})
 	}
 	for key, bad := range several {
 		if bad {

@@ -33,14 +33,16 @@ func (r *Run) place() error {
 // open opens the files, and the store over them.
 func (r *Run) open() (err error) {
 	d := &r.dev
-	if d.home, err = blockcache.CreateDisk(d.path, int64(max(r.work.blocks, MaxWriters))*int64(r.cfg.BlockSize)); err != nil {
+	if d.home, err = blockcache.CreateDisk(d.path,
+		int64(max(r.work.blocks, MaxWriters))*int64(r.cfg.BlockSize)); err != nil {
 		return err
 	}
 	if d.log, err = blockcache.CreateDisk(d.path+".wal", 0); err != nil {
 		d.home.Close()
 		return err
 	}
-	r.store, _, err = mvcc.Open(mvcc.Options{BlockSize: r.cfg.BlockSize, Home: d.home, Durability: mvcc.NativeLog{Device: d.log}, Policy: r.cfg.Policy, Isolation: r.cfg.Isolation,
+	r.store, _, err = mvcc.Open(mvcc.Options{BlockSize: r.cfg.BlockSize, Home: d.home,
+		Durability: mvcc.NativeLog{Device: d.log}, Policy: r.cfg.Policy, Isolation: r.cfg.Isolation,
 		Events: r.cfg.Events})
 	if err != nil {
 		d.log.Close()
@@ -67,8 +69,9 @@ func (r *Run) remove() {
 	}
 }
 
-// reopen closes the store, opens it from its files, and compares: each block is as it was, and the workload's check is content. Where each commit
-// waited until it was durable, the store first ends as a crash of the process would end it, so that the log alone has the newest commits.
+// reopen closes the store, opens it from its files, and compares: each block is as it was, and the workload's check is
+// content. Where each commit waited until it was durable, the store first ends as a crash of the process would end it,
+// so that the log alone has the newest commits.
 func (r *Run) reopen(ctx context.Context) error {
 	before, err := r.contents(ctx)
 	if err != nil {

@@ -26,15 +26,17 @@ type Report struct {
 	AbortsAvoided     uint64      `json:"aborts_avoided"` // merged commits, each of which strict would have tried again
 	Goodput           float64     `json:"goodput"`        // commits over attempts
 	WALBytesPerCommit float64     `json:"wal_bytes_per_commit"`
-	LostUpdates       uint64      `json:"lost_updates"` // committed and overwritten: in the recorded history, or by the workload's counts at the end, whichever is more
-	MostAborts        int         `json:"most_aborts"`  // attempts that one transaction lost
-	Reopened          int         `json:"reopened"`     // times that the store was opened again from its files and compared
-	WriteSkews        int64       `json:"write_skews"`
-	Recorded          int         `json:"recorded_transactions"`
-	Switches          int64       `json:"policy_switches"`
-	Violations        int         `json:"violations"`
-	What              []string    `json:"violation_texts"` // the first 50
-	HotBlocks         []mvcc.Hot  `json:"hot_blocks"`
+	// committed and overwritten: in the recorded history, or by the workload's counts at the end, whichever is more
+	LostUpdates uint64 `json:"lost_updates"`
+	MostAborts  int    `json:"most_aborts"` // attempts that one transaction lost
+	// times that the store was opened again from its files and compared
+	Reopened   int        `json:"reopened"`
+	WriteSkews int64      `json:"write_skews"`
+	Recorded   int        `json:"recorded_transactions"`
+	Switches   int64      `json:"policy_switches"`
+	Violations int        `json:"violations"`
+	What       []string   `json:"violation_texts"` // the first 50
+	HotBlocks  []mvcc.Hot `json:"hot_blocks"`
 }
 
 // Latency is percentiles in microseconds.
@@ -54,11 +56,13 @@ func (r *Run) report(p part, before, after mvcc.Stats) Report {
 	}
 	each := max(float64(commits), 1)
 	out := Report{
-		Workload: r.work.name, Policy: r.cfg.Policy.String(), Isolation: r.cfg.Isolation.String(), Writers: r.cfg.Writers, Durable: r.cfg.Durable,
+		Workload: r.work.name, Policy: r.cfg.Policy.String(), Isolation: r.cfg.Isolation.String(),
+		Writers: r.cfg.Writers, Durable: r.cfg.Durable,
 		Seconds: p.took.Seconds(), Commits: commits, CommitsPerSecond: float64(commits) / p.took.Seconds(),
 		ConflictRate: float64(after.Conflicts-before.Conflicts) / each, MergeRate: float64(p.merged) / each,
 		AbortRate: float64(p.aborts) / each, WaitRate: float64(p.waited) / each,
-		Latency: percentiles(p.latency), Reads: percentiles(p.readOnly), Fairness: r.fairness(p.commits), Losses: after.Losses,
+		Latency: percentiles(p.latency), Reads: percentiles(p.readOnly),
+		Fairness: r.fairness(p.commits), Losses: after.Losses,
 		AbortsAvoided: p.merged, Goodput: float64(commits) / max(float64(commits+p.aborts), 1),
 		WALBytesPerCommit: float64(after.WALBytes-before.WALBytes) / each,
 		WriteSkews:        r.skews.Load(), Recorded: len(r.rec.txns), Switches: after.Switches,

@@ -27,8 +27,9 @@ type Config struct {
 	Seed      uint64
 	Duration  time.Duration // of the measured part
 	Record    int           // transactions whose history is checked; 4,000 where 0, none where negative
-	Device    string        // file for the blocks; a temporary one where empty. Its log lies beside it, with the suffix .wal
-	BlockSize block.Size    // 4096 where 0
+	// file for the blocks; a temporary one where empty. Its log lies beside it, with the suffix .wal
+	Device    string
+	BlockSize block.Size // 4096 where 0
 	Events    func(mvcc.Event)
 	Started   func(*mvcc.Store)
 }
@@ -121,8 +122,8 @@ func (r *Run) violation(what string) {
 	}
 }
 
-// compare compares what is there with the number of commits. While writers run it lies between those that have returned and those
-// that have begun.
+// compare compares what is there with the number of commits. While writers run it lies between those that have returned
+// and those that have begun.
 func (r *Run) compare(what string, have uint64, running bool) []string {
 	started, done := r.started.Load(), r.commits.Load()
 	switch {
@@ -155,7 +156,8 @@ type part struct {
 	failed   error
 }
 
-// A counter's additions tell nothing of their order, so that porcupine may have to try all of them: few at a time, and not too many.
+// A counter's additions tell nothing of their order, so that porcupine may have to try all of them: few at a time, and
+// not too many.
 const (
 	counterWriters = 4
 	counterRecord  = 1000

@@ -19,10 +19,12 @@ func TestDo_Workloads(t *testing.T) {
 				rep, err := Do(context.Background(), Config{Workload: work, Writers: 24, Policy: p, Isolation: level, Seed: seed,
 					Duration: 20 * time.Millisecond, Record: 1000})
 				if err != nil || !rep.Passed() || rep.Commits == 0 {
-					t.Errorf("%d commits, %v, %v; repeat with: varve stress --workload %s --policy %v --isolation %v --writers 24 --seed %d",
+					t.Errorf(
+						"%d commits, %v, %v; repeat with: varve stress --workload %s --policy %v --isolation %v --writers 24 --seed %d",
 						rep.Commits, err, rep.What, work, p, level, seed)
 				}
-				t.Logf("%.0f/s, conflicts %.3f merges %.3f aborts %.3f waits %.3f fair %.2f wal %.0f skews %d recorded %d", rep.CommitsPerSecond, rep.ConflictRate, rep.MergeRate, rep.AbortRate,
+				t.Logf("%.0f/s, conflicts %.3f merges %.3f aborts %.3f waits %.3f fair %.2f wal %.0f skews %d recorded %d",
+					rep.CommitsPerSecond, rep.ConflictRate, rep.MergeRate, rep.AbortRate,
 					rep.WaitRate, rep.Fairness, rep.WALBytesPerCommit, rep.WriteSkews, rep.Recorded)
 			})
 		}
@@ -30,14 +32,16 @@ func TestDo_Workloads(t *testing.T) {
 	fmt.Println("seed", seed)
 }
 
-// TestDo_Durable runs each workload durably. At its end the store ends as a crash of the process would end it, is opened from its log, and compared; then
-// the same with an orderly end.
+// TestDo_Durable runs each workload durably. At its end the store ends as a crash of the process would end it, is
+// opened from its log, and compared; then the same with an orderly end.
 func TestDo_Durable(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	for _, work := range Workloads() {
-		rep, err := Do(context.Background(), Config{Workload: work, Writers: 32, Policy: mvcc.Merge, Durable: true, Seed: seed, Duration: 20 * time.Millisecond, Record: 500})
+		rep, err := Do(context.Background(), Config{Workload: work, Writers: 32, Policy: mvcc.Merge, Durable: true,
+			Seed: seed, Duration: 20 * time.Millisecond, Record: 500})
 		if err != nil || !rep.Passed() || rep.Commits == 0 || rep.Reopened != 2 {
-			t.Errorf("%d commits, opened again %d times, %v, %v; repeat with: varve stress --durable --workload %s --policy merge --writers 32 --seed %d",
+			t.Errorf("%d commits, opened again %d times, %v, %v; repeat with: "+
+				"varve stress --durable --workload %s --policy merge --writers 32 --seed %d",
 				rep.Commits, rep.Reopened, err, rep.What, work, seed)
 		}
 	}

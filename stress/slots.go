@@ -13,8 +13,8 @@ import (
 // slotSize is what one transaction reads and changes, in bytes.
 const slotSize = 32
 
-// slots is the workload of reading and changing a slot of a block: its value and a count, both of them only by who has read
-// them.
+// slots is the workload of reading and changing a slot of a block: its value and a count, both of them only by who has
+// read them.
 type slots struct {
 	run    *Run
 	blocks int
@@ -42,7 +42,8 @@ func (s *slots) slot(w *writer) int {
 
 func newSlots(blocks int, pick func(*Run, *writer) block.Number) func(*Run) load {
 	return func(r *Run) load {
-		return &slots{run: r, blocks: blocks, pick: pick, per: int(r.store.BlockSize()) / slotSize, cross: r.work.name != "disjoint"}
+		return &slots{run: r, blocks: blocks, pick: pick, per: int(r.store.BlockSize()) / slotSize,
+			cross: r.work.name != "disjoint"}
 	}
 }
 
@@ -98,7 +99,8 @@ func (s *slots) check(tx *mvcc.Tx, running bool) (bad []string) {
 			p := b[i*slotSize:]
 			v := binary.LittleEndian.Uint64(p)
 			total += binary.LittleEndian.Uint64(p[8:])
-			if v != 0 && (binary.LittleEndian.Uint64(p[16:]) != ^v || binary.LittleEndian.Uint64(p[24:]) != v*0x9e3779b97f4a7c15) {
+			if v != 0 && (binary.LittleEndian.Uint64(p[16:]) != ^v ||
+				binary.LittleEndian.Uint64(p[24:]) != v*0x9e3779b97f4a7c15) {
 				bad = append(bad, fmt.Sprintf("block %d, slot %d holds parts of two writes", n, i))
 			}
 		}

@@ -23,7 +23,8 @@ func (r *Run) check(ctx context.Context, when string) {
 	}
 }
 
-// verify checks the invariant at the end, the store's structures, its promises about lost races and old versions, and the history.
+// verify checks the invariant at the end, the store's structures, its promises about lost races and old versions, and
+// the history.
 func (r *Run) verify(ctx context.Context) {
 	r.check(ctx, "at the end: ")
 	if err := r.store.Check(); err != nil {
@@ -45,7 +46,8 @@ func (r *Run) verify(ctx context.Context) {
 // lostRaces is the default of mvcc.Options.LostRaces.
 const lostRaces = 8
 
-// mostAborts bounds the races that a transaction loses for some blocks (M5): those before it waits in line, and one for each block whose line it was not in.
+// mostAborts bounds the races that a transaction loses for some blocks (M5): those before it waits in line, and one for
+// each block whose line it was not in.
 func mostAborts(blocks int) int { return lostRaces + blocks }
 
 // verifyHistory checks what was recorded, as a whole and key by key.
@@ -81,7 +83,8 @@ func (r *Run) verifyCounter() {
 			if op.Write {
 				in.add = op.Value
 			}
-			ops = append(ops, porcupine.Operation{ClientId: t.Session, Input: in, Call: t.Begin, Output: op.Value, Return: t.End})
+			ops = append(ops, porcupine.Operation{ClientId: t.Session, Input: in, Call: t.Begin, Output: op.Value,
+				Return: t.End})
 		}
 	}
 	if ok, unknown := checkLinearizable(counterModel, ops); !ok {

@@ -36,10 +36,12 @@ type reader interface {
 	read(tx *mvcc.Tx, w *writer) error
 }
 
-// bounded is a load that touches no more than some blocks, whatever its transactions choose: no transaction loses many races for them (M5).
+// bounded is a load that touches no more than some blocks, whatever its transactions choose: no transaction loses many
+// races for them (M5).
 type bounded interface{ touches() int }
 
-// declared is a load that declares all that its transactions read (Depend): its history is serializable at every isolation level.
+// declared is a load that declares all that its transactions read (Depend): its history is serializable at every
+// isolation level.
 type declared interface{ declares() bool }
 
 // equal is a load whose writers write equal bytes.

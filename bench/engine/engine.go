@@ -1,7 +1,8 @@
-// Package engine measures transactional stores beside each other: the same workloads, the same clock, in interleaved rounds.
+// Package engine measures transactional stores beside each other: the same workloads, the same clock, in interleaved
+// rounds.
 //
-// One transaction reads and changes 32 bytes of a 4 KiB block. Behind Engine stand varve and, in bench/peers, a module of its own, other
-// stores; so that no peer is a dependency of varve.
+// One transaction reads and changes 32 bytes of a 4 KiB block. Behind Engine stand varve and, in bench/peers, a module
+// of its own, other stores; so that no peer is a dependency of varve.
 package engine
 
 import (
@@ -26,8 +27,8 @@ const (
 
 // Engine is a store under test. Update and View are called concurrently.
 type Engine interface {
-	// Update reads the slot of a block, changes it, and commits; durably if the engine was opened so. It returns how often it had to
-	// begin again. change is called with the slot's bytes.
+	// Update reads the slot of a block, changes it, and commits; durably if the engine was opened so. It returns how often
+	// it had to begin again. change is called with the slot's bytes.
 	Update(writer int, block, slot int, change func(slot []byte)) (aborts int, err error)
 	// View reads the first bytes of all blocks in one snapshot.
 	View() error
@@ -165,14 +166,16 @@ func Run(m Maker, l Load, dir string, d time.Duration, seed uint64) (res Result,
 	}
 	slices.Sort(commits)
 	each := max(float64(total), 1)
-	res = Result{PerSecond: float64(total) / took, Aborts: float64(aborts) / each, LogBytes: float64(bytes) / each, Reads: float64(views) / took,
+	res = Result{PerSecond: float64(total) / took, Aborts: float64(aborts) / each, LogBytes: float64(bytes) / each,
+		Reads:    float64(views) / took,
 		Fairness: float64(commits[0]) / max(float64(commits[len(commits)/2]), 1),
 		P50:      float64(latency.ValueAtQuantile(50)) / 1000, P999: float64(latency.ValueAtQuantile(99.9)) / 1000,
 		ReadP999: float64(reads.ValueAtQuantile(99.9)) / 1000, Latency: latency}
 	return res, err
 }
 
-// write runs one writer. One latency in eight is taken where commits are not durable: the clock costs as much as a tenth of a commit.
+// write runs one writer. One latency in eight is taken where commits are not durable: the clock costs as much as a
+// tenth of a commit.
 func write(e Engine, l Load, w *worker, stop *atomic.Bool) (n, aborts uint64, h *hdrhistogram.Histogram, err error) {
 	h = hdrhistogram.New(1, int64(time.Minute), 2)
 	slot := w.id % Slots

@@ -12,7 +12,8 @@ import (
 
 // TestSuite_Page runs everything once, for moments, and makes the page: it needs nothing from elsewhere.
 func TestSuite_Page(t *testing.T) {
-	figures, err := Suite{Rounds: 1, Duration: 10 * time.Millisecond, Only: func(l string) bool { return !strings.Contains(l, "1024") && !strings.Contains(l, "512") }}.Run()
+	figures, err := Suite{Rounds: 1, Duration: 10 * time.Millisecond,
+		Only: func(l string) bool { return !strings.Contains(l, "1024") && !strings.Contains(l, "512") }}.Run()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,8 +41,10 @@ func TestSuite_Page(t *testing.T) {
 	if err := WriteHTML(&b, figures, phases); err != nil {
 		t.Fatal(err)
 	}
-	page := strings.ReplaceAll(strings.ReplaceAll(b.String(), `xmlns="http://www.w3.org/2000/svg"`, ""), `xmlns:xlink="http://www.w3.org/1999/xlink"`, "")
-	if m := regexp.MustCompile(`(https?:)?//[a-z]`).FindString(page); m != "" || strings.Count(page, "<svg") != 3 || !strings.Contains(page, "one hot block") {
+	page := strings.ReplaceAll(strings.ReplaceAll(b.String(), `xmlns="http://www.w3.org/2000/svg"`, ""),
+		`xmlns:xlink="http://www.w3.org/1999/xlink"`, "")
+	if m := regexp.MustCompile(`(https?:)?//[a-z]`).FindString(page); m != "" || strings.Count(page, "<svg") != 3 ||
+		!strings.Contains(page, "one hot block") {
 		t.Errorf("the page refers to %q, and has %d plots", m, strings.Count(page, "<svg"))
 	}
 	if err := WriteHTML(&b, nil, nil); err != nil {

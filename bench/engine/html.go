@@ -44,10 +44,17 @@ func WriteHTML(w io.Writer, figures []Figure, phases map[string][]Sample) error 
 	return page.Execute(w, map[string]any{"Figures": figures, "Plots": plots})
 }
 
-var page = template.Must(template.New("page").Funcs(template.FuncMap{"pct": func(f float64) string { return fmt.Sprintf("%.0f%%", 100*f) },
-	"rate": func(f float64) string { return fmt.Sprintf("%.0f", f) }}).Parse(`<!doctype html>
+var page = template.Must(template.New("page").Funcs(template.FuncMap{
+	"pct":  func(f float64) string { return fmt.Sprintf("%.0f%%", 100*f) },
+	"rate": func(f float64) string { return fmt.Sprintf("%.0f", f) },
+}).Parse(`<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>varve bench</title>
-<style>body{font:16px sans-serif;max-width:60em;margin:2em auto;padding:0 1em}td,th{padding:.2em .8em;text-align:right}td:first-child,td:nth-child(2){text-align:left}svg{max-width:100%;height:auto}</style>
+<style>
+body{font:16px sans-serif;max-width:60em;margin:2em auto;padding:0 1em}
+td,th{padding:.2em .8em;text-align:right}
+td:first-child,td:nth-child(2){text-align:left}
+svg{max-width:100%;height:auto}
+</style>
 <h1>varve bench</h1>
 {{range .Plots}}<p>{{.}}</p>{{end}}
 <table><tr><th>load</th><th>store</th><th>commits/s</th><th>spread</th></tr>
@@ -93,7 +100,8 @@ func byWriters(figures []Figure) (*plot.Plot, error) {
 // latencies plots the distribution of the commits' latencies on the hot block.
 func latencies(figures []Figure) (*plot.Plot, error) {
 	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = "latency of commits, 120 writers, one hot block", "percentile", "microseconds"
+	p.Title.Text = "latency of commits, 120 writers, one hot block"
+	p.X.Label.Text, p.Y.Label.Text = "percentile", "microseconds"
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	var args []any
 	for _, f := range figures {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Map is a map in memory with a mutex a block, which copies the block for each change: what a simple program would do without any promise
-// about crashes.
+// Map is a map in memory with a mutex a block, which copies the block for each change: what a simple program would do
+// without any promise about crashes.
 func Map() Maker {
 	return Maker{Name: "map, a mutex a block", Form: "memory", Open: func(string, bool) (Engine, error) {
 		m := &mapEngine{blocks: map[int]*mapBlock{}}
@@ -62,10 +62,11 @@ func (m *mapEngine) View() error {
 // Close follows Engine.
 func (m *mapEngine) Close() (int64, error) { return 0, nil }
 
-// Limit is what fdatasync into a prewritten log allows: a record of 128 bytes a commit, and group commit at its simplest. It stores
-// nothing else and promises nothing.
+// Limit is what fdatasync into a prewritten log allows: a record of 128 bytes a commit, and group commit at its
+// simplest. It stores nothing else and promises nothing.
 func Limit() Maker {
-	return Maker{Name: "fdatasync, group commit alone", Form: "limit", Open: openLimit, Skip: func(l Load) bool { return !l.Durable }}
+	return Maker{Name: "fdatasync, group commit alone", Form: "limit", Open: openLimit,
+		Skip: func(l Load) bool { return !l.Durable }}
 }
 
 type limit struct {

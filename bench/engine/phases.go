@@ -18,8 +18,9 @@ import (
 // phaseWriters is how many writers a run that changes phase has.
 const phaseWriters = 32
 
-// Phases runs a load that changes: slots of one block, which merge; then a transaction that thinks for long and replaces the same bytes, so that
-// nothing merges, beside others that have blocks of their own; and again. It returns the commits and what each tenth of a phase came to.
+// Phases runs a load that changes: slots of one block, which merge; then a transaction that thinks for long and
+// replaces the same bytes, so that nothing merges, beside others that have blocks of their own; and again. It returns
+// the commits and what each tenth of a phase came to.
 func Phases(p mvcc.Policy, phase time.Duration) (commits uint64, samples []Sample, err error) {
 	dir, err := os.MkdirTemp("", "varve-phases-")
 	if err != nil {
@@ -36,7 +37,8 @@ func Phases(p mvcc.Policy, phase time.Duration) (commits uint64, samples []Sampl
 		return 0, nil, err
 	}
 	defer log.Close()
-	s, _, err := mvcc.Open(mvcc.Options{BlockSize: BlockSize, Home: home, Durability: mvcc.NativeLog{Device: log}, Policy: p})
+	s, _, err := mvcc.Open(mvcc.Options{BlockSize: BlockSize, Home: home, Durability: mvcc.NativeLog{Device: log},
+		Policy: p})
 	if err != nil {
 		return 0, nil, err
 	}
@@ -73,8 +75,8 @@ func Phases(p mvcc.Policy, phase time.Duration) (commits uint64, samples []Sampl
 	return done.Load(), samples, err
 }
 
-// phaseStep is one transaction. In a clash half of the writers replace the same bytes after some thinking; a lost attempt is that thinking
-// lost.
+// phaseStep is one transaction. In a clash half of the writers replace the same bytes after some thinking; a lost
+// attempt is that thinking lost.
 func phaseStep(s *mvcc.Store, id int, clash bool, buf []byte) error {
 	return s.Update(context.Background(), func(tx *mvcc.Tx) error {
 		n, at := block.Number(0), uint32(id%Slots*Slot)

@@ -13,7 +13,8 @@ import (
 
 // Varve is our store under a policy.
 func Varve(p mvcc.Policy) Maker {
-	return Maker{Name: "varve, " + p.String(), Form: "block", Open: func(dir string, durable bool) (Engine, error) { return openVarve(dir, durable, p) }}
+	return Maker{Name: "varve, " + p.String(), Form: "block",
+		Open: func(dir string, durable bool) (Engine, error) { return openVarve(dir, durable, p) }}
 }
 
 type varve struct {
@@ -32,7 +33,8 @@ func openVarve(dir string, durable bool, p mvcc.Policy) (Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, _, err := mvcc.Open(mvcc.Options{BlockSize: BlockSize, Home: home, Durability: mvcc.NativeLog{Device: log}, Policy: p})
+	s, _, err := mvcc.Open(mvcc.Options{BlockSize: BlockSize, Home: home, Durability: mvcc.NativeLog{Device: log},
+		Policy: p})
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,8 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// null is a file system that keeps names and sizes in memory, and no contents: what FUSE itself allows to a daemon that does nothing.
+// null is a file system that keeps names and sizes in memory, and no contents: what FUSE itself allows to a daemon that
+// does nothing.
 type null struct {
 	gofuse.RawFileSystem
 	mu    sync.RWMutex // guards the rest
@@ -179,6 +180,7 @@ func (f *null) Fsync(<-chan struct{}, *gofuse.FsyncIn) gofuse.Status    { return
 func (f *null) FsyncDir(<-chan struct{}, *gofuse.FsyncIn) gofuse.Status { return gofuse.OK }
 
 func (f *null) StatFs(_ <-chan struct{}, _ *gofuse.InHeader, out *gofuse.StatfsOut) gofuse.Status {
-	out.Blocks, out.Bfree, out.Bavail, out.Bsize, out.Frsize, out.NameLen, out.Files, out.Ffree = 1<<30, 1<<30, 1<<30, 4096, 4096, 255, 1<<30, 1<<30
+	out.Blocks, out.Bfree, out.Bavail, out.Files, out.Ffree = 1<<30, 1<<30, 1<<30, 1<<30, 1<<30
+	out.Bsize, out.Frsize, out.NameLen = 4096, 4096, 255
 	return gofuse.OK
 }

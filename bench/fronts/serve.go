@@ -23,7 +23,8 @@ func Main() bool {
 	return true
 }
 
-// Start starts this program as a daemon (see Main) and returns when its mount answers: "null", or "loopback" over a folder. stop unmounts it.
+// Start starts this program as a daemon (see Main) and returns when its mount answers: "null", or "loopback" over a
+// folder. stop unmounts it.
 func Start(kind, below, dir string) (stop func() error, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -68,7 +69,8 @@ func serve(kind, below, dir string) error {
 		return err
 	}
 	second := forever
-	s, err := gofs.Mount(dir, root, &gofs.Options{MountOptions: mo, EntryTimeout: &second, AttrTimeout: &second, NullPermissions: true})
+	s, err := gofs.Mount(dir, root, &gofs.Options{MountOptions: mo, EntryTimeout: &second, AttrTimeout: &second,
+		NullPermissions: true})
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/varvefs/varve/bench/process"
 )
 
-// makeImage makes the image of the table: 2 GiB with 50,000 files in 2,000 directories, one directory of 50,000 entries,
-// three files of 256 MiB, and one in 13,000 extents.
+// makeImage makes the image of the table: 2 GiB with 50,000 files in 2,000 directories, one directory of 50,000
+// entries, three files of 256 MiB, and one in 13,000 extents.
 func makeImage(path, dir string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
@@ -48,7 +48,8 @@ func fill(dir string) error {
 		}
 		for i := range 25 {
 			n := d*25 + i
-			if err := os.WriteFile(filepath.Join(sub, fmt.Sprint("file", i)), noise[n%1000:][:200+n*397%6000], 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(sub, fmt.Sprint("file", i)), noise[n%1000:][:200+n*397%6000],
+				0o644); err != nil {
 				return err
 			}
 		}
@@ -93,8 +94,8 @@ func fillBig(dir string, noise []byte) error {
 	return f.Close()
 }
 
-// withXattr is a copy of the image in which one file has an extended attribute, so that no front can know that there are
-// none.
+// withXattr is a copy of the image in which one file has an extended attribute, so that no front can know that there
+// are none.
 func (b *bench) withXattr() (string, error) {
 	path := b.dir + "-xattr-image"
 	if _, err := os.Stat(path); err == nil {
@@ -106,5 +107,6 @@ func (b *bench) withXattr() (string, error) {
 	if err := process.Run("mount", "-o", "loop", path, b.dir); err != nil {
 		return "", err
 	}
-	return path, errors.Join(process.Run("setfattr", "-n", "user.note", "-v", "one", filepath.Join(b.dir, "wide", "entry000007")), process.Run("umount", b.dir))
+	return path, errors.Join(process.Run("setfattr", "-n", "user.note", "-v", "one",
+		filepath.Join(b.dir, "wide", "entry000007")), process.Run("umount", b.dir))
 }

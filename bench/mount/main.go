@@ -1,5 +1,5 @@
-// Command mount compares a varve mount with the kernel's ext4 on a loop device and with Debian's fuse2fs, over one image
-// and in one run, and prints the table of docs/bench-mount.md. It needs root.
+// Command mount compares a varve mount with the kernel's ext4 on a loop device and with Debian's fuse2fs, over one
+// image and in one run, and prints the table of docs/bench-mount.md. It needs root.
 package main
 
 import (
@@ -20,7 +20,8 @@ func main() {
 	image := flag.String("image", "", "keep the image in this `file`, and use it if it is there")
 	skip := flag.Bool("no-fuse2fs", false, "leave fuse2fs out")
 	only := flag.String("only", "", "run the rows whose names contain this")
-	rw := flag.Bool("rw", false, "compare a read-write mount that nobody writes to with the read-only one and go-fuse's loopback, instead")
+	rw := flag.Bool("rw", false,
+		"compare a read-write mount that nobody writes to with the read-only one and go-fuse's loopback, instead")
 	if fronts.Main() {
 		return
 	}
@@ -61,7 +62,8 @@ func run(varve, image string, rounds int, fuse2fs bool, only string, rw bool) er
 		if err := os.Mkdir(below, 0o755); err != nil {
 			return err
 		}
-		b.targets = []target{daemon{name: "varve", program: varve}, daemon{name: "varve rw", program: varve}, daemon{name: "varve rw, no_open", program: varve}, loopback{below, new(func() error)}}
+		b.targets = []target{daemon{name: "varve", program: varve}, daemon{name: "varve rw", program: varve},
+			daemon{name: "varve rw, no_open", program: varve}, loopback{below, new(func() error)}}
 	case fuse2fs:
 		b.targets = append(b.targets, daemon{name: "fuse2fs", program: "fuse2fs"})
 	}
@@ -169,8 +171,8 @@ func (b *bench) mountTime(t target) (float64, error) {
 	return float64(took.Microseconds()) / 1000, t.unmount(b.dir)
 }
 
-// printRow prints the row with ratios: how many times as fast as the others the second target is. Those are the read-write mount, where that is measured, and else
-// varve's only one.
+// printRow prints the row with ratios: how many times as fast as the others the second target is. Those are the
+// read-write mount, where that is measured, and else varve's only one.
 func (b *bench) printRow(w work) {
 	ours := b.targets[1].String()
 	if !b.header {

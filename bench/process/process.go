@@ -50,7 +50,8 @@ func Ended(program string) error {
 	return fmt.Errorf("%s does not end", program)
 }
 
-// Resident is the anonymous memory of the processes that run one of the programs, in MiB: without what they map of files.
+// Resident is the anonymous memory of the processes that run one of the programs, in MiB: without what they map of
+// files.
 func Resident(programs ...string) (mib float64) {
 	for _, p := range Of(programs...) {
 		status, _ := os.ReadFile(filepath.Join(p, "status"))

@@ -11,10 +11,11 @@ import (
 	"github.com/varvefs/varve/bench/process"
 )
 
-// arbitration prints what the policy makes of writers that share blocks: threads in directories of their own, all in one group, and threads that write
-// into one file. Figures are operations a second and aborted attempts.
+// arbitration prints what the policy makes of writers that share blocks: threads in directories of their own, all in
+// one group, and threads that write into one file. Figures are operations a second and aborted attempts.
 func arbitration(b *bench) error {
-	fmt.Println("\n| arbitration through the mount | merge: ops/s | aborts | strict: ops/s | aborts | aborts, strict over merge | rate, merge over strict |")
+	fmt.Println("\n| arbitration through the mount | merge: ops/s | aborts | strict: ops/s | aborts " +
+		"| aborts, strict over merge | rate, merge over strict |")
 	fmt.Println("| --- | --- | --- | --- | --- | --- | --- |")
 	type load struct {
 		name string
@@ -22,8 +23,10 @@ func arbitration(b *bench) error {
 	}
 	var loads []load
 	for _, n := range []int{8, 64} {
-		loads = append(loads, load{fmt.Sprintf("create, write, remove; %d threads, own directories", n), threads(n, true, createWrite)},
-			load{fmt.Sprintf("4 KiB direct writes into one file, %d threads", n), fio("randwrite", n, "--bs=4k", "--direct=1", "--size=64m", "--filename=one", "--thread")})
+		loads = append(loads, load{fmt.Sprintf("create, write, remove; %d threads, own directories", n),
+			threads(n, true, createWrite)},
+			load{fmt.Sprintf("4 KiB direct writes into one file, %d threads", n),
+				fio("randwrite", n, "--bs=4k", "--direct=1", "--size=64m", "--filename=one", "--thread")})
 	}
 	for _, l := range loads {
 		rate, aborts := map[string]float64{}, map[string]int64{}
@@ -41,7 +44,8 @@ func arbitration(b *bench) error {
 			}
 			rate[policy] = f
 		}
-		fmt.Printf("| %s | %.0f | %d | %.0f | %d | %.1f | %.2f |\n", l.name, rate["merge"], aborts["merge"], rate["strict"], aborts["strict"],
+		fmt.Printf("| %s | %.0f | %d | %.0f | %d | %.1f | %.2f |\n", l.name, rate["merge"], aborts["merge"], rate["strict"],
+			aborts["strict"],
 			float64(aborts["strict"])/float64(max(aborts["merge"], 1)), rate["merge"]/rate["strict"])
 	}
 	return nil

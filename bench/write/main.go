@@ -1,5 +1,6 @@
-// Command write compares read-write mounts of varve with the kernel's ext4 on a loop device, fuse2fs, go-fuse's loopback without passthrough, and a daemon that stores nothing, in
-// one run, and prints the table of docs/bench-write.md. It needs root.
+// Command write compares read-write mounts of varve with the kernel's ext4 on a loop device, fuse2fs, go-fuse's
+// loopback without passthrough, and a daemon that stores nothing, in one run, and prints the table of
+// docs/bench-write.md. It needs root.
 package main
 
 import (
@@ -45,7 +46,8 @@ var targets = []target{
 		return func() error { return process.Run("umount", b.dir) }, process.Run("mount", "-o", "loop", image, b.dir)
 	}},
 	{"varve", func(b *bench, image string) (func() error, error) {
-		return func() error { return process.Run(b.varve, "umount", b.dir) }, process.Run(b.varve, "mount", "-q", "--rw", image, b.dir)
+		return func() error { return process.Run(b.varve, "umount", b.dir) },
+			process.Run(b.varve, "mount", "-q", "--rw", image, b.dir)
 	}},
 	{"null", func(b *bench, _ string) (func() error, error) { return fronts.Start("null", "/", b.dir) }},
 	{"loopback", func(b *bench, _ string) (func() error, error) {
@@ -77,7 +79,8 @@ func run(varve string, rounds int, only string) error {
 	if err := os.Mkdir(b.dir, 0o755); err != nil {
 		return err
 	}
-	fmt.Println("| work | unit | kernel | varve | null daemon | loopback | fuse2fs | varve, of the kernel | of null | of loopback | of fuse2fs | goal |")
+	fmt.Println("| work | unit | kernel | varve | null daemon | loopback | fuse2fs " +
+		"| varve, of the kernel | of null | of loopback | of fuse2fs | goal |")
 	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	for _, w := range works {
 		if !strings.Contains(w.name, only) {
@@ -146,7 +149,8 @@ func (b *bench) row(w work) error {
 func (b *bench) once(w work, t target) (figure float64, err error) {
 	image := filepath.Join(b.folder, "image")
 	_ = os.Remove(image)
-	if err := process.Run("mke2fs", "-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0", image, "2G"); err != nil {
+	if err := process.Run("mke2fs", "-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0", image,
+		"2G"); err != nil {
 		return 0, err
 	}
 	if err := process.Run("sync"); err != nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/varvefs/varve/bench/process"
 )
 
-// memory prints what a read-write mount takes at most under load, by its option memory=, and what is left of it when nobody has done anything for two epochs.
+// memory prints what a read-write mount takes at most under load, by its option memory=, and what is left of it when
+// nobody has done anything for two epochs.
 func memory(b *bench) error {
 	fmt.Println("\n| memory | option, MiB | resident at most, MiB | afterwards | blocks with versions afterwards |")
 	fmt.Println("| --- | --- | --- | --- | --- |")
@@ -23,7 +24,8 @@ func memory(b *bench) error {
 			var line string
 			_, err := b.once(work{run: func(b *bench, name string) (float64, error) {
 				most, left, versions, err := underLoad(b, name)
-				line = fmt.Sprintf("| 8 threads create files, then 8 jobs write at random; data=%s | %d | %.0f | %.0f | %d |", data, limit, most, left, versions)
+				line = fmt.Sprintf("| 8 threads create files, then 8 jobs write at random; data=%s | %d | %.0f | %.0f | %d |", data,
+					limit, most, left, versions)
 				return 0, err
 			}}, t)
 			if err != nil {

@@ -27,18 +27,26 @@ var (
 )
 
 var works = []work{
-	{"4 KiB random write with fsync, 1 job", "IOPS", "0.8 of the kernel", slow, fio("randwrite", 1, "--bs=4k", "--fsync=1", "--size=64m")},
-	{"4 KiB random write with fsync, 16 jobs", "IOPS", "1.3 of the kernel", storing, fio("randwrite", 16, "--bs=4k", "--fsync=1", "--size=8m")},
-	{"4 KiB random write with fsync, 64 jobs", "IOPS", "1.5 of the kernel", storing, fio("randwrite", 64, "--bs=4k", "--fsync=1", "--size=4m")},
-	{"4 KiB random overwrite with fsync, 1 job", "IOPS", "", storing, fio("randwrite", 1, "--bs=4k", "--fsync=1", "--size=64m", "--overwrite=1")},
-	{"4 KiB random overwrite with fsync, 16 jobs", "IOPS", "", storing, fio("randwrite", 16, "--bs=4k", "--fsync=1", "--size=4m", "--overwrite=1")},
-	{"4 KiB random direct writes, 16 threads, one file", "IOPS", "0.7 of null, 0.9 of the kernel", []string{"kernel", "varve", "null"},
+	{"4 KiB random write with fsync, 1 job", "IOPS", "0.8 of the kernel", slow,
+		fio("randwrite", 1, "--bs=4k", "--fsync=1", "--size=64m")},
+	{"4 KiB random write with fsync, 16 jobs", "IOPS", "1.3 of the kernel", storing,
+		fio("randwrite", 16, "--bs=4k", "--fsync=1", "--size=8m")},
+	{"4 KiB random write with fsync, 64 jobs", "IOPS", "1.5 of the kernel", storing,
+		fio("randwrite", 64, "--bs=4k", "--fsync=1", "--size=4m")},
+	{"4 KiB random overwrite with fsync, 1 job", "IOPS", "", storing,
+		fio("randwrite", 1, "--bs=4k", "--fsync=1", "--size=64m", "--overwrite=1")},
+	{"4 KiB random overwrite with fsync, 16 jobs", "IOPS", "", storing,
+		fio("randwrite", 16, "--bs=4k", "--fsync=1", "--size=4m", "--overwrite=1")},
+	{"4 KiB random direct writes, 16 threads, one file", "IOPS", "0.7 of null, 0.9 of the kernel",
+		[]string{"kernel", "varve", "null"},
 		fio("randwrite", 16, "--bs=4k", "--direct=1", "--size=64m", "--filename=one", "--thread")},
 	{"sequential write, 1 MiB, final fsync", "MB/s", "0.8 of the kernel, 8 times fuse2fs", slow, sequential},
 	{"untar of 20,000 files, and sync", "files/s", "0.6 of null, 2.5 times loopback, 15 times fuse2fs", all, untar},
 	{"create and unlink, 1 thread", "pairs/s", "", []string{"kernel", "varve", "null"}, threads(1, true, createUnlink)},
-	{"create and unlink, 8 threads, one directory", "pairs/s", "0.6 of null, 5 times fuse2fs", all, threads(8, false, createUnlink)},
-	{"create and unlink, 8 threads, own directories", "pairs/s", "0.6 of null, 5 times fuse2fs", all, threads(8, true, createUnlink)},
+	{"create and unlink, 8 threads, one directory", "pairs/s", "0.6 of null, 5 times fuse2fs", all,
+		threads(8, false, createUnlink)},
+	{"create and unlink, 8 threads, own directories", "pairs/s", "0.6 of null, 5 times fuse2fs", all,
+		threads(8, true, createUnlink)},
 	{"rename, 8 threads, one directory", "ops/s", "0.6 of null, 5 times fuse2fs", all, threads(8, false, rename)},
 	{"rename, 8 threads, own directories", "ops/s", "0.6 of null, 5 times fuse2fs", all, threads(8, true, rename)},
 }
@@ -46,7 +54,8 @@ var works = []work{
 // fio runs fio for three seconds, and returns its IOPS.
 func fio(rw string, jobs int, args ...string) func(*bench, string) (float64, error) {
 	return func(b *bench, _ string) (float64, error) {
-		args := append([]string{"--name=w", "--directory=" + b.dir, "--rw=" + rw, "--ioengine=psync", "--time_based", "--runtime=3", "--group_reporting", "--output-format=json",
+		args := append([]string{"--name=w", "--directory=" + b.dir, "--rw=" + rw, "--ioengine=psync", "--time_based",
+			"--runtime=3", "--group_reporting", "--output-format=json",
 			fmt.Sprint("--numjobs=", jobs)}, args...)
 		out, err := exec.Command("fio", args...).Output()
 		if err != nil {

@@ -41,13 +41,14 @@ var Presets = []string{"contention", "replay-anomalies", "pressure"}
 // maxLine bounds a line of a ledger, in bytes.
 const maxLine = 1 << 20
 
-// Ask answers a preset question from a ledger. Lines that are no records are counted, and left out: the last one of a process that was
-// killed may be half.
+// Ask answers a preset question from a ledger. Lines that are no records are counted, and left out: the last one of a
+// process that was killed may be half.
 func Ask(r io.Reader, preset string) (Answer, error) {
 	if !slices.Contains(Presets, preset) {
 		return Answer{}, fmt.Errorf("no preset %q: there are %v", preset, Presets)
 	}
-	a := &asker{Answer: Answer{Preset: preset, Events: map[string]int{}, Proofs: map[string]int{}, Reasons: map[string]int{}, Findings: []string{}},
+	a := &asker{Answer: Answer{Preset: preset, Events: map[string]int{}, Proofs: map[string]int{},
+		Reasons: map[string]int{}, Findings: []string{}},
 		blocks: map[uint64]*BlockContention{}}
 	sc := bufio.NewScanner(r)
 	sc.Buffer(make([]byte, 1<<16), maxLine)
@@ -119,12 +120,14 @@ func (a *asker) contention(r Record) {
 func (a *asker) replay(r Record) {
 	switch mvcc.EventKind(r.Event) {
 	case mvcc.EventRecovery:
-		a.Findings = append(a.Findings, fmt.Sprintf("%s: recovery to commit %d: %d commits applied, %s", r.Time.Format("15:04:05.000"), r.Seq, r.Count, r.Reason))
+		a.Findings = append(a.Findings, fmt.Sprintf("%s: recovery to commit %d: %d commits applied, %s",
+			r.Time.Format("15:04:05.000"), r.Seq, r.Count, r.Reason))
 		a.lastSeq, a.lastEnd = r.Seq, 0
 	case mvcc.EventFlush:
 		if r.Seq < a.lastSeq || a.lastEnd != 0 && r.Count != a.lastEnd+1 {
-			a.Findings = append(a.Findings, fmt.Sprintf("%s: epoch %d ends at commit %d, after epoch %d at commit %d: out of order",
-				r.Time.Format("15:04:05.000"), r.Count, r.Seq, a.lastEnd, a.lastSeq))
+			a.Findings = append(a.Findings,
+				fmt.Sprintf("%s: epoch %d ends at commit %d, after epoch %d at commit %d: out of order",
+					r.Time.Format("15:04:05.000"), r.Count, r.Seq, a.lastEnd, a.lastSeq))
 		}
 		a.lastSeq, a.lastEnd = r.Seq, r.Count
 	}
@@ -134,7 +137,8 @@ func (a *asker) pressure(r Record) {
 	switch mvcc.EventKind(r.Event) {
 	case mvcc.EventPressure:
 		a.Reasons[r.Reason]++
-		a.Findings = append(a.Findings, fmt.Sprintf("%s: writers were held back at %d bytes of history; %s, at commit %d", r.Time.Format("15:04:05.000"), r.Count, r.Reason, r.Seq))
+		a.Findings = append(a.Findings, fmt.Sprintf("%s: writers were held back at %d bytes of history; %s, at commit %d",
+			r.Time.Format("15:04:05.000"), r.Count, r.Reason, r.Seq))
 	case mvcc.EventStep:
 		a.Reasons["back-pressure from "+r.Reason]++
 	case mvcc.EventGC:

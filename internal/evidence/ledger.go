@@ -33,7 +33,8 @@ type Record struct {
 // EventDropped is the record that counts the events which the ledger could not keep up with, by kind in Reason.
 const EventDropped = "dropped"
 
-// Ledger writes events as they come, up to a rate. It never makes a commit wait: what it cannot keep up with, it drops and counts.
+// Ledger writes events as they come, up to a rate. It never makes a commit wait: what it cannot keep up with, it drops
+// and counts.
 type Ledger struct {
 	ch      chan Record
 	budget  atomic.Int64 // events that may still be taken in this tick
@@ -71,17 +72,20 @@ func (l *Ledger) Tell(e mvcc.Event) {
 // rare events are worth more than the rate's bound: there are few of them.
 func rare(k mvcc.EventKind) bool {
 	switch k {
-	case mvcc.EventPolicy, mvcc.EventContention, mvcc.EventPressure, mvcc.EventStep, mvcc.EventRecovery, mvcc.EventFlush, mvcc.EventGC:
+	case mvcc.EventPolicy, mvcc.EventContention, mvcc.EventPressure, mvcc.EventStep, mvcc.EventRecovery,
+		mvcc.EventFlush, mvcc.EventGC:
 		return true
 	}
 	return false
 }
 
 func record(e mvcc.Event) Record {
-	r := Record{Time: time.Now(), Event: string(e.Kind), Tx: e.Tx, Seq: uint64(e.Seq), Edits: e.Edits, Proof: e.Proof, Policy: e.Policy,
+	r := Record{Time: time.Now(), Event: string(e.Kind), Tx: e.Tx, Seq: uint64(e.Seq), Edits: e.Edits, Proof: e.Proof,
+		Policy:  e.Policy,
 		Outcome: e.Outcome, Reason: e.Reason, Wait: e.Wait.Seconds(), Count: e.Count, Inputs: e.Inputs}
 	switch e.Kind {
-	case mvcc.EventConflict, mvcc.EventAbort, mvcc.EventMergeApplied, mvcc.EventMergeChecked, mvcc.EventMergeRejected, mvcc.EventPolicy, mvcc.EventContention:
+	case mvcc.EventConflict, mvcc.EventAbort, mvcc.EventMergeApplied, mvcc.EventMergeChecked, mvcc.EventMergeRejected,
+		mvcc.EventPolicy, mvcc.EventContention:
 		n := uint64(e.Block)
 		r.Block = &n
 	}

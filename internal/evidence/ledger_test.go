@@ -52,10 +52,10 @@ type failing struct{}
 func (failing) Write([]byte) (int, error) { return 0, errors.New("no room") }
 
 func TestAsk_Presets(t *testing.T) {
-	ledger := `{"time":"2026-01-02T03:04:05Z","event":"conflict","tx":1,"block":7,"edits":"set","reason":"somebody else changed the bytes"}
+	ledger := `{"time":"2026-01-02T03:04:05Z","event":"conflict","tx":1,"block":7,"edits":"set","reason":"no proof"}
 {"time":"2026-01-02T03:04:05Z","event":"merge_applied","tx":2,"block":7,"proof":"counters"}
 {"time":"2026-01-02T03:04:05Z","event":"merge_applied","tx":2,"block":9,"proof":"bits"}
-{"time":"2026-01-02T03:04:05Z","event":"policy_switched","block":7,"policy":"wait","outcome":"merge","inputs":{"conflict_rate":1}}
+{"time":"2026-01-02T03:04:05Z","event":"policy_switched","block":7,"policy":"wait","inputs":{"conflict_rate":1}}
 {"time":"2026-01-02T03:04:05Z","event":"wal_recovery","sequence":10,"count":3,"reason":"1 epochs, 2 commits dropped"}
 {"time":"2026-01-02T03:04:05Z","event":"flush","sequence":12,"count":1}
 {"time":"2026-01-02T03:04:05Z","event":"flush","sequence":11,"count":2}
@@ -71,7 +71,8 @@ func TestAsk_Presets(t *testing.T) {
 		}
 		return a
 	}
-	if a := ask("contention"); len(a.Blocks) != 2 || a.Blocks[0].Block != 7 || a.Proofs["bits"] != 1 || len(a.Switches) != 1 {
+	if a := ask("contention"); len(a.Blocks) != 2 || a.Blocks[0].Block != 7 || a.Proofs["bits"] != 1 ||
+		len(a.Switches) != 1 {
 		t.Errorf("contention: %+v", a)
 	}
 	if a := ask("replay-anomalies"); len(a.Findings) != 2 || !strings.Contains(a.Findings[1], "out of order") {

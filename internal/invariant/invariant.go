@@ -1,5 +1,6 @@
-// Package invariant holds the six invariants of epochs and snapshots as checkers: pure functions of what the engine is about to do or has
-// done. A build with -tags invariants runs them in the real store, where a broken one ends the program.
+// Package invariant holds the six invariants of epochs and snapshots as checkers: pure functions of what the engine is
+// about to do or has done. A build with -tags invariants runs them in the real store, where a broken one ends the
+// program.
 package invariant
 
 import (
@@ -23,8 +24,8 @@ func SnapshotVisibility(n block.Number, version, snapshot block.Seq) error {
 	return nil
 }
 
-// AliasOrder: whatever name a group is asked by, it is staged at least as far as it is visible, and visible as far as durable; and each only
-// grows.
+// AliasOrder: whatever name a group is asked by, it is staged at least as far as it is visible, and visible as far as
+// durable; and each only grows.
 func AliasOrder(key uint64, before, now [3]block.Seq) error {
 	names := [3]string{"staged", "visible", "durable"}
 	for i := range now {
@@ -32,7 +33,8 @@ func AliasOrder(key uint64, before, now [3]block.Seq) error {
 			return fmt.Errorf("alias order: group %d was %s to %d, and is to %d", key, names[i], before[i], now[i])
 		}
 		if i > 0 && now[i] > now[i-1] {
-			return fmt.Errorf("alias order: group %d is %s to %d, and %s to %d only", key, names[i], now[i], names[i-1], now[i-1])
+			return fmt.Errorf("alias order: group %d is %s to %d, and %s to %d only", key, names[i], now[i], names[i-1],
+				now[i-1])
 		}
 	}
 	return nil

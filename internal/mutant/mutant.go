@@ -1,8 +1,9 @@
-// Package mutant switches single promises off in a test build (-tags testhooks), so that tests can show that they would notice. In a normal
-// build Off is constant, and the compiler removes each branch that asks.
+// Package mutant switches single promises off in a test build (-tags testhooks), so that tests can show that they would
+// notice. In a normal build Off is constant, and the compiler removes each branch that asks.
 package mutant
 
-// Promise names one promise of DESIGN, or one repaired defect: what the code does when it is switched off stands beside its name.
+// Promise names one promise of DESIGN, or one repaired defect: what the code does when it is switched off stands beside
+// its name.
 type Promise string
 
 // None switches nothing off.
@@ -35,7 +36,8 @@ const (
 // The dependencies of operations on files.
 const (
 	D1 Promise = "D1" // creates in a directory without checking at commit that it still exists
-	D2 Promise = "D2" // inserts a name without depending on the directory's blocks and the index entries that bound its leaf
+	// inserts a name without depending on the directory's blocks and the index entries that bound its leaf
+	D2 Promise = "D2"
 	D3 Promise = "D3" // removes a directory without depending on its blocks
 	D4 Promise = "D4" // moves a directory without depending on the parents of its new place
 )

@@ -19,11 +19,13 @@ var Engine = []Promise{M1, M2, M3, M4, M5, M6, M7, M8}
 const (
 	// Patience: a file system's writers get an error where a snapshot keeps memory full for long.
 	Patience Promise = "patience"
-	// GroupForget: a group is forgotten although a commit raises it meanwhile, so that SyncGroup does not wait for that commit.
+	// GroupForget: a group is forgotten although a commit raises it meanwhile, so that SyncGroup does not wait for that
+	// commit.
 	GroupForget Promise = "group-forget"
 	// CommitAfterEnd: a transaction that had begun commits after the store was closed, or its log has failed.
 	CommitAfterEnd Promise = "commit-after-end"
-	// WaitedChain: a transaction that waited in line reads the chain that the block had before, although a checkpoint has dropped it.
+	// WaitedChain: a transaction that waited in line reads the chain that the block had before, although a checkpoint has
+	// dropped it.
 	WaitedChain Promise = "waited-chain"
 	// Depends: what a transaction declares to depend on is not looked at.
 	Depends Promise = "depends"

@@ -10,8 +10,8 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// By runs a test of the calling test's package again, in a program of its own where a promise is switched off, and requires that it fails. It needs
-// a build with -tags testhooks.
+// By runs a test of the calling test's package again, in a program of its own where a promise is switched off, and
+// requires that it fails. It needs a build with -tags testhooks.
 func By(t *testing.T, off mutant.Promise, test string) {
 	t.Helper()
 	program, err := os.Executable()

@@ -77,7 +77,8 @@ func parseStat(out string) (n Node, err error) {
 		}
 		return uint64(v)
 	}
-	head, owner, links := statHead.FindStringSubmatch(out), statOwner.FindStringSubmatch(out), statLinks.FindStringSubmatch(out)
+	head, owner := statHead.FindStringSubmatch(out), statOwner.FindStringSubmatch(out)
+	links := statLinks.FindStringSubmatch(out)
 	if head == nil || owner == nil || links == nil {
 		return n, fmt.Errorf("not understood")
 	}

@@ -146,7 +146,8 @@ func (f *filler) directories(wide int) {
 		f.must(os.WriteFile(f.at("umlauts", fmt.Sprintf("ünïcödé-%d-ÿ", i)), nil, 0o644))
 	}
 	f.must(os.Mkdir(f.at("names"), 0o755))
-	for _, name := range []string{strings.Repeat("l", 255), "with space", "new\nline", "ümläut", "\xff\xfe", "日本語", "-rf", "a\\b"} {
+	for _, name := range []string{strings.Repeat("l", 255), "with space", "new\nline", "ümläut", "\xff\xfe", "日本語", "-rf",
+		"a\\b"} {
 		f.must(os.WriteFile(f.at("names", name), []byte(name), 0o644))
 	}
 	for i := range 70 {

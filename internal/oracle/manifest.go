@@ -128,7 +128,8 @@ func nodeOf(path string) (Node, error) {
 	}
 	n := Node{
 		Mode: st.Mode, UID: st.Uid, GID: st.Gid, Size: uint64(st.Size), Blocks: uint64(st.Blocks), Links: uint64(st.Nlink),
-		Atime: stamp(st.Atim.Sec, st.Atim.Nsec), Mtime: stamp(st.Mtim.Sec, st.Mtim.Nsec), Ctime: stamp(st.Ctim.Sec, st.Ctim.Nsec),
+		Atime: stamp(st.Atim.Sec, st.Atim.Nsec), Mtime: stamp(st.Mtim.Sec, st.Mtim.Nsec), Ctime: stamp(st.Ctim.Sec,
+			st.Ctim.Nsec),
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFCHR || st.Mode&unix.S_IFMT == unix.S_IFBLK {
 		n.Rdev = st.Rdev

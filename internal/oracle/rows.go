@@ -43,7 +43,8 @@ var Rows = []Row{
 	{Name: "ext2-4k-no-filetype", Mkfs: []string{"-t", "ext2", "-O", "^filetype,^dir_index"}, Fill: old},
 	{Name: "ext3", Mkfs: []string{"-t", "ext3", "-b", "1024"}, Fill: full},
 	{Name: "ext3-128-byte-inodes", Mkfs: []string{"-t", "ext3", "-I", "128"}, Fill: old},
-	{Name: "rev0", Mkfs: []string{"-t", "ext2", "-r", "0", "-b", "1024", "-O", "none"}, Fill: Filling{Wide: 500, Old: true}},
+	{Name: "rev0", Mkfs: []string{"-t", "ext2", "-r", "0", "-b", "1024", "-O", "none"},
+		Fill: Filling{Wide: 500, Old: true}},
 	{Name: "ext4-1k", Mkfs: []string{"-b", "1024"}, Fill: full},
 	{Name: "ext4-2k", Mkfs: []string{"-b", "2048"}, Fill: full},
 	{Name: "ext4-1k-no-csum", Mkfs: []string{"-b", "1024", "-O", "^metadata_csum,^64bit"}, Fill: full},
@@ -61,24 +62,31 @@ var Rows = []Row{
 	{Name: "inline-data-1k-large-inodes", Mkfs: []string{"-O", "inline_data", "-b", "1024", "-I", "1024"}, Fill: full},
 	{Name: "ea-inode", Mkfs: []string{"-O", "ea_inode"}, Fill: with(full, func(f *Filling) { f.Large = true })},
 	{Name: "large-inodes", Mkfs: []string{"-I", "1024"}, Fill: full},
-	{Name: "large-dir", Mkfs: []string{"-O", "large_dir", "-b", "1024"}, Fill: with(full, func(f *Filling) { f.Wide = 30000 }), Size: 256 << 20},
-	{Name: "two-level-htree", Mkfs: []string{"-b", "1024"}, Fill: with(full, func(f *Filling) { f.Wide = 20000 }), Size: 256 << 20},
+	{Name: "large-dir", Mkfs: []string{"-O", "large_dir", "-b", "1024"},
+		Fill: with(full, func(f *Filling) { f.Wide = 30000 }), Size: 256 << 20},
+	{Name: "two-level-htree", Mkfs: []string{"-b", "1024"}, Fill: with(full, func(f *Filling) { f.Wide = 20000 }),
+		Size: 256 << 20},
 	{Name: "hash-tea", Tune: []string{"-E", "hash_alg=tea"}, Mkfs: []string{"-b", "1024"}, Fill: full},
 	{Name: "hash-legacy", Tune: []string{"-E", "hash_alg=legacy"}, Mkfs: []string{"-b", "1024"}, Fill: full},
 	{Name: "hash-unsigned", Mkfs: []string{"-b", "1024"}, Debugfs: "set_super_value flags 2", Fill: full},
-	{Name: "hash-tea-unsigned", Mkfs: []string{"-b", "1024"}, Tune: []string{"-E", "hash_alg=tea"}, Debugfs: "set_super_value flags 2", Fill: full},
-	{Name: "hash-legacy-unsigned", Mkfs: []string{"-b", "1024"}, Tune: []string{"-E", "hash_alg=legacy"}, Debugfs: "set_super_value flags 2", Fill: full},
+	{Name: "hash-tea-unsigned", Mkfs: []string{"-b", "1024"}, Tune: []string{"-E", "hash_alg=tea"},
+		Debugfs: "set_super_value flags 2", Fill: full},
+	{Name: "hash-legacy-unsigned", Mkfs: []string{"-b", "1024"}, Tune: []string{"-E", "hash_alg=legacy"},
+		Debugfs: "set_super_value flags 2", Fill: full},
 	{Name: "no-huge-file", Mkfs: []string{"-O", "^huge_file,^dir_nlink,^large_file"}, Fill: full},
 	{Name: "project", Mkfs: []string{"-O", "project"}, Offline: true, Fill: offline},
-	{Name: "quota", Mkfs: []string{"-O", "project,quota", "-E", "quotatype=usrquota:grpquota:prjquota"}, Offline: true, Fill: offline},
+	{Name: "quota", Mkfs: []string{"-O", "project,quota", "-E", "quotatype=usrquota:grpquota:prjquota"}, Offline: true,
+		Fill: offline},
 	{Name: "mmp", Mkfs: []string{"-O", "mmp"}, Fill: full},
 	{Name: "fast-commit", Mkfs: []string{"-O", "fast_commit"}, Fill: full},
-	{Name: "verity-stable-inodes", Mkfs: []string{"-O", "verity,stable_inodes", "-U", "7d1f5a2e-35b8-4b6c-9f0e-4a2ab1c9d0e1"}, Offline: true, Fill: offline},
+	{Name: "verity-stable-inodes", Mkfs: []string{"-O", "verity,stable_inodes", "-U",
+		"7d1f5a2e-35b8-4b6c-9f0e-4a2ab1c9d0e1"}, Offline: true, Fill: offline},
 	{Name: "external-journal", Journal: 8192, Fill: full},
 	{Name: "casefold", Mkfs: []string{"-O", "casefold", "-E", "encoding=utf8"}, Offline: true, Fill: offline},
 	{Name: "16k", Mkfs: []string{"-b", "16384"}, Offline: true, Fill: offline, Size: 512 << 20},
 	{Name: "64k", Mkfs: []string{"-b", "65536"}, Offline: true, Fill: offline, Size: 1 << 30},
-	{Name: "64k-no-csum-ext2", Mkfs: []string{"-t", "ext2", "-b", "65536"}, Offline: true, Fill: with(offline, func(f *Filling) { f.Old = true }), Size: 1 << 30},
+	{Name: "64k-no-csum-ext2", Mkfs: []string{"-t", "ext2", "-b", "65536"}, Offline: true,
+		Fill: with(offline, func(f *Filling) { f.Old = true }), Size: 1 << 30},
 }
 
 // Build makes and fills the row's image, and returns its path and that of its external journal, if it has one.
@@ -130,7 +138,8 @@ func (r Row) buildExternal(t testing.TB, size int64, args []string) (image, jour
 	if err := f.Truncate(size); err != nil {
 		t.Fatal(err)
 	}
-	MustRun(t, "mkfs.ext4", append(append([]string{"-q", "-F", "-b", "4096", "-J", "device=" + journalLoop}, args...), image)...)
+	MustRun(t, "mkfs.ext4", append(append([]string{"-q", "-F", "-b", "4096", "-J", "device=" + journalLoop}, args...),
+		image)...)
 	dir, unmount := MountKernel(t, image, "journal_path="+journalLoop)
 	Fill(t, dir, r.Fill)
 	unmount()

@@ -22,7 +22,8 @@ func Set(do func(point string)) {
 	hook.Store(&do)
 }
 
-// Mutex is a lock for which a goroutine waits at a channel: testing/synctest takes it for blocked then, which it does not for a sync.Mutex.
+// Mutex is a lock for which a goroutine waits at a channel: testing/synctest takes it for blocked then, which it does
+// not for a sync.Mutex.
 type Mutex struct{ place atomic.Pointer[chan struct{}] }
 
 func (m *Mutex) channel() chan struct{} {

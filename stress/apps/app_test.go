@@ -14,9 +14,9 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// app is an application. Its driver is a program that works in a directory and prints "ack N" when its transaction N is durable by the
-// application's own rules; 0 is that of an empty state. check opens what a crash has left, has the application check it, and returns the
-// last transaction that is there.
+// app is an application. Its driver is a program that works in a directory and prints "ack N" when its transaction N is
+// durable by the application's own rules; 0 is that of an empty state. check opens what a crash has left, has the
+// application check it, and returns the last transaction that is there.
 type app struct {
 	name   string
 	needs  []string // programs
@@ -34,19 +34,22 @@ var apps = []app{
 	{name: "git commit and gc", needs: []string{"git"}, driver: gitDriver, check: gitCheck, size: 64, count: 12},
 	{name: "maildir", driver: self("maildir"), check: maildirCheck, size: 64, count: 60},
 	{name: "bbolt", driver: self("bbolt"), check: bboltCheck, size: 64, count: 60},
-	{name: "PostgreSQL", needs: []string{"pg_ctlcluster", "runuser"}, driver: postgresDriver, check: postgresCheck, size: 192, count: 60, long: true},
+	{name: "PostgreSQL", needs: []string{"pg_ctlcluster", "runuser"}, driver: postgresDriver, check: postgresCheck,
+		size: 192, count: 60, long: true},
 }
 
-// sqlite inserts a row a transaction. With a deleted journal FULL leaves the deletion to the next fsync (sqlite.org, "PRAGMA synchronous"), so that mode
-// has EXTRA.
+// sqlite inserts a row a transaction. With a deleted journal FULL leaves the deletion to the next fsync (sqlite.org,
+// "PRAGMA synchronous"), so that mode has EXTRA.
 func sqlite(name, journal, synchronous string, bytes, count int) app {
 	return app{name: name, needs: []string{"sqlite3", "stdbuf"}, size: 64, count: count,
 		driver: func(dir string, transactions int) *exec.Cmd {
 			var s strings.Builder
-			fmt.Fprintf(&s, "PRAGMA journal_mode=%s;\nPRAGMA synchronous=%s;\nPRAGMA wal_autocheckpoint=0;\n", journal, synchronous)
+			fmt.Fprintf(&s, "PRAGMA journal_mode=%s;\nPRAGMA synchronous=%s;\nPRAGMA wal_autocheckpoint=0;\n", journal,
+				synchronous)
 			fmt.Fprintf(&s, "CREATE TABLE t (id INTEGER PRIMARY KEY, data BLOB);\nSELECT 'ack 0';\n")
 			for i := 1; i <= transactions; i++ {
-				fmt.Fprintf(&s, "INSERT INTO t VALUES (%d, zeroblob(%d) || randomblob(%d));\nSELECT 'ack %d';\n", i, bytes/2, bytes/2, i)
+				fmt.Fprintf(&s, "INSERT INTO t VALUES (%d, zeroblob(%d) || randomblob(%d));\nSELECT 'ack %d';\n", i, bytes/2,
+					bytes/2, i)
 				if journal == "WAL" && i*bytes/(4<<20) != (i-1)*bytes/(4<<20) {
 					s.WriteString("PRAGMA wal_checkpoint(TRUNCATE);\n")
 				}
@@ -56,19 +59,22 @@ func sqlite(name, journal, synchronous string, bytes, count int) app {
 			return cmd
 		},
 		check: func(dir string) (int, error) {
-			out, err := exec.Command("sqlite3", "-batch", "-bail", filepath.Join(dir, "db"), "PRAGMA integrity_check; SELECT count(*), ifnull(max(id), 0) FROM t;").CombinedOutput()
+			out, err := exec.Command("sqlite3", "-batch", "-bail", filepath.Join(dir, "db"),
+				"PRAGMA integrity_check; SELECT count(*), ifnull(max(id), 0) FROM t;").CombinedOutput()
 			if err != nil {
 				return 0, fmt.Errorf("%w: %s", err, out)
 			}
 			var rows, last int
-			if _, err := fmt.Sscanf(strings.ReplaceAll(string(out), "|", " "), "ok\n%d %d", &rows, &last); err != nil || rows != last {
+			if _, err := fmt.Sscanf(strings.ReplaceAll(string(out), "|", " "), "ok\n%d %d", &rows, &last); err != nil ||
+				rows != last {
 				return 0, fmt.Errorf("sqlite3 says %q", out)
 			}
 			return last, nil
 		}}
 }
 
-// gitDriver commits, and collects garbage. git fsyncs what it writes, and no directory: the driver does, as a mail server would.
+// gitDriver commits, and collects garbage. git fsyncs what it writes, and no directory: the driver does, as a mail
+// server would.
 func gitDriver(dir string, transactions int) *exec.Cmd {
 	script := `set -e; cd "$0"
 git init -q -b main repo; cd repo

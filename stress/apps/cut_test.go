@@ -170,7 +170,8 @@ func (c *cell) powerCuts(t *testing.T, cuts int) (lost []error) {
 		}
 		fate := []string{"nothing that is not flushed", "all that was written", "a torn subset"}[c.rng.IntN(3)]
 		if err := c.judge(t, c.blank, c.state(t, events[:k+1], fate), due); err != nil {
-			lost = append(lost, fmt.Errorf("%s, %s, cut after event %d of %d (%s), %d acknowledged: %w", c.app.name, c.mode.name, k, len(events), fate, due, err))
+			lost = append(lost, fmt.Errorf("%s, %s, cut after event %d of %d (%s), %d acknowledged: %w", c.app.name, c.mode.name,
+				k, len(events), fate, due, err))
 		}
 	}
 	return lost
@@ -243,13 +244,15 @@ func (c *cell) kills(t *testing.T, rounds int) (lost []error) {
 			t.Fatalf("the driver ended before it was killed: %v", err)
 		}
 		if err := c.judge(t, c.image, c.store, due); err != nil {
-			lost = append(lost, fmt.Errorf("%s, %s, daemon killed %v after transaction %d, %d acknowledged: %w", c.app.name, c.mode.name, delay, at, due, err))
+			lost = append(lost, fmt.Errorf("%s, %s, daemon killed %v after transaction %d, %d acknowledged: %w", c.app.name,
+				c.mode.name, delay, at, due, err))
 		}
 	}
 	return lost
 }
 
-// judge recovers a state, by varve or by the kernel, and has the application look: what was acknowledged is there, and e2fsck finds nothing.
+// judge recovers a state, by varve or by the kernel, and has the application look: what was acknowledged is there, and
+// e2fsck finds nothing.
 func (c *cell) judge(t *testing.T, image, store string, due int) (err error) {
 	t.Helper()
 	by := "varve"
@@ -305,7 +308,8 @@ func program(t testing.TB) string {
 		if build.dir, build.err = os.MkdirTemp("", "varve-apps-"); build.err != nil {
 			return
 		}
-		out, err := exec.Command("go", "build", "-tags", "testhooks", "-o", build.dir+"/varve", "../../cmd/varve").CombinedOutput()
+		out, err := exec.Command("go", "build", "-tags", "testhooks", "-o", build.dir+"/varve",
+			"../../cmd/varve").CombinedOutput()
 		if err != nil {
 			build.err = errors.New(string(out))
 		}
@@ -332,15 +336,16 @@ func number(name string, or int) int {
 	return or
 }
 
-// TestApps cuts the power below each application in each mode, and kills the daemon: VARVE_APPS_CUTS and VARVE_APPS_KILLS times a cell. Both are
-// set in the long run, which has PostgreSQL, too.
+// TestApps cuts the power below each application in each mode, and kills the daemon: VARVE_APPS_CUTS and
+// VARVE_APPS_KILLS times a cell. Both are set in the long run, which has PostgreSQL, too.
 func TestApps(t *testing.T) {
 	oracle.NeedFUSE(t)
 	oracle.NeedRoot(t)
 	cuts, kills := number("VARVE_APPS_CUTS", 1), number("VARVE_APPS_KILLS", 0)
 	long := os.Getenv("VARVE_APPS_CUTS") != ""
 	seed := uint64(number("VARVE_SEED", int(time.Now().UnixNano())))
-	t.Logf("repeat with: VARVE_SEED=%d VARVE_APPS_CUTS=%d VARVE_APPS_KILLS=%d go test -tags testhooks -v -run %s ./stress/apps", seed, cuts, kills, t.Name())
+	t.Logf("repeat with: VARVE_SEED=%d VARVE_APPS_CUTS=%d VARVE_APPS_KILLS=%d "+
+		"go test -tags testhooks -v -run %s ./stress/apps", seed, cuts, kills, t.Name())
 	for i, a := range apps {
 		if a.long && !long {
 			continue

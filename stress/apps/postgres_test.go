@@ -9,15 +9,20 @@ import (
 	"strings"
 )
 
-// postgres has the parts that driver and check share. The server is ended by its process id: its own files may be gone with the mount.
+// postgres has the parts that driver and check share. The server is ended by its process id: its own files may be gone
+// with the mount.
 const postgres = `set -e; B=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1); D=$0/pg/data
 S=$(mktemp -d); chown postgres $S
 as() { cd $S; runuser -u postgres -- "$@"; }
 start() {
-	as $B/pg_ctl -w -t 60 -D $D -l $S/log -o "-k $S -c listen_addresses= -c max_wal_size=2MB -c min_wal_size=2MB" start >$S/start 2>&1 || { cat $S/start $S/log >&2; exit 1; }
+	as $B/pg_ctl -w -t 60 -D $D -l $S/log -o "-k $S -c listen_addresses= -c max_wal_size=2MB -c min_wal_size=2MB" \
+		start >$S/start 2>&1 || { cat $S/start $S/log >&2; exit 1; }
 	P=$(head -1 $D/postmaster.pid)
 }
-stop() { if [ -n "$P" ]; then kill -QUIT $P 2>/dev/null || true; while kill -0 $P 2>/dev/null; do sleep 0.05; done; fi; rm -rf $S; }
+stop() {
+	if [ -n "$P" ]; then kill -QUIT $P 2>/dev/null || true; while kill -0 $P 2>/dev/null; do sleep 0.05; done; fi
+	rm -rf $S
+}
 trap stop EXIT
 query() { as stdbuf -oL $B/psql -h $S -qAt -v ON_ERROR_STOP=1 -X postgres; }
 `
@@ -46,7 +51,8 @@ as $B/pg_checksums --check -D $D >/dev/null`
 		return 0, fmt.Errorf("%w: %s", err, out)
 	}
 	var rows, last, right int
-	if _, err := fmt.Sscanf(strings.ReplaceAll(string(out), "|", " "), "%d %d %d", &rows, &last, &right); err != nil || rows != last || right != rows {
+	if _, err := fmt.Sscanf(strings.ReplaceAll(string(out), "|", " "), "%d %d %d", &rows, &last, &right); err != nil ||
+		rows != last || right != rows {
 		return 0, fmt.Errorf("the server says %q", out)
 	}
 	return last, nil

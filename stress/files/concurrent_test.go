@@ -129,7 +129,8 @@ func (f form) interleaved(t *testing.T, image []byte, seed uint64) (actors []*ac
 		errs := make([]error, fileActors)
 		var do []func()
 		for i := range fileActors {
-			a := &actor{number: i, states: []tree{{}}, trace: tr, w: w, rng: rand.New(rand.NewPCG(seed, uint64(i))), opened: map[string]ext4.Node{}}
+			a := &actor{number: i, states: []tree{{}}, trace: tr, w: w, rng: rand.New(rand.NewPCG(seed, uint64(i))),
+				opened: map[string]ext4.Node{}}
 			var n ext4.Inode
 			if n, err = w.Create(someone, ext4.Root, a.name(), ext4.CreateOptions{Mode: disk.ModeDir | 0o755}); err != nil {
 				return
@@ -158,7 +159,9 @@ func (f form) interleaved(t *testing.T, image []byte, seed uint64) (actors []*ac
 var concurrentForms = []form{crashForms[0], crashForms[1], crashForms[5], crashForms[7]}
 
 // exploreConcurrent runs seeds until so many states were explored, or something is wrong.
-func (f form) exploreConcurrent(t *testing.T, image []byte, first uint64, states int, judges bool) (c *cuts, seeds int, err error) {
+func (f form) exploreConcurrent(
+	t *testing.T, image []byte, first uint64, states int, judges bool,
+) (c *cuts, seeds int, err error) {
 	t.Helper()
 	c = f.cuts(t, image, first, judges)
 	for seed := first; c.states < states; seed++ {
@@ -174,8 +177,8 @@ func (f form) exploreConcurrent(t *testing.T, image []byte, first uint64, states
 	return c, seeds, nil
 }
 
-// TestConcurrent cuts concurrent operations, syncs, epochs and checkpoints at any instant, and the recoveries again: journal with ordered data and with data, and an
-// overlay.
+// TestConcurrent cuts concurrent operations, syncs, epochs and checkpoints at any instant, and the recoveries again:
+// journal with ordered data and with data, and an overlay.
 func TestConcurrent(t *testing.T) {
 	states := 200
 	if n, err := strconv.Atoi(os.Getenv("VARVE_CRASH_CONCURRENT")); err == nil {
@@ -191,7 +194,8 @@ func TestConcurrent(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		fmt.Printf("%s, concurrent: %d crash states of %d interleavings, %d of them inside recovery; %d recovered twice, %d judged by e2fsck, %d by the kernel\n",
+		fmt.Printf("%s, concurrent: %d crash states of %d interleavings, %d of them inside recovery; "+
+			"%d recovered twice, %d judged by e2fsck, %d by the kernel\n",
 			f.name, c.states, seeds, c.inside, c.twice, c.x.Judged, c.x.Mounted)
 	}
 }
@@ -214,6 +218,7 @@ func TestConcurrent_Mutants(t *testing.T) {
 			t.Errorf("%s switched off: not noticed in %d states of %d interleavings", c.promise, cuts.states, seeds)
 			continue
 		}
-		fmt.Printf("%s switched off: caught after %d states of %d interleavings: %.150s\n", c.promise, cuts.states, seeds, err)
+		fmt.Printf("%s switched off: caught after %d states of %d interleavings: %.150s\n", c.promise, cuts.states, seeds,
+			err)
 	}
 }

@@ -31,13 +31,18 @@ type form struct {
 // smallest is the smallest journal that mke2fs makes: 1,024 blocks.
 var crashForms = []form{
 	{"1k", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1"}, volume.WriteOptions{}, false},
-	{"1k, data journalled", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1"}, volume.WriteOptions{JournalData: true}, false},
+	{"1k, data journalled", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1"},
+		volume.WriteOptions{JournalData: true}, false},
 	{"4k", "12M", []string{"-t", "ext4", "-b", "4096", "-J", "size=4"}, volume.WriteOptions{}, false},
-	{"no checksums", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-O", "^metadata_csum"}, volume.WriteOptions{}, false},
+	{"no checksums", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-O", "^metadata_csum"},
+		volume.WriteOptions{}, false},
 	{"ext3", "4M", []string{"-t", "ext3", "-b", "1024", "-J", "size=1"}, volume.WriteOptions{}, false},
-	{"orphan_file", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-O", "orphan_file"}, volume.WriteOptions{}, false},
-	{"fast_commit", "5M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1,fast_commit_size=256", "-O", "fast_commit"}, volume.WriteOptions{}, false},
-	{"overlay", "4M", []string{"-t", "ext4", "-b", "1024", "-O", "^has_journal"}, volume.WriteOptions{JournalData: true}, true},
+	{"orphan_file", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-O", "orphan_file"}, volume.WriteOptions{},
+		false},
+	{"fast_commit", "5M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1,fast_commit_size=256", "-O", "fast_commit"},
+		volume.WriteOptions{}, false},
+	{"overlay", "4M", []string{"-t", "ext4", "-b", "1024", "-O", "^has_journal"}, volume.WriteOptions{JournalData: true},
+		true},
 }
 
 func (f form) image(t testing.TB) []byte {
@@ -128,7 +133,9 @@ func TestCrash_Random(t *testing.T) {
 			x := f.explorer(image, base, t.TempDir())
 			x.Fsck, x.Stop = wanted("VARVE_CRASH_FSCK", 10), true
 			if os.Geteuid() == 0 {
-				x.Kernel, x.Mount = wanted("VARVE_CRASH_KERNEL", 100), func(path string) (State, error) { return kernelTree(t, path) }
+				x.Kernel, x.Mount = wanted("VARVE_CRASH_KERNEL", 100), func(path string) (State, error) {
+					return kernelTree(t, path)
+				}
 			}
 			for seed := base; x.States < want; seed++ {
 				tr, m, err := f.record(image, seed, 60)
@@ -136,7 +143,8 @@ func TestCrash_Random(t *testing.T) {
 					err = x.Explore(f.before(image), tr, m, fmt.Sprintf("seed %d", seed))
 				}
 				if err != nil && !errors.Is(err, errEnough) {
-					t.Fatalf("seed %d: %v\nrepeat with: VARVE_CRASH_SEED=%d go test -run 'TestCrash_Random/%s' ./stress/files", seed, err, seed, f.name)
+					t.Fatalf("seed %d: %v\nrepeat with: VARVE_CRASH_SEED=%d go test -run 'TestCrash_Random/%s' ./stress/files", seed,
+						err, seed, f.name)
 				}
 				for _, e := range x.Failed {
 					t.Fatalf("%s\nrepeat with: VARVE_CRASH_SEED=%d go test -run 'TestCrash_Random/%s' ./stress/files", e, seed, f.name)
@@ -259,7 +267,8 @@ func fill(w *Workload) error {
 	return nil
 }
 
-// reserveFast sets the journal's own feature, which the kernel sets when it mounts: the last 256 blocks are for fast commits.
+// reserveFast sets the journal's own feature, which the kernel sets when it mounts: the last 256 blocks are for fast
+// commits.
 func reserveFast(t *testing.T, image []byte) {
 	t.Helper()
 	fs, err := ext4.Open(blockcache.Memory(image), ext4.Options{})

@@ -100,7 +100,8 @@ func (c *cuts) note(mark string, k int) error {
 	return nil
 }
 
-// cut makes states of a crash after a write: nothing of what is not flushed, all of it, the last write torn, and a random subset, torn.
+// cut makes states of a crash after a write: nothing of what is not flushed, all of it, the last write torn, and a
+// random subset, torn.
 func (c *cuts) cut(i *instant) error {
 	for _, img := range [][]byte{i.flushed, i.all(), c.torn(i), c.subset(i)} {
 		if err := c.check(img); err != nil {
@@ -127,7 +128,8 @@ func (c *cuts) subset(i *instant) []byte {
 	return i.survive(func(j, k int) bool { return fates[j] > 1 || fates[j] == 1 && bits[j]>>(k%64)&1 == 1 })
 }
 
-// check recovers a state: what is there is legal, a second recovery changes nothing, one that is cut itself comes to the same, and the judges are content.
+// check recovers a state: what is there is legal, a second recovery changes nothing, one that is cut itself comes to
+// the same, and the judges are content.
 func (c *cuts) check(img []byte) error {
 	c.states++
 	n, device := c.states, blockcache.NewRAM(bytes.Clone(img))
@@ -163,7 +165,8 @@ func (c *cuts) more(img []byte, device *blockcache.RAM, events []blockcache.Even
 	return err
 }
 
-// legal: each actor's directory is as after one of its operations, nothing acknowledged is missing, and what is there is a prefix.
+// legal: each actor's directory is as after one of its operations, nothing acknowledged is missing, and what is there
+// is a prefix.
 func (c *cuts) legal(got State) error {
 	low, high := make([]int, len(c.actors)), make([]int, len(c.actors))
 	for i, a := range c.actors {
@@ -181,14 +184,16 @@ func (c *cuts) legal(got State) error {
 			}
 		}
 		if high[i] < c.synced[i] {
-			return fmt.Errorf("%s is as after operation %d, and %d were acknowledged: %v", a.name(), high[i], c.synced[i], describe(there))
+			return fmt.Errorf("%s is as after operation %d, and %d were acknowledged: %v", a.name(), high[i], c.synced[i],
+				describe(there))
 		}
 	}
 	for i := range c.actors { // if B is there, so is each A that ended before B began
 		for j := range c.actors {
 			for n := high[j] + 1; n < len(c.ended[j]); n++ {
 				if c.ended[j][n] < c.began[i][low[i]] {
-					return fmt.Errorf("operation %d of actor %d is there, and %d of actor %d, which ended before, is not", low[i], i, n, j)
+					return fmt.Errorf("operation %d of actor %d is there, and %d of actor %d, which ended before, is not", low[i], i,
+						n, j)
 				}
 			}
 		}
@@ -256,7 +261,8 @@ func (c *cuts) cutRecovery(img []byte, events []blockcache.Event, want State) er
 		for _, part := range [insideOf][]byte{i.all(), c.torn(i), c.subset(i)} {
 			c.states++
 			c.inside++
-			if err := c.again(blockcache.NewRAM(part), want, fmt.Sprintf("after a crash at write %d of the recovery", k)); err != nil {
+			if err := c.again(blockcache.NewRAM(part), want,
+				fmt.Sprintf("after a crash at write %d of the recovery", k)); err != nil {
 				return err
 			}
 		}
@@ -336,7 +342,8 @@ func TestCuts_Rejects(t *testing.T) {
 	rejects("a file that nobody made", "actor0 is as after operation -1", c.legal(other))
 	rejects("another tree the second time", "trees differ", c.again(device, other, "again"))
 	rejects("another tree for e2fsck", "trees differ", c.judged(all, device, other))
-	rejects("another tree after a cut recovery", "trees differ", c.cutRecovery(all, []blockcache.Event{{Data: []byte{0}}}, other))
+	rejects("another tree after a cut recovery", "trees differ",
+		c.cutRecovery(all, []blockcache.Event{{Data: []byte{0}}}, other))
 
 	bad, desc := device.Bytes(), f.bitmap(t, device)
 	bad[desc+1] ^= 0xf0

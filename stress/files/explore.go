@@ -35,8 +35,8 @@ type Explorer struct {
 	Mount func(image string) (State, error)
 	Stop  bool // at the first failure
 	Dir   string
-	// Open opens a device. Image makes the image of a device that was closed, where it is not the device itself; then no others than
-	// varve recover it.
+	// Open opens a device. Image makes the image of a device that was closed, where it is not the device itself; then no
+	// others than varve recover it.
 	Open  Opener
 	Image func(device []byte) ([]byte, error)
 
@@ -48,7 +48,8 @@ type Explorer struct {
 
 // NewExplorer makes an explorer for workloads with these options.
 func NewExplorer(seed uint64, opts volume.WriteOptions, dir string) *Explorer {
-	return &Explorer{Classes: map[string]int{}, Open: volume.OpenOn, Subsets: 2, Cuts: 2, Dir: dir, opts: opts, seen: map[uint64]int{}, hash: maphash.MakeSeed(),
+	return &Explorer{Classes: map[string]int{}, Open: volume.OpenOn, Subsets: 2, Cuts: 2, Dir: dir, opts: opts,
+		seen: map[uint64]int{}, hash: maphash.MakeSeed(),
 		rng: rand.New(rand.NewPCG(seed, 3))}
 }
 
@@ -141,13 +142,14 @@ func (x *Explorer) written(i *instant, m *Model, at string) {
 		for j := range fates {
 			fates[j], bits[j] = x.rng.IntN(4), x.rng.Uint64()
 		}
-		x.check(i.survive(func(j, k int) bool { return fates[j] > 1 || fates[j] == 1 && bits[j]>>(k%64)&1 == 1 }), i, m, at, "a random subset, torn and reordered")
+		x.check(i.survive(func(j, k int) bool { return fates[j] > 1 || fates[j] == 1 && bits[j]>>(k%64)&1 == 1 }), i, m, at,
+			"a random subset, torn and reordered")
 	}
 }
 
-// survive is the device where of each write those sectors got through that the function says: write j, its sector k. A sector that one write did not change on
-// the medium is as before for all later ones, too: what goes to the medium is whole sectors, of which an older form is all that a lost or
-// reordered write can leave.
+// survive is the device where of each write those sectors got through that the function says: write j, its sector k. A
+// sector that one write did not change on the medium is as before for all later ones, too: what goes to the medium is
+// whole sectors, of which an older form is all that a lost or reordered write can leave.
 func (i *instant) survive(through func(j, k int) bool) []byte {
 	img := bytes.Clone(i.flushed)
 	dead := map[int64]bool{}
@@ -227,7 +229,8 @@ func (x *Explorer) fresh(img []byte, durable int, class string) bool {
 	return true
 }
 
-// recover opens a state for writing, which recovers it, and returns its tree and what the recovery wrote. Now and then it also unmounts, and e2fsck looks.
+// recover opens a state for writing, which recovers it, and returns its tree and what the recovery wrote. Now and then
+// it also unmounts, and e2fsck looks.
 func (x *Explorer) recover(img []byte) (State, []blockcache.Event, error) {
 	tr := &blockcache.Trace{}
 	ram := blockcache.NewRAM(img)
@@ -285,7 +288,8 @@ func (x *Explorer) again(img []byte, want State, events []blockcache.Event) erro
 	return nil
 }
 
-// judge has e2fsck recover a copy. It must find nothing wrong but what recovery is there for, and come to the same tree.
+// judge has e2fsck recover a copy. It must find nothing wrong but what recovery is there for, and come to the same
+// tree.
 func (x *Explorer) judge(img []byte, want State) error {
 	path := filepath.Join(x.Dir, "state")
 	if err := os.WriteFile(path, img, 0o600); err != nil {
@@ -315,9 +319,11 @@ func complaints(out string) string {
 	for line := range strings.Lines(out) {
 		line = strings.TrimSpace(line)
 		switch {
-		case line == "", strings.HasPrefix(line, "e2fsck "), strings.HasPrefix(line, "Pass "), strings.Contains(line, "recovering journal"),
-			strings.Contains(line, "Clearing orphaned inode"), strings.Contains(line, "Truncating orphaned inode"), strings.Contains(line, " files ("),
-			strings.Contains(line, "FILE SYSTEM WAS MODIFIED"), strings.Contains(line, "Setting free "), strings.Contains(line, "orphan_present"),
+		case line == "", strings.HasPrefix(line, "e2fsck "), strings.HasPrefix(line, "Pass "),
+			strings.Contains(line, "recovering journal"), strings.Contains(line, "Clearing orphaned inode"),
+			strings.Contains(line, "Truncating orphaned inode"), strings.Contains(line, " files ("),
+			strings.Contains(line, "FILE SYSTEM WAS MODIFIED"), strings.Contains(line, "Setting free "),
+			strings.Contains(line, "orphan_present"),
 			strings.Contains(line, "Orphan file"), strings.Contains(line, "orphan file"), strings.HasPrefix(line, "Clear? yes"):
 		default:
 			bad = append(bad, line)
@@ -386,7 +392,8 @@ func (s State) read(dir *ext4.Inode, path string) error {
 		ino  ext4.Ino
 	}
 	var entries []entry
-	if err := dir.ReadDir(0, func(e ext4.Dirent) bool { entries = append(entries, entry{string(e.Name), e.Ino}); return true }); err != nil {
+	if err := dir.ReadDir(0,
+		func(e ext4.Dirent) bool { entries = append(entries, entry{string(e.Name), e.Ino}); return true }); err != nil {
 		return err
 	}
 	for _, e := range entries {

@@ -10,8 +10,9 @@ import (
 	"github.com/varvefs/varve/ondisk/jbd2"
 )
 
-// CheckJournal looks at what a trace wrote to an image's journal: no logged block begins with the magic (J6), no transaction has more than a quarter of the
-// journal's blocks (J9), nothing was written to the fast-commit area (J8), and no sequence comes twice (J5).
+// CheckJournal looks at what a trace wrote to an image's journal: no logged block begins with the magic (J6), no
+// transaction has more than a quarter of the journal's blocks (J9), nothing was written to the fast-commit area (J8),
+// and no sequence comes twice (J5).
 func CheckJournal(image []byte, tr *blockcache.Trace) error {
 	fs, err := ext4.Open(blockcache.Memory(image), ext4.Options{})
 	if err != nil {
@@ -57,7 +58,8 @@ func (c *journalCheck) block(n uint32, p []byte) (err error) {
 	case c.super == nil:
 		return fmt.Errorf("block %d of the journal was written before its superblock", n)
 	case n >= c.super.End():
-		return fmt.Errorf("block %d of the journal was written: it is part of the fast-commit area, which begins at %d", n, c.super.End())
+		return fmt.Errorf("block %d of the journal was written: it is part of the fast-commit area, which begins at %d", n,
+			c.super.End())
 	case c.logged > 0:
 		c.logged--
 		if binary.BigEndian.Uint32(p) == jbd2.Magic {

@@ -112,9 +112,9 @@ func (s State) shape() string {
 	return b.String()
 }
 
-// Allows tells whether a tree may be what a crash left, where the operations up to durable were promised and those up to now had begun: the state after one
-// of them. Where file data is not journalled, a sector that was written in place may also show what later operations wrote there, or what was there since the
-// operations that were promised (W6).
+// Allows tells whether a tree may be what a crash left, where the operations up to durable were promised and those up
+// to now had begun: the state after one of them. Where file data is not journalled, a sector that was written in place
+// may also show what later operations wrote there, or what was there since the operations that were promised (W6).
 func (m *Model) Allows(got State, durable, now int, journalled bool) error {
 	now = min(now, len(m.States)-1)
 	shape := got.shape()
@@ -130,7 +130,8 @@ func (m *Model) Allows(got State, durable, now int, journalled bool) error {
 	if why != nil {
 		return why
 	}
-	return fmt.Errorf("no state from %d (durable) to %d has this tree:\n%s\nafter %d:\n%s\nafter %d:\n%s", durable, now, shape, durable,
+	return fmt.Errorf("no state from %d (durable) to %d has this tree:\n%s\nafter %d:\n%s\nafter %d:\n%s", durable, now,
+		shape, durable,
 		m.States[durable].shape(), now, m.States[now].shape())
 }
 
@@ -149,7 +150,8 @@ func (m *Model) contents(got State, durable, k, now int, journalled bool) error 
 		}
 		for at := 0; at < len(n.Data); at += blockcache.Sector {
 			if g := sectorAt(got[path].Data, at); !allowed(g, later, at) && !allowed(g, m.before(n, durable, k, at), at) {
-				return fmt.Errorf("after operation %d, %s: bytes from %d on (%.16q) were never there", k, path, at, sectorAt(got[path].Data, at))
+				return fmt.Errorf("after operation %d, %s: bytes from %d on (%.16q) were never there", k, path, at,
+					sectorAt(got[path].Data, at))
 			}
 		}
 	}
@@ -181,8 +183,8 @@ func (m *Model) lives(id, k, now int) [][]byte {
 	return out
 }
 
-// before lists the contents that a file had before operation k, back to the promised ones, as long as all that it has of a sector was there already: what made the
-// file longer, or was cut off and came again, is ordered.
+// before lists the contents that a file had before operation k, back to the promised ones, as long as all that it has
+// of a sector was there already: what made the file longer, or was cut off and came again, is ordered.
 func (m *Model) before(n *Node, durable, k, at int) (out [][]byte) {
 	for k--; k >= durable; k-- {
 		c := m.lives(n.ID, k, k)

@@ -10,7 +10,8 @@ import (
 	"github.com/varvefs/varve/internal/oracle"
 )
 
-// TestModel does many random operations on each form of image and compares the whole tree with the model's, as it is and after a remount; then e2fsck looks.
+// TestModel does many random operations on each form of image and compares the whole tree with the model's, as it is
+// and after a remount; then e2fsck looks.
 func TestModel(t *testing.T) {
 	steps := wanted("VARVE_MODEL_STEPS", 1500)
 	seed := uint64(wanted("VARVE_MODEL_SEED", int(time.Now().UnixNano()>>20)))
@@ -22,7 +23,8 @@ func TestModel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			again := fmt.Sprintf("repeat with: VARVE_MODEL_SEED=%d VARVE_MODEL_STEPS=%d go test -run 'TestModel/%s' ./stress/files", seed, steps, f.name)
+			again := fmt.Sprintf("repeat with: VARVE_MODEL_SEED=%d VARVE_MODEL_STEPS=%d "+
+				"go test -run 'TestModel/%s' ./stress/files", seed, steps, f.name)
 			compare := func() {
 				t.Helper()
 				got, err := LiveTree(w.w)

@@ -12,8 +12,8 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// TestCrash_Mutants switches each promise off on purpose: the explorer, or the check of the journal, must notice. W7 is about the native log only; stress
-// has it.
+// TestCrash_Mutants switches each promise off on purpose: the explorer, or the check of the journal, must notice. W7 is
+// about the native log only; stress has it.
 func TestCrash_Mutants(t *testing.T) {
 	defer mutant.Switch(mutant.None)
 	began := time.Now()
@@ -29,7 +29,8 @@ func TestCrash_Mutants(t *testing.T) {
 		}
 		forms := []form{crashForms[0], crashForms[1]}
 		switch p {
-		case mutant.J1, mutant.J2, mutant.W4: // without extents nothing is kept for their nodes: on a full file system only freed blocks are left
+		// without extents nothing is kept for their nodes: on a full file system only freed blocks are left
+		case mutant.J1, mutant.J2, mutant.W4:
 			forms = []form{crashForms[4]}
 		case mutant.J8:
 			forms = []form{crashForms[6]}
@@ -52,7 +53,9 @@ func TestCrash_Mutants(t *testing.T) {
 }
 
 // noticed explores workloads until something is wrong, and tells what.
-func noticed(t *testing.T, forms []form, images map[string][]byte, p mutant.Promise, seeds uint64) (states int, why string) {
+func noticed(
+	t *testing.T, forms []form, images map[string][]byte, p mutant.Promise, seeds uint64,
+) (states int, why string) {
 	for seed := uint64(1); seed <= seeds; seed++ {
 		f := forms[int(seed)%len(forms)]
 		x := f.explorer(images[f.name], seed, t.TempDir())
@@ -75,7 +78,8 @@ func noticed(t *testing.T, forms []form, images map[string][]byte, p mutant.Prom
 	return states, ""
 }
 
-// workload is what is likely to need a promise: random steps, or, for the rules about the journal's room, many of them without a sync.
+// workload is what is likely to need a promise: random steps, or, for the rules about the journal's room, many of them
+// without a sync.
 func (f form) workload(image []byte, seed uint64, p mutant.Promise) (*blockcache.Trace, *Model, error) {
 	switch p {
 	case mutant.J1, mutant.J2, mutant.W4:

@@ -36,8 +36,11 @@ type Workload struct {
 // Opener opens what a device holds: volume.OpenOn a file system, another one an overlay.
 type Opener func(blockcache.Writable, volume.WriteOptions) (*volume.Writable, error)
 
-// NewWorkload opens a file system on a device, which is empty but for lost+found. Notes about what was done and promised go to the trace, which may be nil.
-func NewWorkload(dev blockcache.Writable, open Opener, opts volume.WriteOptions, seed uint64, trace *blockcache.Trace) (*Workload, error) {
+// NewWorkload opens a file system on a device, which is empty but for lost+found. Notes about what was done and
+// promised go to the trace, which may be nil.
+func NewWorkload(
+	dev blockcache.Writable, open Opener, opts volume.WriteOptions, seed uint64, trace *blockcache.Trace,
+) (*Workload, error) {
 	w := &Workload{Model: NewModel(), dev: dev, open: open, opts: opts, rng: rand.New(rand.NewPCG(seed, 7)), trace: trace}
 	var err error
 	w.w, err = open(dev, opts)

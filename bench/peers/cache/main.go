@@ -36,8 +36,15 @@ func main() {
 var workloads = []struct{ name, script string }{
 	{"find, then tar", `find "$1/tree" "$1/wide"; drop; tar cf - -C "$1" tree`},
 	{"ls -lR three times", `for i in 1 2 3; do ls -lR "$1"; drop; done`},
-	{"random opens, Zipf", `awk 'BEGIN { srand(7); for (i = 0; i < 40000; i++) { d = int(2000 ^ rand()) - 1; print "'"$1"'/tree/" int(d/50) "/" d "/file" int(25 * rand()) } }' | while read f; do : < "$f"; n=$((n + 1)); [ $((n % 2000)) = 0 ] && drop; done; true`},
-	{"random opens, Zipf, beside a walk", `(for i in 1 2 3 4; do ls -lR "$1"; done) & awk 'BEGIN { srand(9); for (i = 0; i < 40000; i++) { d = int(2000 ^ rand()) - 1; print "'"$1"'/tree/" int(d/50) "/" d "/file" int(25 * rand()) } }' | while read f; do : < "$f"; n=$((n + 1)); [ $((n % 1000)) = 0 ] && drop; done; wait; true`},
+	{"random opens, Zipf",
+		`awk 'BEGIN { srand(7); for (i = 0; i < 40000; i++) { d = int(2000 ^ rand()) - 1
+		print "'"$1"'/tree/" int(d/50) "/" d "/file" int(25 * rand()) } }' |
+		while read f; do : < "$f"; n=$((n + 1)); [ $((n % 2000)) = 0 ] && drop; done; true`},
+	{"random opens, Zipf, beside a walk",
+		`(for i in 1 2 3 4; do ls -lR "$1"; done) &
+		awk 'BEGIN { srand(9); for (i = 0; i < 40000; i++) { d = int(2000 ^ rand()) - 1
+		print "'"$1"'/tree/" int(d/50) "/" d "/file" int(25 * rand()) } }' |
+		while read f; do : < "$f"; n=$((n + 1)); [ $((n % 1000)) = 0 ] && drop; done; wait; true`},
 }
 
 const drop = `drop() { echo 3 > /proc/sys/vm/drop_caches; }; `

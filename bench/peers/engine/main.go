@@ -1,5 +1,5 @@
-// Command engine compares varve's store with bbolt, badger and pebble, each in two forms: a block of 4 KiB as one value, and a slot of 32
-// bytes as one value, which is what users of a key-value store would choose.
+// Command engine compares varve's store with bbolt, badger and pebble, each in two forms: a block of 4 KiB as one
+// value, and a slot of 32 bytes as one value, which is what users of a key-value store would choose.
 package main
 
 import (
@@ -30,8 +30,15 @@ func main() {
 func makers() []engine.Maker {
 	return []engine.Maker{
 		engine.Varve(mvcc.Merge), engine.Varve(mvcc.Adaptive), engine.Map(), engine.Limit(),
-		pebbleMaker("pebble, a lock a block", "block"), bboltMaker("bbolt", "block", 0), bboltMaker("bbolt Batch", "block", 10*time.Millisecond), bboltMaker("bbolt Batch, 1 ms", "block", time.Millisecond), badgerMaker("badger", "block"),
-		pebbleMaker("pebble, a lock a slot", "slot"), pebbleMergeMaker(), bboltMaker("bbolt Batch, 1 ms", "slot", time.Millisecond), badgerMaker("badger", "slot"),
+		pebbleMaker("pebble, a lock a block", "block"),
+		bboltMaker("bbolt", "block", 0),
+		bboltMaker("bbolt Batch", "block", 10*time.Millisecond),
+		bboltMaker("bbolt Batch, 1 ms", "block", time.Millisecond),
+		badgerMaker("badger", "block"),
+		pebbleMaker("pebble, a lock a slot", "slot"),
+		pebbleMergeMaker(),
+		bboltMaker("bbolt Batch, 1 ms", "slot", time.Millisecond),
+		badgerMaker("badger", "slot"),
 	}
 }
 
@@ -104,7 +111,9 @@ func print(cells []*cell) error {
 		if c.load != load {
 			load = c.load
 			fmt.Fprintf(w, "\n%s\t\t\t\t\t\t\t\t\n", load)
-			fmt.Fprintln(w, "  store\tform\tcommits/s\tspread\tvarve is\taborts a commit\tlog bytes a commit\tp99.9 us\tfairness\tviews/s\tview p99.9 us")
+			fmt.Fprintln(w,
+				"  store\tform\tcommits/s\tspread\tvarve is\taborts a commit\tlog bytes a commit\t"+
+					"p99.9 us\tfairness\tviews/s\tview p99.9 us")
 		}
 		var ab, lb, p, f, v, vp []float64
 		for _, r := range c.results {
@@ -117,7 +126,8 @@ func print(cells []*cell) error {
 				ours = engine.Median(o.per)
 			}
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%.0f\t%.0f%%\t%.2f times\t%.3f\t%.0f\t%.0f\t%.2f\t%.0f\t%.0f\n", c.engine, c.form, engine.Median(c.per), 100*engine.Spread(c.per), ours/max(engine.Median(c.per), 1),
+		fmt.Fprintf(w, "  %s\t%s\t%.0f\t%.0f%%\t%.2f times\t%.3f\t%.0f\t%.0f\t%.2f\t%.0f\t%.0f\n", c.engine, c.form,
+			engine.Median(c.per), 100*engine.Spread(c.per), ours/max(engine.Median(c.per), 1),
 			engine.Median(ab), engine.Median(lb), engine.Median(p), engine.Median(f), engine.Median(v), engine.Median(vp))
 	}
 	return w.Flush()
@@ -135,7 +145,8 @@ func printJSON(cells []*cell) error {
 	}
 	var rows []row
 	for _, c := range cells {
-		rows = append(rows, row{c.load, c.engine, c.form, engine.Median(c.per), engine.Spread(c.per), best(cells, c.load, "block"), c.results})
+		rows = append(rows, row{c.load, c.engine, c.form, engine.Median(c.per), engine.Spread(c.per),
+			best(cells, c.load, "block"), c.results})
 	}
 	e := json.NewEncoder(os.Stdout)
 	e.SetIndent("", "  ")

@@ -58,7 +58,9 @@ func (l layout) each(do func(key []byte) error) error {
 func bboltMaker(name, form string, delay time.Duration) engine.Maker {
 	batch := delay > 0
 	return engine.Maker{Name: name, Form: form, Open: func(dir string, durable bool) (engine.Engine, error) {
-		db, err := bbolt.Open(filepath.Join(dir, "db"), 0o600, &bbolt.Options{NoSync: !durable, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, InitialMmapSize: 1 << 28})
+		db, err := bbolt.Open(filepath.Join(dir, "db"), 0o600,
+			&bbolt.Options{NoSync: !durable, NoFreelistSync: true,
+				FreelistType: bbolt.FreelistMapType, InitialMmapSize: 1 << 28})
 		if err != nil {
 			return nil, err
 		}
@@ -105,7 +107,8 @@ func (b *bboltEngine) Close() (int64, error) { return 0, b.db.Close() }
 // badger: conflicts are detected, and tried again here, as its documentation says.
 func badgerMaker(name, form string) engine.Maker {
 	return engine.Maker{Name: name, Form: form, Open: func(dir string, durable bool) (engine.Engine, error) {
-		db, err := badger.Open(badger.DefaultOptions(dir).WithLogger(nil).WithSyncWrites(durable).WithNumVersionsToKeep(1).WithMetricsEnabled(false))
+		db, err := badger.Open(badger.DefaultOptions(dir).WithLogger(nil).WithSyncWrites(durable).
+			WithNumVersionsToKeep(1).WithMetricsEnabled(false))
 		if err != nil {
 			return nil, err
 		}
@@ -172,7 +175,8 @@ func pebbleMaker(name, form string) engine.Maker {
 }
 
 func pebbleOptions() *pebble.Options {
-	return &pebble.Options{MemTableSize: 64 << 20, MemTableStopWritesThreshold: 4, L0StopWritesThreshold: 1000, Logger: quiet{}}
+	return &pebble.Options{MemTableSize: 64 << 20, MemTableStopWritesThreshold: 4, L0StopWritesThreshold: 1000,
+		Logger: quiet{}}
 }
 
 type quiet struct{}
@@ -231,21 +235,22 @@ func (p *pebbleEngine) Close() (int64, error) {
 
 // pebbleMergeMaker is pebble as its users count: a merge operator, and no reading at all.
 func pebbleMergeMaker() engine.Maker {
-	return engine.Maker{Name: "pebble, merge operator", Form: "slot", Open: func(dir string, durable bool) (engine.Engine, error) {
-		o := pebbleOptions()
-		o.Merger = &pebble.Merger{Name: "add", Merge: func(_, value []byte) (pebble.ValueMerger, error) {
-			return &adder{binary.LittleEndian.Uint64(value)}, nil
+	return engine.Maker{Name: "pebble, merge operator", Form: "slot",
+		Open: func(dir string, durable bool) (engine.Engine, error) {
+			o := pebbleOptions()
+			o.Merger = &pebble.Merger{Name: "add", Merge: func(_, value []byte) (pebble.ValueMerger, error) {
+				return &adder{binary.LittleEndian.Uint64(value)}, nil
+			}}
+			db, err := pebble.Open(dir, o)
+			if err != nil {
+				return nil, err
+			}
+			p := &pebbleMerge{pebbleEngine{layout: layout{"slot"}, db: db, write: pebble.NoSync}}
+			if durable {
+				p.write = pebble.Sync
+			}
+			return p, nil
 		}}
-		db, err := pebble.Open(dir, o)
-		if err != nil {
-			return nil, err
-		}
-		p := &pebbleMerge{pebbleEngine{layout: layout{"slot"}, db: db, write: pebble.NoSync}}
-		if durable {
-			p.write = pebble.Sync
-		}
-		return p, nil
-	}}
 }
 
 type pebbleMerge struct{ pebbleEngine }
