@@ -341,7 +341,7 @@ func (e *journalEpochs) err() error {
 
 func (e *journalEpochs) count(out *Stats) {
 	out.FlushSeconds, out.Durable, out.Flushes = time.Duration(e.closeTime.Load()).Seconds(), e.last.Load(), e.closed.Load()
-	out.Pressure = e.pressure()
+	out.WALBytes, out.Pressure = e.opts.Journal.Bytes(), e.pressure()
 }
 
 func (e *journalEpochs) close() error { return nil }

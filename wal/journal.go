@@ -32,8 +32,8 @@ type Journal struct {
 	logged map[block.Number]jbd2.Sequence // the newest copy of each block in the log
 	marks  []mark
 	begun  bool
-	bytes  uint64
-	clean  uint32 // the incompatible features of the journal while nothing is in it
+	bytes  atomic.Uint64 // written to the log
+	clean  uint32        // the incompatible features of the journal while nothing is in it
 
 	largest int
 	flush   atomic.Int64 // ns
@@ -153,8 +153,8 @@ func (j *Journal) Used() int { return int(j.used) }
 // Largest is how many images one epoch may have (J9): a quarter of the log, its own blocks taken off. It may be called at any time.
 func (j *Journal) Largest() int { return j.largest }
 
-// Bytes is how many bytes were written.
-func (j *Journal) Bytes() uint64 { return j.bytes }
+// Bytes is how many bytes were written to the log. It may be called at any time.
+func (j *Journal) Bytes() uint64 { return j.bytes.Load() }
 
 // need is how many blocks an epoch takes in the log.
 func (j *Journal) need(images, revokes int) int {
@@ -309,7 +309,7 @@ func (w *journalWriter) write() error {
 		w.pending = w.pending[n*size:]
 		w.count += uint32(n)
 		j.used += uint32(n)
-		j.bytes += uint64(n * size)
+		j.bytes.Add(uint64(n * size))
 		if j.head += uint32(n); j.head >= j.end() {
 			j.head = j.super.First
 		}
