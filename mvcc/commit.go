@@ -69,7 +69,11 @@ func (tx *Tx) commit() error {
 	}
 	if !ok {
 		s.stats.conflicts.Add(1)
-		s.emit(Event{Kind: EventConflict, Tx: tx.priority, Reason: "a block that it depends on has changed"})
+		e := Event{Kind: EventConflict, Tx: tx.priority, Reason: "a block that it depends on has changed", NoBlock: tx.loser == nil}
+		if tx.loser != nil {
+			e.Block = tx.loser.number
+		}
+		s.emit(e)
 		return ErrConflict
 	}
 	yield.At("published")

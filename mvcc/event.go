@@ -33,6 +33,7 @@ type Event struct {
 	Tx      uint64 // age of the transaction
 	Seq     block.Seq
 	Block   block.Number
+	NoBlock bool   // of a conflict, an abort or a sample: it is of no block, and Block is not block 0
 	Edits   string // types of the edits in conflict
 	Proof   string
 	Policy  string

@@ -58,7 +58,7 @@ const sampleEvery = 10
 func (s *Store) emitContention() {
 	st := s.Stats()
 	e := Event{Kind: EventContention, Seq: s.Published(), Policy: s.opts.Policy.String(), Inputs: &st.Losses}
-	if len(st.Hot) > 0 {
+	if e.NoBlock = len(st.Hot) == 0; !e.NoBlock {
 		e.Block, e.Count = st.Hot[0].Block, int64(st.Hot[0].Count)
 	}
 	s.emit(e)

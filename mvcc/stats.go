@@ -140,6 +140,7 @@ func (st *stats) abort(s *Store, tx *Tx) {
 		if tx.loser != nil {
 			e.Block = tx.loser.number
 		}
+		e.NoBlock = tx.loser == nil
 		s.emit(e)
 	}
 }

@@ -20,7 +20,7 @@ func newEvidence() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "evidence FILE",
 		Short: "Answer from the evidence ledger of a store",
-		Long:  "varve evidence answers a preset question from a ledger that varve stress --evidence wrote: contention, replay-anomalies or pressure.",
+		Long:  "varve evidence answers a preset question from a ledger that --evidence of varve stress or varve mount wrote: contention, replay-anomalies or pressure.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(evidence.Presets, preset) {
@@ -33,7 +33,7 @@ func newEvidence() *cobra.Command {
 			defer file.Close()
 			a, err := evidence.Ask(file, preset)
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			if asJSON {
 				return output.WriteJSON(cmd.OutOrStdout(), struct {

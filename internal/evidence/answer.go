@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -52,7 +53,8 @@ func Ask(r io.Reader, preset string) (Answer, error) {
 		blocks: map[uint64]*BlockContention{}}
 	sc := bufio.NewScanner(r)
 	sc.Buffer(make([]byte, 1<<16), maxLine)
-	for line := 1; sc.Scan(); line++ {
+	line := 1
+	for ; sc.Scan(); line++ {
 		var rec Record
 		if err := json.Unmarshal(sc.Bytes(), &rec); err != nil || rec.Event == "" {
 			a.Malformed = append(a.Malformed, line)
@@ -60,7 +62,9 @@ func Ask(r io.Reader, preset string) (Answer, error) {
 		}
 		a.take(rec)
 	}
-	if err := sc.Err(); err != nil {
+	if err := sc.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return Answer{}, fmt.Errorf("no evidence ledger: line %d is longer than %d bytes", line, maxLine)
+	} else if err != nil {
 		return Answer{}, fmt.Errorf("read the ledger: %w", err)
 	}
 	a.finish()
@@ -91,8 +95,11 @@ func (a *asker) take(r Record) {
 	}
 }
 
+// contended are the events that count for a block's contention. A sample of contention, too, names a block, but the sketch of conflicts is what it counts.
+var contended = []mvcc.EventKind{mvcc.EventConflict, mvcc.EventMergeApplied, mvcc.EventMergeRejected, mvcc.EventAbort, mvcc.EventPolicy}
+
 func (a *asker) contention(r Record) {
-	if r.Block == nil {
+	if r.Block == nil || !slices.Contains(contended, mvcc.EventKind(r.Event)) {
 		return
 	}
 	b := a.blocks[*r.Block]

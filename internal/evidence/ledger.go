@@ -86,8 +86,9 @@ func record(e mvcc.Event) Record {
 	switch e.Kind {
 	case mvcc.EventConflict, mvcc.EventAbort, mvcc.EventMergeApplied, mvcc.EventMergeChecked, mvcc.EventMergeRejected,
 		mvcc.EventPolicy, mvcc.EventContention:
-		n := uint64(e.Block)
-		r.Block = &n
+		if n := uint64(e.Block); !e.NoBlock {
+			r.Block = &n
+		}
 	}
 	return r
 }

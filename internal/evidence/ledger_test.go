@@ -51,6 +51,18 @@ type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, errors.New("no room") }
 
+// TestLedger_NoBlock leaves the block out where an event is of none: it would be taken for block 0.
+func TestLedger_NoBlock(t *testing.T) {
+	for _, kind := range []mvcc.EventKind{mvcc.EventAbort, mvcc.EventContention} {
+		if r := record(mvcc.Event{Kind: kind}); r.Block == nil || *r.Block != 0 {
+			t.Errorf("%s at block 0: %+v", kind, r)
+		}
+		if r := record(mvcc.Event{Kind: kind, NoBlock: true}); r.Block != nil {
+			t.Errorf("%s at no block: block %d", kind, *r.Block)
+		}
+	}
+}
+
 func TestAsk_Presets(t *testing.T) {
 	ledger := `{"time":"2026-01-02T03:04:05Z","event":"conflict","tx":1,"block":7,"edits":"set","reason":"no proof"}
 {"time":"2026-01-02T03:04:05Z","event":"merge_applied","tx":2,"block":7,"proof":"counters"}
@@ -59,6 +71,7 @@ func TestAsk_Presets(t *testing.T) {
 {"time":"2026-01-02T03:04:05Z","event":"wal_recovery","sequence":10,"count":3,"reason":"1 epochs, 2 commits dropped"}
 {"time":"2026-01-02T03:04:05Z","event":"flush","sequence":12,"count":1}
 {"time":"2026-01-02T03:04:05Z","event":"flush","sequence":11,"count":2}
+{"time":"2026-01-02T03:04:05Z","event":"contention_sample","block":0,"inputs":{"conflict_rate":0}}
 {"time":"2026-01-02T03:04:05Z","event":"back_pressure","sequence":4,"count":99,"reason":"oldest snapshot: backup"}
 {"time":"2026-01-02T03:04:05Z","ev`
 	ask := func(p string) Answer {
@@ -66,7 +79,7 @@ func TestAsk_Presets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(a.Malformed) != 1 || a.Malformed[0] != 9 {
+		if len(a.Malformed) != 1 || a.Malformed[0] != 10 {
 			t.Errorf("malformed lines: %v", a.Malformed)
 		}
 		return a
@@ -80,6 +93,9 @@ func TestAsk_Presets(t *testing.T) {
 	}
 	if a := ask("pressure"); len(a.Findings) != 1 || !strings.Contains(a.Findings[0], "backup") {
 		t.Errorf("pressure: %q", a.Findings)
+	}
+	if _, err := Ask(strings.NewReader("\n"+strings.Repeat("x", maxLine+1)), "contention"); err == nil || !strings.Contains(err.Error(), "line 2") {
+		t.Errorf("a file that is no ledger: %v", err)
 	}
 	if _, err := Ask(strings.NewReader(""), "weather"); err == nil {
 		t.Error("an unknown preset was answered")
