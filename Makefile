@@ -13,7 +13,7 @@ APPS_KILLS ?= 5
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 
 # What the tests need beside Go: a program and the Debian package that has it.
-PROGRAMS := mkfs.ext4:e2fsprogs fusermount3:fuse3 setfacl:acl setfattr:attr losetup:mount sfdisk:fdisk gcc:gcc fio:fio dbench:dbench sqlite3:sqlite3 git:git
+PROGRAMS := mdl:ruby-mdl mkfs.ext4:e2fsprogs fusermount3:fuse3 setfacl:acl setfattr:attr losetup:mount sfdisk:fdisk gcc:gcc fio:fio dbench:dbench sqlite3:sqlite3 git:git
 # What crash-apps needs beside them.
 APPS     := pg_ctlcluster:postgresql
 BENCH    := fuse2fs:fuse2fs stress-ng:stress-ng
@@ -52,6 +52,9 @@ announce:
 deps: ## install the Debian packages that the tests need (as root)
 	@$(call install,$(call MISSING,$(PROGRAMS)))
 
+lint-deps:
+	@$(call install,$(call MISSING,mdl:ruby-mdl))
+
 apps-deps:
 	@$(call install,$(call MISSING,$(PROGRAMS) $(APPS)))
 
@@ -66,8 +69,10 @@ if [ -n "$(strip $(1))" ]; then \
 	else echo "missing, please install: $(strip $(1))" >&2; exit 1; fi; fi
 endef
 
-check: ## format, vet, staticcheck
+check: lint-deps ## format, length of lines, Markdown, vet, staticcheck
 	@out="$$(gofmt -l $$(git ls-files '*.go'))"; [ -z "$$out" ] || { echo "gofmt would change:"; echo "$$out"; exit 1; }
+	$(GO) tool editorconfig-checker
+	mdl --git-recurse .
 	$(GO) vet ./...
 	$(GO) vet -tags testhooks ./...
 	$(GO) tool staticcheck -tags testhooks ./...
