@@ -21,8 +21,11 @@ type trace struct {
 	w    *bufio.Writer
 }
 
-func newTrace(path string, below ext4.Blocks) (*trace, error) {
-	f, err := os.Create(path)
+func newTrace(s Spec, below ext4.Blocks) (*trace, error) {
+	if err := s.Spare(s.Trace); err != nil {
+		return nil, err
+	}
+	f, err := os.Create(s.Trace)
 	if err != nil {
 		return nil, err
 	}

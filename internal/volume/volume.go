@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 
@@ -32,6 +33,20 @@ type Spec struct {
 	NoRecovery bool
 	Cache      int64  // bytes; 0: DefaultCache
 	Trace      string // write the numbers of the metadata blocks asked for into this file
+}
+
+// Spare refuses a file to write to that is the image itself, or its journal, by whatever name: to open it for output would cut it short.
+func (s Spec) Spare(output string) error {
+	to, err := os.Stat(output)
+	if err != nil {
+		return nil // what is not there yet is no image
+	}
+	for _, path := range []string{s.Image, s.Journal} {
+		if from, err := os.Stat(path); err == nil && os.SameFile(from, to) {
+			return fmt.Errorf("%s is %s itself: write to another file", output, path)
+		}
+	}
+	return nil
 }
 
 // Volume is an open file system and what lies below it.
@@ -78,7 +93,7 @@ func Open(s Spec) (v *Volume, err error) {
 			return v.Cache
 		}
 		var t *trace
-		if t, traceErr = newTrace(s.Trace, v.Cache); traceErr != nil {
+		if t, traceErr = newTrace(s, v.Cache); traceErr != nil {
 			return v.Cache
 		}
 		v.files = append(v.files, t)
