@@ -57,6 +57,7 @@ const (
 	overlayBlock   = 4096
 	overlayHead    = 512
 	maxExtra       = 1 << 30 // bytes behind the base
+	maxBase        = 1 << 48 // bytes of it: the map has 8 bytes in memory for each 127 MiB, whether they are there or holes
 )
 
 // Errors of overlays.
@@ -137,6 +138,9 @@ func adoptOverlay(file Writable, base Device, identity [64]byte) (*Overlay, erro
 
 // OpenOverlayOn is OpenOverlay for a file that is open, and is made an overlay where it is empty.
 func OpenOverlayOn(file Writable, base Device, identity [64]byte, extra int64) (o *Overlay, fresh bool, err error) {
+	if base.Size() > maxBase {
+		return nil, false, fmt.Errorf("the image has %d bytes, and an overlay takes at most %d: make it as short as its file system", base.Size(), int64(maxBase))
+	}
 	o = &Overlay{file: file, base: base, dirty: map[int64]bool{}}
 	if fresh, err = isBlank(file); err != nil || !fresh {
 		return o, false, errors.Join(err, o.load(identity))

@@ -177,3 +177,22 @@ func TestOverlayMap_Pages(t *testing.T) {
 		}
 	}
 }
+
+// vast is a device of any size with nothing on it, as a sparse file may be.
+type vast int64
+
+func (v vast) Size() int64                           { return int64(v) }
+func (v vast) ReadAt(p []byte, _ int64) (int, error) { clear(p); return len(p), nil }
+
+// TestOverlay_VastBase refuses a base whose map alone would take all memory: a sparse file has any size for nothing.
+func TestOverlay_VastBase(t *testing.T) {
+	for _, size := range []int64{maxBase + 1, 4 << 60, 1<<63 - 1} {
+		file := NewRAM(nil)
+		if _, _, err := OpenOverlayOn(file, vast(size), [64]byte{}, 1<<24); err == nil || file.Size() != 0 {
+			t.Errorf("%d bytes: %v, and a file of %d bytes", size, err, file.Size())
+		}
+	}
+	if _, _, err := OpenOverlayOn(NewRAM(nil), vast(16<<40), [64]byte{}, 1<<24); err != nil {
+		t.Error(err)
+	}
+}

@@ -51,9 +51,9 @@ func OpenDisk(path string) (*Disk, error) {
 }
 
 // CreateDisk opens a regular file for writing, makes it where there is none, and makes its name durable. A shorter one is
-// extended to size bytes by a hole.
+// extended to size bytes by a hole. A new one is its owner's alone: it gets contents of files that others may not read.
 func CreateDisk(path string, size int64) (*Disk, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o644)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, err
 	}
