@@ -24,7 +24,8 @@ func newCp() *cobra.Command {
 		Use:   "cp IMAGE PATH DEST",
 		Short: "Copy a file or directory out of an image, without mounting it",
 		Long: `Copy PATH and all below it, as cp -a does: with modes, times, hard links, symlinks and holes; as root also with owners,
-device nodes and extended attributes. If DEST is a directory the copy goes into it (the contents of / do so, too).
+device nodes and extended attributes; for other users, setuid and setgid of other users' files
+are left out. If DEST is a directory the copy goes into it (the contents of / do so, too).
 Existing files are not overwritten.`,
 		Args: cobra.ExactArgs(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -226,12 +227,22 @@ func (c *copier) finish(to string, n *ext4.Inode) error {
 		}
 	}
 	if !n.IsSymlink() {
-		if err := unix.Chmod(to, uint32(n.Mode&0o7777)); err != nil {
+		if err := unix.Chmod(to, c.mode(n)); err != nil {
 			return err
 		}
 	}
 	times := []unix.Timespec{timespec(n.Atime), timespec(n.Mtime)}
 	return unix.UtimesNanoAt(unix.AT_FDCWD, to, times, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// mode is the mode of a copy. One that does not get the owner and group of its original gets no setuid and setgid either, as with cp -a: otherwise a program of
+// another user's in an image would run with the rights of the user who copies it.
+func (c *copier) mode(n *ext4.Inode) uint32 {
+	mode := uint32(n.Mode & 0o7777)
+	if !c.root && (int(n.UID) != os.Geteuid() || int(n.GID) != os.Getegid()) {
+		mode &^= unix.S_ISUID | unix.S_ISGID
+	}
+	return mode
 }
 
 func timespec(t time.Time) unix.Timespec {

@@ -18,7 +18,7 @@ const (
 	exitUsage       = 1  // the command line is wrong
 	exitSystem      = 2  // the operating system refused: no such image, no permission, input or output failed
 	exitInternal    = 4  // a bug in varve
-	exitInterrupted = 8  // SIGINT or SIGTERM
+	exitInterrupted = 8  // SIGINT, SIGTERM or SIGHUP
 	exitNotFound    = 10 // the path is not in the image
 	exitDamaged     = 11 // the image is damaged; what could be read was
 	exitUnsupported = 12 // the image uses a feature that varve does not have, or is none of ext2, ext3 and ext4

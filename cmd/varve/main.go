@@ -14,10 +14,10 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/varvefs/varve/internal/daemon"
 	"github.com/varvefs/varve/internal/output"
 )
 
@@ -50,8 +50,8 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 	}
 	var cmd *cobra.Command
 	if err == nil {
-		// Mounting has its own handling of signals: the daemon unmounts.
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+		// A mount has its own handling of what follows: the daemon unmounts.
+		ctx, stop := signal.NotifyContext(context.Background(), daemon.Signals()...)
 		defer stop()
 		context.AfterFunc(ctx, stop) // a second signal ends what does not look at the context
 		root := newRoot()

@@ -117,7 +117,7 @@ func (m *mountCommand) run(cmd *cobra.Command, image, dir string) error {
 	c := o.config()
 	c.Metrics, c.Ledger = m.metrics, m.ledger
 	if ready := daemon.ReadyPipe(); ready != nil {
-		reported, err := c.Run(dir, ready, exitCode)
+		reported, err := c.Run(cmd.Context(), dir, ready, exitCode)
 		if reported {
 			return codedError{errPrinted, exitCode(err)}
 		}
@@ -125,9 +125,9 @@ func (m *mountCommand) run(cmd *cobra.Command, image, dir string) error {
 	}
 	if m.foreground || m.debug {
 		logger := log.New(output.NewGuard(os.Stderr), "varve: ", 0)
-		return c.Serve(dir, logger, func(d *daemon.Mounted) error { return m.announce(cmd, d) })
+		return c.Serve(cmd.Context(), dir, logger, func(d *daemon.Mounted) error { return m.announce(cmd, d) })
 	}
-	d, err := daemon.Start(func(notice string) { fmt.Fprintf(cmd.ErrOrStderr(), "varve: %s\n", notice) })
+	d, err := daemon.Start(cmd.Context(), func(notice string) { fmt.Fprintf(cmd.ErrOrStderr(), "varve: %s\n", notice) })
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,7 @@ func (o *mountOptions) set(item string) (err error) {
 		o.write.Commit = time.Duration(n) * time.Second
 	case "memory":
 		o.only = append(o.only, item)
-		o.write.Memory, err = parseSize(value)
+		o.write.Memory, err = parseBound(value)
 	case "policy":
 		o.only = append(o.only, item)
 		o.write.Policy, err = mvcc.ParsePolicy(value)
@@ -133,7 +133,7 @@ func (o *mountOptions) set(item string) (err error) {
 	case "sb":
 		number(&o.spec.Superblock, 1024)
 	case "cache":
-		o.spec.Cache, err = parseSize(value)
+		o.spec.Cache, err = parseBound(value)
 	case "trace":
 		o.spec.Trace = value
 	case "journal_path", "journal_device":
@@ -162,6 +162,18 @@ func (o *mountOptions) set(item string) (err error) {
 		return fmt.Errorf("option %s needs a value", name)
 	}
 	return nil
+}
+
+// maxBound is the largest bound of memory, in bytes. Tables are made in proportion to it.
+const maxBound = 1 << 40
+
+// parseBound reads a bound of memory.
+func parseBound(s string) (int64, error) {
+	n, err := parseSize(s)
+	if err == nil && n > maxBound {
+		err = fmt.Errorf("%s is more than %dG", s, maxBound>>30)
+	}
+	return n, err
 }
 
 // check checks the options against one another.

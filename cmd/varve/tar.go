@@ -12,6 +12,7 @@ import (
 
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/volume"
+	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -36,6 +37,10 @@ ACLs, hard links, device nodes; sockets are left out). Names are relative to PAT
 			}
 			w := data(cmd)
 			if output != "-" {
+				spec.Image = args[0]
+				if err := spec.Spare(output); err != nil {
+					return err
+				}
 				f, err := os.Create(output)
 				if err != nil {
 					return err
@@ -56,7 +61,10 @@ func writeTar(cmd *cobra.Command, out io.Writer, n *ext4.Inode, name string) err
 	counted := &countingWriter{w: out}
 	t := &tarWriter{cmd: cmd, out: counted, w: tar.NewWriter(counted), links: map[ext4.Ino]*place{}}
 	root := "."
-	if !n.IsDir() {
+	switch {
+	case !n.IsDir() && name == "/":
+		return ondisk.Corruptf("the root directory", "is none, but a %s", newNode("", n).Type)
+	case !n.IsDir():
 		root = name
 	}
 	w := walker{

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log"
@@ -60,15 +61,16 @@ type session struct {
 	life   *life // nil where there is no life socket
 }
 
-// Serve mounts, calls ready when requests are answered, and returns when the mount is gone and the image is released.
-func (c Config) Serve(dir string, logger *log.Logger, ready func(*Mounted) error) error {
+// Serve mounts, calls ready when requests are answered, and returns when the mount is gone and the image is released. The
+// end of ctx, which a signal of Signals brings, ends it: before the mount, too.
+func (c Config) Serve(ctx context.Context, dir string, logger *log.Logger, ready func(*Mounted) error) error {
 	s := &session{Config: c, dir: dir, logger: logger, ready: ready}
 	s.Fuse.Logger = logger
 	serve := s.serve
 	if c.Live {
 		serve = s.serveLive
 	}
-	err := serve()
+	err := serve(ctx)
 	if s.life != nil {
 		s.life.end(err)
 	}
@@ -76,7 +78,7 @@ func (c Config) Serve(dir string, logger *log.Logger, ready func(*Mounted) error
 }
 
 // serve serves a read-only mount.
-func (s *session) serve() error {
+func (s *session) serve(ctx context.Context) error {
 	v, err := volume.Open(s.Spec)
 	if err != nil {
 		return &MountError{volume.Advise(err)}
@@ -92,11 +94,14 @@ func (s *session) serve() error {
 	if end := super.BlockSize.Offset(super.Blocks); v.Device.Size() < end {
 		s.logger.Printf("%s is cut short: %d bytes of %d; reading past its end gives EIO", s.Spec.Image, v.Device.Size(), end)
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	mount, err := fuse.New(v.FS, v.Device, v.Ahead, s.dir, s.Fuse)
 	if err != nil {
 		return &MountError{err}
 	}
-	s.attend(mount, &Mounted{Type: super.Kind(), Label: super.Label, ReplayedBlocks: v.Replayed()})
+	s.attend(ctx, mount, &Mounted{Type: super.Kind(), Label: super.Label, ReplayedBlocks: v.Replayed()})
 	return nil
 }
 
@@ -104,7 +109,7 @@ func (s *session) serve() error {
 const daemonGCPercent = 100
 
 // attend answers requests until the mount is gone. It completes d, and passes it to ready.
-func (s *session) attend(mount *fuse.Mount, d *Mounted) {
+func (s *session) attend(ctx context.Context, mount *fuse.Mount, d *Mounted) {
 	debug.SetGCPercent(daemonGCPercent)
 	if dev, err := mount.Device(); err != nil {
 		s.logger.Printf("%v: umount commands will not wait for this daemon", err)
@@ -116,7 +121,7 @@ func (s *session) attend(mount *fuse.Mount, d *Mounted) {
 	} else {
 		defer forget()
 	}
-	stop := handleSignals(mount, s.dir, s.logger)
+	stop := handleSignals(ctx, mount, s.dir, s.logger)
 	defer stop()
 	served := make(chan struct{})
 	go func() { mount.Serve(); close(served) }()
@@ -128,18 +133,32 @@ func (s *session) attend(mount *fuse.Mount, d *Mounted) {
 	<-served
 }
 
-// exitInterrupted is the exit code after SIGINT or SIGTERM (docs/cli.md).
+// exitInterrupted is the exit code after a signal of Signals (docs/cli.md).
 const exitInterrupted = 8
 
-// handleSignals unmounts on SIGINT and SIGTERM. Where files are still open the mount leaves the directory tree at
-// once, and the daemon ends when the last file is closed; a second signal ends it there and then.
-func handleSignals(mount *fuse.Mount, dir string, logger *log.Logger) (stop func()) {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+// Signals are those that end a command in good order. A terminal that goes away is one of them, unless nohup(1) has it
+// ignored.
+func Signals() []os.Signal {
+	out := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		out = append(out, syscall.SIGHUP)
+	}
+	return out
+}
+
+// handleSignals unmounts when a signal ends ctx. Where files are still open the mount leaves the directory tree at once,
+// and the daemon ends when the last file is closed; a second signal ends it there and then.
+func handleSignals(ctx context.Context, mount *fuse.Mount, dir string, logger *log.Logger) (stop func()) {
+	served := make(chan struct{})
 	go func() {
-		if _, ok := <-signals; !ok {
+		select {
+		case <-ctx.Done():
+		case <-served:
 			return
 		}
+		second := make(chan os.Signal, 1)
+		signal.Notify(second, Signals()...)
+		defer signal.Stop(second)
 		go func() {
 			if err := mount.Unmount(); err == nil {
 				return
@@ -149,12 +168,14 @@ func handleSignals(mount *fuse.Mount, dir string, logger *log.Logger) (stop func
 				logger.Printf("detach %s: %v", dir, err)
 			}
 		}()
-		if _, ok := <-signals; ok {
+		select {
+		case <-second:
 			_ = Detach(dir)
 			os.Exit(exitInterrupted)
+		case <-served:
 		}
 	}()
-	return func() { signal.Stop(signals); close(signals) }
+	return func() { close(served) }
 }
 
 // systemLog takes a daemon's messages: syslog, or nothing where that does not answer.

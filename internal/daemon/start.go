@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,18 +47,18 @@ func ReadyPipe() *os.File {
 }
 
 // Start runs this command line again in a session of its own, and returns when that process serves its mount or has
-// failed (rule 1). Meanwhile it passes notices on.
-func Start(notice func(text string)) (*Mounted, error) {
+// failed (rule 1). Meanwhile it passes notices on, and the end of ctx: an interrupted command leaves no mount behind.
+func Start(ctx context.Context, notice func(text string)) (*Mounted, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
-	return start(cmd, notice)
+	return start(ctx, cmd, notice)
 }
 
-func start(cmd *exec.Cmd, notice func(text string)) (*Mounted, error) {
+func start(ctx context.Context, cmd *exec.Cmd, notice func(text string)) (*Mounted, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -71,7 +72,13 @@ func start(cmd *exec.Cmd, notice func(text string)) (*Mounted, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the daemon: %w", err)
 	}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	defer stop()
 	last, err := hear(r, notice)
+	if err == nil && last.Mounted != nil && ctx.Err() != nil { // it mounted first, and unmounts now
+		_ = cmd.Wait()
+		return nil, ctx.Err()
+	}
 	if err != nil {
 		_ = cmd.Wait()
 		return nil, fmt.Errorf("%w: %v", ErrNoReport, cmd.ProcessState)
@@ -99,7 +106,7 @@ func hear(r io.Reader, notice func(text string)) (last report, err error) {
 
 // Run serves a mount in a daemon, and reports to the parent; code gives the exit code of an error. It returns reported
 // where the parent prints the error.
-func (c Config) Run(dir string, ready *os.File, code func(error) int) (reported bool, err error) {
+func (c Config) Run(ctx context.Context, dir string, ready *os.File, code func(error) int) (reported bool, err error) {
 	out := json.NewEncoder(ready)
 	last := func(r report) error {
 		defer ready.Close()
@@ -107,7 +114,7 @@ func (c Config) Run(dir string, ready *os.File, code func(error) int) (reported 
 	}
 	c.Write.Notice = func(text string) { _ = out.Encode(report{Notice: text}) }
 	stderr := keepStderr()
-	err = c.Serve(dir, systemLog(), func(d *Mounted) error {
+	err = c.Serve(ctx, dir, systemLog(), func(d *Mounted) error {
 		if err := os.Chdir("/"); err != nil { // keep no other mount busy
 			return err
 		}

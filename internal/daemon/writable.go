@@ -15,7 +15,7 @@ import (
 )
 
 // serveLive serves a read-write mount. The image is marked clean, and released, after the last request.
-func (s *session) serveLive() (err error) {
+func (s *session) serveLive(ctx context.Context) (err error) {
 	if s.Write.Notice == nil {
 		s.Write.Notice = func(text string) { s.logger.Print(text) }
 	}
@@ -52,6 +52,9 @@ func (s *session) serveLive() (err error) {
 			}
 		}
 	}()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if mount, err = fuse.NewWritable(w.Writable, s.dir, s.Fuse); err != nil {
 		return &MountError{err}
 	}
@@ -61,7 +64,7 @@ func (s *session) serveLive() (err error) {
 		defer stop()
 	}
 	super := w.Superblock()
-	s.attend(mount, &Mounted{Type: super.Kind(), Label: super.Label, ReplayedBlocks: w.Replayed, Orphans: w.Orphans})
+	s.attend(ctx, mount, &Mounted{Type: super.Kind(), Label: super.Label, ReplayedBlocks: w.Replayed, Orphans: w.Orphans})
 	return nil
 }
 
@@ -86,6 +89,9 @@ func (s *session) observe() (figures *metrics.Server, finish func(), err error) 
 		}
 	}
 	if s.Ledger != "" {
+		if err := s.Spec.Spare(s.Ledger); err != nil {
+			return nil, nil, err
+		}
 		if ledger, err = evidence.Append(s.Ledger); err != nil {
 			return nil, nil, err
 		}
