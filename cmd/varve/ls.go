@@ -34,10 +34,7 @@ func newLs() *cobra.Command {
 			}
 			l, err := list(n, path, all)
 			if asJSON {
-				if e := output.WriteJSON(cmd.OutOrStdout(), l); e != nil {
-					return e
-				}
-				return err
+				return errors.Join(output.WriteJSON(cmd.OutOrStdout(), l), err)
 			}
 			for _, e := range l.entries {
 				switch {
@@ -73,7 +70,8 @@ type listing struct {
 	Path          string  `json:"path"`
 	Entries       []*node `json:"entries"`
 
-	entries []listed
+	entries  []listed
+	failures []error // of the first names that cannot be read whole
 }
 
 type listed struct {
@@ -82,12 +80,12 @@ type listed struct {
 }
 
 // list reads a directory, sorted by name; a file is listed as itself. Of a damaged directory, what can be read is
-// returned beside the error; a name whose inode cannot be read has the error in its node.
+// returned beside the errors; a name whose inode, or whose target, cannot be read has its own in its node.
 func list(n *ext4.Inode, path string, all bool) (*listing, error) {
 	l := &listing{SchemaVersion: output.SchemaVersion, Path: path, Entries: []*node{}}
 	if !n.IsDir() {
 		l.add(listed{newNode(base(path), n), n})
-		return l, nil
+		return l, errors.Join(l.failures...)
 	}
 	entries, err := readDir(n)
 	for _, e := range entries {
@@ -99,15 +97,20 @@ func list(n *ext4.Inode, path string, all bool) (*listing, error) {
 			child, childErr = n.Child(e.name, e.ino)
 		}
 		if childErr != nil {
-			l.add(listed{&node{Name: e.name, Inode: uint32(e.ino), Error: childErr.Error()}, nil})
+			bad := &node{Name: e.name, Inode: uint32(e.ino)}
+			bad.damaged(childErr)
+			l.add(listed{bad, nil})
 			continue
 		}
 		l.add(listed{newNode(e.name, child), child})
 	}
-	return l, err
+	return l, errors.Join(err, errors.Join(l.failures...))
 }
 
 func (l *listing) add(e listed) {
+	if e.node.err != nil && len(l.failures) < maxFailures {
+		l.failures = append(l.failures, fmt.Errorf("%s: %w", output.Quote(e.node.Name), e.node.err))
+	}
 	l.entries = append(l.entries, e)
 	l.Entries = append(l.Entries, e.node)
 }

@@ -35,7 +35,12 @@ type node struct {
 	Xattrs     map[string][]byte `json:"xattrs,omitempty"` // values in base64
 	Children   []*node           `json:"children,omitempty"`
 	Error      string            `json:"error,omitempty"`
+
+	err error // that Error is the text of
 }
+
+// damaged notes that part of the node cannot be read.
+func (d *node) damaged(err error) { d.err, d.Error = err, err.Error() }
 
 // types names the file types as find(1) -printf %y users know them, in words.
 var types = map[uint16]string{
@@ -62,7 +67,7 @@ func newNode(name string, n *ext4.Inode) *node {
 	if n.IsSymlink() {
 		target, err := n.Readlink()
 		if err != nil {
-			d.Error = err.Error()
+			d.damaged(err)
 		} else {
 			d.Target = &target
 		}
@@ -84,7 +89,7 @@ func (d *node) addXattrs(n *ext4.Inode) {
 		d.Xattrs[attrs[i].Name] = value
 	}
 	if err != nil {
-		d.Error = err.Error()
+		d.damaged(err)
 	}
 }
 

@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
+	"github.com/varvefs/varve/internal/oracle"
 	"github.com/varvefs/varve/internal/program"
 )
 
@@ -49,7 +51,7 @@ func TestFsck_ExitCodes(t *testing.T) {
 		{[]string{"fsck"}, fsckUsage}, {[]string{"fsck", "--nonsense", image}, fsckUsage}, {[]string{"fsck", image, image}, fsckUsage}, {[]string{"fsck", "-y", image}, fsckUsage},
 		{[]string{"fsck", image + ".missing"}, fsckFailed}, {[]string{"fsck", "--part", "1", image}, fsckFailed}, {[]string{"fsck", "-f", image}, exitOK},
 	} {
-		if r := varve(t, c.args...); r.Code != c.code {
+		if r := program.Run(t, c.args...); r.Code != c.code {
 			t.Errorf("varve %s: %+v; expected %d", strings.Join(c.args, " "), r, c.code)
 		}
 	}
@@ -65,5 +67,24 @@ func TestFsck_Interrupted(t *testing.T) {
 	root.SetArgs([]string{"fsck", "-f", smallImage(t)})
 	if err := root.ExecuteContext(ctx); fsckCode(err) != fsckInterrupted {
 		t.Errorf("%v: exit code %d, expected %d", err, fsckCode(err), fsckInterrupted)
+	}
+}
+
+// TestCLI_DamagedNames lists what cannot be read as well as it can be, and says that it is damaged by the exit code.
+func TestCLI_DamagedNames(t *testing.T) {
+	oracle.Need(t, "debugfs")
+	link := smallImage(t)
+	debugfs(t, link, "sif /link size 0\n")
+	plain := corrupt(t, smallImage(t, "-O", "^metadata_csum"), func(p []byte) {
+		binary.LittleEndian.PutUint32(p[bytes.Index(p, []byte("\x05\x01inner"))-6:], 4000) // a free inode
+	})
+	for _, args := range [][]string{
+		{"ls", "-l", plain, "/dir"}, {"ls", plain, "/dir"}, {"ls", "--json", plain, "/dir"}, {"tree", plain},
+		{"ls", "-l", link}, {"ls", "--json", link}, {"stat", link, "/link"}, {"stat", "--json", link, "/link"},
+		{"tree", link}, {"tree", "--json", link},
+	} {
+		if r := program.Run(t, args...); r.Code != exitDamaged || r.Stdout == "" {
+			t.Errorf("varve %s: %+v", strings.Join(args, " "), r)
+		}
 	}
 }

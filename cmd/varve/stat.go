@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -36,12 +37,14 @@ func newStat() *cobra.Command {
 			d.Path = args[1]
 			d.addXattrs(n)
 			if asJSON {
-				return output.WriteJSON(cmd.OutOrStdout(), struct {
+				err = output.WriteJSON(cmd.OutOrStdout(), struct {
 					SchemaVersion int `json:"schema_version"`
 					*node
 				}{output.SchemaVersion, d})
+			} else {
+				err = d.print(cmd.OutOrStdout())
 			}
-			return d.print(cmd.OutOrStdout())
+			return errors.Join(err, d.err)
 		},
 	}
 	imageFlags(cmd, &spec)

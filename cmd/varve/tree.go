@@ -49,13 +49,24 @@ func newTree() *cobra.Command {
 type tree struct {
 	cmd   *cobra.Command
 	level int
+
+	failures []error // of symlinks: their names are shown all the same
+}
+
+// bad notes that a symlink cannot be read.
+func (t *tree) bad(p *place, err error) {
+	fmt.Fprintf(t.cmd.ErrOrStderr(), "varve: %s: %v\n", p.quoted(), err)
+	if len(t.failures) < maxFailures {
+		t.failures = append(t.failures, err)
+	}
 }
 
 // walk visits the tree; names are by their last part, the top by its path.
 func (t *tree) walk(path string, n *ext4.Inode, visit func(p *place, n *ext4.Inode) error, leave func(p *place) error) error {
 	w := walker{ctx: t.cmd.Context(), visit: visit, leave: leave, level: t.level,
 		fail: func(p *place, err error) { fmt.Fprintf(t.cmd.ErrOrStderr(), "varve: %s: %v\n", p.quoted(), err) }}
-	return w.walk(path, n)
+	err := w.walk(path, n)
+	return errors.Join(err, errors.Join(t.failures...))
 }
 
 func (t *tree) print(path string, n *ext4.Inode) error {
@@ -65,8 +76,10 @@ func (t *tree) print(path string, n *ext4.Inode) error {
 		case n.IsDir() && p.name != "/":
 			suffix = "/"
 		case n.IsSymlink():
-			if target, err := n.Readlink(); err == nil {
-				suffix = " -> " + output.Quote(target)
+			target, err := n.Readlink()
+			if suffix = " -> " + output.Quote(target); err != nil {
+				suffix = ""
+				t.bad(p, err)
 			}
 		}
 		_, err := fmt.Fprintf(t.cmd.OutOrStdout(), "%s%s%s\n", strings.Repeat("  ", p.depth), output.Quote(p.name), suffix)
@@ -90,6 +103,9 @@ func (t *tree) json(path string, n *ext4.Inode) error {
 	err := t.walk(path, n, func(p *place, n *ext4.Inode) error {
 		d := newNode(p.name, n)
 		d.Path = p.String()
+		if d.err != nil {
+			t.bad(p, d.err)
+		}
 		var b bytes.Buffer
 		e := json.NewEncoder(&b)
 		e.SetEscapeHTML(false)
