@@ -11,65 +11,65 @@ type claim struct {
 }
 
 // claim takes up to want blocks off the count of free ones, and more where everybody may. It returns how many.
-func (w *Writable) claim(want, more uint32, c claim) uint32 {
-	nodes := int64(keptForNodes(w.super))
-	if k := w.claimAbove(want+more, nodes+int64(w.super.ReservedBlocks)); k > 0 {
+func (a *allocator) claim(want, more uint32, c claim) uint32 {
+	nodes := int64(keptForNodes(a.super))
+	if k := a.claimAbove(want+more, nodes+int64(a.super.ReservedBlocks)); k > 0 {
 		return k
 	}
-	if w.freeBlocks.Load() > nodes && (c.promised || w.mayUseReserved(c.cred)) {
-		if k := w.claimAbove(want, nodes); k > 0 {
+	if a.freeBlocks.Load() > nodes && (c.promised || a.mayUseReserved(c.cred)) {
+		if k := a.claimAbove(want, nodes); k > 0 {
 			return k
 		}
 	}
 	if c.promised {
-		return w.claimAbove(want, 0)
+		return a.claimAbove(want, 0)
 	}
 	return 0
 }
 
 // claimAbove takes up to want blocks off the count of free ones as long as so many stay.
-func (w *Writable) claimAbove(want uint32, keep int64) uint32 {
+func (a *allocator) claimAbove(want uint32, keep int64) uint32 {
 	for {
-		free := w.freeBlocks.Load()
+		free := a.freeBlocks.Load()
 		n := min(int64(want), free-keep)
 		if n <= 0 {
 			return 0
 		}
-		if w.freeBlocks.CompareAndSwap(free, free-n) {
+		if a.freeBlocks.CompareAndSwap(free, free-n) {
 			return uint32(n)
 		}
 	}
 }
 
 // mayUseReserved reports whether blocks are kept back for the owner of a request, among others.
-func (w *Writable) mayUseReserved(o Cred) bool {
-	s := w.super
+func (a *allocator) mayUseReserved(o Cred) bool {
+	s := a.super
 	if mutant.Off(mutant.ReservedFor) {
 		return o.UID == 0
 	}
 	if o.UID == uint32(s.DefaultUID) || s.DefaultGID != 0 && o.GID == uint32(s.DefaultGID) {
 		return true
 	}
-	if o.Thread == 0 || w.rights == nil {
+	if o.Thread == 0 || a.rights == nil {
 		return o.UID == 0
 	}
-	return w.rights(o.Thread, uint32(s.DefaultGID)) // root, too, by its capability only where the superblock names somebody else
+	return a.rights(o.Thread, uint32(s.DefaultGID)) // root, too, by its capability only where the superblock names somebody else
 }
 
 // SetRights sets the function that reports whether a thread may use reserved blocks for other reasons than the user and group of its request: it
 // has CAP_SYS_RESOURCE, or also belongs to the group (which is none where 0). It is asked only when space is short. It is set before
 // the first request.
-func (w *Writable) SetRights(may func(thread, gid uint32) bool) { w.rights = may }
+func (w *Writable) SetRights(may func(thread, gid uint32) bool) { w.alloc.rights = may }
 
 // MayUseReserved reports whether user and group of a request may use reserved blocks, without a look at its thread.
 func (w *Writable) MayUseReserved(o Cred) bool {
 	o.Thread = 0
-	return w.mayUseReserved(o)
+	return w.alloc.mayUseReserved(o)
 }
 
 // Room is how many bytes everybody may still allocate at once.
 func (w *Writable) Room() int64 {
-	free := w.freeBlocks.Load() + w.windows.blocks.Load() - int64(w.super.ReservedBlocks+keptForNodes(w.super))
+	free := w.alloc.freeBlocks.Load() + w.alloc.windows.blocks.Load() - int64(w.super.ReservedBlocks+keptForNodes(w.super))
 	return max(free, 0) * int64(w.super.BlockSize)
 }
 
@@ -78,5 +78,5 @@ func (w *Writable) RoomFor(bytes int64) bool {
 	if w.Room() >= bytes {
 		return true
 	}
-	return w.makeRoom() == nil && w.Room() >= bytes
+	return w.alloc.makeRoom() == nil && w.Room() >= bytes
 }

@@ -129,11 +129,11 @@ func (n *Inode) dirBlock(b FileBlock, run Run) (p []byte, leaf bool, err error) 
 	leaf = true
 	switch {
 	case n.hasIndex() && b == 0:
-		_, err = n.fs.judge(run.Start).DecodeHtreeRoot(n.seed(), p)
+		_, err = n.fs.decoder(run.Start).DecodeHtreeRoot(n.seed(), p)
 	case n.hasIndex() && binary.LittleEndian.Uint32(p) == 0 && n.spansBlock(p):
 		leaf = false
 	default:
-		err = n.fs.judge(run.Start).CheckDirBlock(n.seed(), p)
+		err = n.fs.decoder(run.Start).CheckDirBlock(n.seed(), p)
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("directory %d, block %d (%v): %w", n.Ino, b, run.Start, err)

@@ -114,7 +114,7 @@ func (d *dirOp) insertLinear(name string, ino Ino, typ uint8) error {
 		if err != nil {
 			return err
 		}
-		if err := d.fs.judge(at).CheckDirBlock(d.n.seed(), p); err != nil {
+		if err := d.fs.decoder(at).CheckDirBlock(d.n.seed(), p); err != nil {
 			return fmt.Errorf("directory %d, block %d: %w", d.n.Ino, b, err)
 		}
 		if _, _, found := d.format.HasDirent(p, d.end, []byte(name)); found {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/varvefs/varve/internal/block"
-	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
@@ -66,12 +65,10 @@ func (n *Inode) extentNode(index disk.ExtentIndex, depth int) (disk.ExtentNode, 
 	if err != nil {
 		return disk.ExtentNode{}, fmt.Errorf("inode %d, extent tree: %w", n.Ino, err)
 	}
-	if n.fs.tx != nil {
-		if err := n.fs.tx.Depend(index.Leaf, merge.Range{Len: uint32(len(p))}); err != nil {
-			return disk.ExtentNode{}, err
-		}
+	if err := n.fs.view.depend(index.Leaf, p); err != nil {
+		return disk.ExtentNode{}, err
 	}
-	node, err := n.fs.judge(index.Leaf).DecodeExtentBlock(n.seed(), depth, p)
+	node, err := n.fs.decoder(index.Leaf).DecodeExtentBlock(n.seed(), depth, p)
 	if err != nil {
 		return node, fmt.Errorf("inode %d, %v: %w", n.Ino, index.Leaf, err)
 	}

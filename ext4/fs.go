@@ -53,8 +53,7 @@ type FS struct {
 	statCache Stat
 	statErr   error
 
-	live *Writable // nil unless this is a view of a file system that is open for writing
-	tx   Tx        // of such a view
+	view view // of a transaction; zero otherwise
 }
 
 // Open reads the superblock of an image, replays its journal in memory if that is needed, and gives access to the

@@ -2,10 +2,8 @@ package ext4
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
-	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/mutant"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
@@ -70,62 +68,47 @@ func (gr *group) abandon(r run) {
 }
 
 // load reads a group's bitmaps. The caller holds mu.
-func (w *Writable) load(g disk.Group) (*group, error) {
-	gr := &w.groups[g]
+func (a *allocator) load(g disk.Group) (*group, error) {
+	gr := &a.groups[g]
 	gr.recent = true
 	if gr.blocks != nil {
 		return gr, nil
 	}
 	var blocks, inodes []byte
-	err := w.store.View(context.Background(), "the allocator", func(tx Tx) (err error) {
-		fs := w.view(tx)
-		defer w.putView(fs)
+	err := a.store.View(context.Background(), "the allocator", func(tx Tx) (err error) {
+		fs := a.views.open(tx)
+		defer a.views.close(fs)
 		d, err := fs.GroupDesc(g)
 		if err != nil {
 			return err
 		}
-		if blocks, err = fs.bitmap(d.BlockBitmap, d.Flags&disk.GroupBlockUninit != 0, func(p []byte) { w.initBlocks(g, d, p) }); err != nil {
+		if blocks, err = fs.bitmap(d.BlockBitmap, d.Flags&disk.GroupBlockUninit != 0, func(p []byte) { a.initBlocks(g, d, p) }); err != nil {
 			return err
 		}
-		inodes, err = fs.bitmap(d.InodeBitmap, d.Flags&disk.GroupInodeUninit != 0, w.initInodes)
+		inodes, err = fs.bitmap(d.InodeBitmap, d.Flags&disk.GroupInodeUninit != 0, a.initInodes)
 		return err
 	})
 	if err != nil {
 		return gr, err
 	}
 	for r := range gr.held {
-		_, at := w.place(r.start)
+		_, at := a.place(r.start)
 		for i := at; i < at+r.n; i++ {
 			blocks[i/8] |= 1 << (i % 8)
 		}
 	}
 	gr.blocks, gr.inodes, gr.merged = blocks, inodes, len(gr.held) > 0
-	if free := countClear(blocks, int(w.super.GroupBlocks(g))); free != gr.freeBlocks {
-		w.freeBlocks.Add(int64(free - gr.freeBlocks))
+	if free := countClear(blocks, int(a.super.GroupBlocks(g))); free != gr.freeBlocks {
+		a.freeBlocks.Add(int64(free - gr.freeBlocks))
 		gr.freeBlocks = free
 	}
-	if free := countClear(inodes, int(w.super.InodesPerGroup)); free != gr.freeInodes {
-		w.freeInodes.Add(int64(free - gr.freeInodes))
+	if free := countClear(inodes, int(a.super.InodesPerGroup)); free != gr.freeInodes {
+		a.freeInodes.Add(int64(free - gr.freeInodes))
 		gr.freeInodes = free
 	}
 	gr.counted = true
-	w.bitmaps.add(g, w.groups)
+	a.bitmaps.add(g, a.groups)
 	return gr, nil
-}
-
-// bitmap reads a bitmap, or makes one that the image leaves to be made.
-func (fs *FS) bitmap(n block.Number, uninit bool, build func([]byte)) ([]byte, error) {
-	out := make([]byte, fs.super.BlockSize)
-	if uninit {
-		build(out)
-		return out, nil
-	}
-	p, err := fs.block(n)
-	if err != nil {
-		return nil, fmt.Errorf("bitmap in %v: %w", n, err)
-	}
-	copy(out, p)
-	return out, nil
 }
 
 // bitmaps are those in memory. What was not used since the hand came by leaves it (the CLOCK algorithm), unless it is pinned.
@@ -177,7 +160,7 @@ func (gr *group) leave() bool {
 
 // BitmapBytes is what bitmaps of groups take in memory.
 func (w *Writable) BitmapBytes() int64 {
-	w.bitmaps.mu.Lock()
-	defer w.bitmaps.mu.Unlock()
-	return 2 * int64(w.super.BlockSize) * int64(len(w.bitmaps.loaded))
+	w.alloc.bitmaps.mu.Lock()
+	defer w.alloc.bitmaps.mu.Unlock()
+	return 2 * int64(w.super.BlockSize) * int64(len(w.alloc.bitmaps.loaded))
 }

@@ -119,7 +119,7 @@ func (d *dirOp) leafBytes(at block.Number) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p, d.fs.judge(at).CheckDirBlock(d.n.seed(), p)
+	return p, d.fs.decoder(at).CheckDirBlock(d.n.seed(), p)
 }
 
 // nextHashed moves a path to the next leaf where names with this hash go on there.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/varvefs/varve/internal/block"
-	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/ondisk"
 )
 
@@ -50,10 +49,8 @@ func (n *Inode) mapIndirectLevel(slot int, rest, span uint64) (Run, error) {
 		if err != nil {
 			return Run{}, fmt.Errorf("inode %d, indirect block: %w", n.Ino, err)
 		}
-		if n.fs.tx != nil {
-			if err := n.fs.tx.Depend(at, merge.Range{Len: uint32(len(p))}); err != nil {
-				return Run{}, err
-			}
+		if err := n.fs.view.depend(at, p); err != nil {
+			return Run{}, err
 		}
 		if span == 1 {
 			return n.pointerRun(p, int(rest), 1, 0)

@@ -35,7 +35,7 @@ func (fs *FS) ReadInode(n *Inode, ino Ino) error {
 	if err := fs.slot(n, ino); err != nil {
 		return err
 	}
-	if n.Links == 0 && (n.Mode == 0 || n.Dtime != 0) && !fs.orphan(ino) {
+	if n.Links == 0 && (n.Mode == 0 || n.Dtime != 0) && !fs.view.orphan(ino) {
 		return fmt.Errorf("inode %d: %w", ino, ErrNotExist)
 	}
 	switch n.Mode & disk.ModeType {
@@ -56,7 +56,7 @@ func (fs *FS) slot(n *Inode, ino Ino) error {
 		return err
 	}
 	n.Ino, n.fs = ino, fs
-	return fs.judge(n.tableBlock).DecodeInode(&n.Inode, ino, raw)
+	return fs.decoder(n.tableBlock).DecodeInode(&n.Inode, ino, raw)
 }
 
 // rawInode finds the bytes of an inode's slot, in the block that n was read from last or in another one, which n then
@@ -75,7 +75,7 @@ func (fs *FS) rawInode(n *Inode, ino Ino) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.fs != fs || n.tableBlock != table+nth || fs.live != nil {
+	if n.fs != fs || n.tableBlock != table+nth || fs.view.changing() {
 		p, err := fs.block(table + nth)
 		if err != nil {
 			return nil, fmt.Errorf("inode %d: %w", ino, err)

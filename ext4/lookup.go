@@ -93,7 +93,7 @@ func (n *Inode) fileBlock(b FileBlock) ([]byte, *disk.Superblock, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("directory %d, block %d: %w", n.Ino, b, err)
 	}
-	return p, n.fs.judge(at), nil
+	return p, n.fs.decoder(at), nil
 }
 
 // blockAt is where block b of a directory lies.

@@ -161,12 +161,12 @@ func (m *memFS) check() string {
 // counted compares the counts in memory with the bitmaps in memory, and those with the descriptors' counts at home.
 func (m *memFS) counted() {
 	m.t.Helper()
-	m.closeWindows()
-	m.mature()
+	m.alloc.closeWindows()
+	m.alloc.mature()
 	var blocks, inodes int64
 	fs := m.sealed()
 	for g := range m.super.Groups() {
-		gr := &m.groups[g]
+		gr := &m.alloc.groups[g]
 		d := ok(fs.GroupDesc(g))(m.t)
 		if gr.freeBlocks != int(d.FreeBlocks) || gr.freeInodes != int(d.FreeInodes) || gr.dirs != int(d.UsedDirs) {
 			m.t.Fatalf("group %d: %d blocks, %d inodes free, %d directories in memory; the descriptor has %d, %d, %d",
@@ -174,7 +174,7 @@ func (m *memFS) counted() {
 		}
 		blocks, inodes = blocks+int64(gr.freeBlocks), inodes+int64(gr.freeInodes)
 	}
-	if b, i := m.freeBlocks.Load(), m.freeInodes.Load(); b != blocks || i != inodes {
+	if b, i := m.alloc.freeBlocks.Load(), m.alloc.freeInodes.Load(); b != blocks || i != inodes {
 		m.t.Fatalf("%d blocks and %d inodes free by the counters, %d and %d by the groups", b, i, blocks, inodes)
 	}
 }

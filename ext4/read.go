@@ -57,7 +57,7 @@ func (fs *FS) runSegments(dst []Segment, run Run, skip int64, length int) ([]Seg
 		return append(dst, Segment{Len: length, Image: -1}), nil
 	}
 	at := fs.super.BlockSize.Offset(run.Start) + skip
-	if fs.log.at == nil && (fs.live == nil || !fs.live.opts.JournalData) {
+	if fs.log.at == nil && !fs.view.fileData {
 		return append(dst, Segment{Len: length, Image: at}), nil
 	}
 	return fs.loggedSegments(dst, at, length)
@@ -92,7 +92,7 @@ func (fs *FS) newer(n block.Number) ([]byte, error) {
 	if e, ok := fs.log.at[n]; ok {
 		return fs.log.read(e)
 	}
-	if fs.tx != nil && fs.tx.Versioned(n) {
+	if fs.view.versioned(n) {
 		return fs.block(n)
 	}
 	return nil, nil

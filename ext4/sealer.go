@@ -28,73 +28,89 @@ func (s *sealer) note(g disk.Group, d disk.GroupDesc) {
 	s.freeInodes += uint64(d.FreeInodes)
 }
 
-// Seal completes the blocks of an epoch.
+// sealing is the sealing of one epoch: its blocks, by how their fields are computed.
+type sealing struct {
+	*Writable
+	epoch  Epoch
+	tables map[block.Number]disk.Group // blocks of inode tables
+	maps   []fixed                     // bitmaps
+	descs  map[block.Number]bool       // blocks of descriptors
+	counts bool                        // the superblock's counts change
+	failed error                       // the first error of image
+}
+
+// Seal completes the blocks of an epoch: their checksums, and the fields that derive from other blocks.
 func (w *Writable) Seal(e Epoch) error {
-	s := w.super
-	descs := map[block.Number]bool{}
-	counted := false
-	var failed error
-	image := func(n block.Number) []byte {
-		p, err := e.Image(n)
-		if err != nil && failed == nil {
-			failed = err
-		}
-		return p
-	}
 	w.orphans.seal(e.Last())
-	tables := map[block.Number]disk.Group{}
-	if err := w.orphanTables(tables); err != nil {
+	s := sealing{Writable: w, epoch: e, tables: map[block.Number]disk.Group{}, descs: map[block.Number]bool{}}
+	if err := w.orphanTables(s.tables); err != nil {
 		return err
 	}
-	var maps []fixed
-	e.Blocks(func(n block.Number, kind uint8, owner uint64) {
-		p := image(n)
-		if failed != nil {
-			return
-		}
-		seed := s.Seed().Inode(Ino(owner), uint32(owner>>32))
-		switch kind {
-		case kindInodes:
-			tables[n] = disk.Group(owner)
-		case kindBlockMap, kindInodeMap:
-			maps = append(maps, fixed{kind, disk.Group(owner)})
-			counted = true
-		case kindGroupDesc:
-			descs[n] = true
-		case kindSuper:
-			counted = true
-		case kindDirLeaf:
-			s.SealDirBlock(seed, p)
-		case kindHtreeRoot, kindHtreeNode:
-			s.SealHtree(seed, p, kind == kindHtreeRoot)
-		case kindExtents:
-			s.SealExtentBlock(seed, p)
-		case kindXattrs:
-			s.SealXattrBlock(n, p)
-		}
-	})
-	if failed != nil {
-		return failed
+	e.Blocks(s.block)
+	if s.failed == nil {
+		s.derive()
 	}
-	for _, m := range maps {
-		if err := w.count(e, m, descs); err != nil {
-			return err
-		}
-	}
-	for n, g := range tables {
-		w.sealInodes(g, n, image(n))
-	}
-	for n := range descs {
-		w.sealDescs(n, image(n))
-	}
-	w.sealOrphanFile(image)
-	if counted || w.orphans.form.superblock {
-		w.sealSuper(image(block.Number(disk.SuperblockOffset / uint32(s.BlockSize))))
-	}
-	if failed == nil {
+	if s.failed == nil {
 		w.orphans.form.sealed()
 	}
-	return failed
+	return s.failed
+}
+
+// image is the copy of a block to complete, or nil after an error.
+func (s *sealing) image(n block.Number) []byte {
+	p, err := s.epoch.Image(n)
+	if err != nil && s.failed == nil {
+		s.failed = err
+	}
+	return p
+}
+
+// block seals a block whose fields follow from its own bytes. Others are noted for derive.
+func (s *sealing) block(n block.Number, kind uint8, owner uint64) {
+	p := s.image(n)
+	if s.failed != nil {
+		return
+	}
+	seed := s.super.Seed().Inode(Ino(owner), uint32(owner>>32))
+	switch kind {
+	case kindInodes:
+		s.tables[n] = disk.Group(owner)
+	case kindBlockMap, kindInodeMap:
+		s.maps = append(s.maps, fixed{kind, disk.Group(owner)})
+		s.counts = true
+	case kindGroupDesc:
+		s.descs[n] = true
+	case kindSuper:
+		s.counts = true
+	case kindDirLeaf:
+		s.super.SealDirBlock(seed, p)
+	case kindHtreeRoot, kindHtreeNode:
+		s.super.SealHtree(seed, p, kind == kindHtreeRoot)
+	case kindExtents:
+		s.super.SealExtentBlock(seed, p)
+	case kindXattrs:
+		s.super.SealXattrBlock(n, p)
+	}
+}
+
+// derive seals what follows from other blocks: bitmaps before the descriptors that count them, the superblock last.
+func (s *sealing) derive() {
+	for _, m := range s.maps {
+		if err := s.count(s.epoch, m, s.descs); err != nil {
+			s.failed = err
+			return
+		}
+	}
+	for n, g := range s.tables {
+		s.sealInodes(g, n, s.image(n))
+	}
+	for n := range s.descs {
+		s.sealDescs(n, s.image(n))
+	}
+	s.sealOrphanFile(s.image)
+	if s.counts || s.orphans.form.superblock {
+		s.sealSuper(s.image(block.Number(disk.SuperblockOffset / uint32(s.super.BlockSize))))
+	}
 }
 
 // count counts a bitmap that was changed, for its group's descriptor.

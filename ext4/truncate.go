@@ -35,7 +35,7 @@ func (o *op) truncate(n *Inode, size uint64) (done bool, err error) {
 		return false, err
 	}
 	done, o.what = true, "truncate"
-	o.w.closeWindow(n.Ino)
+	o.w.alloc.closeWindow(n.Ino)
 	if size < n.Size {
 		if err := o.dependMap(n); err != nil {
 			return false, err
@@ -98,7 +98,7 @@ func (w *Writable) EvictIf(node Node, unused func() bool) error {
 	if !w.orphans.has(node.Ino()) {
 		return nil
 	}
-	w.closeWindow(node.Ino())
+	w.alloc.closeWindow(node.Ino())
 	for done := false; !done; {
 		err := w.do(opEvict, Cred{}, func(o *op) error {
 			n := new(Inode)

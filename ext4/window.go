@@ -72,18 +72,18 @@ func (w *windows) remove(ino Ino) run {
 }
 
 // Closed gives up what a file has reserved behind its end: one who wrote to it has closed it.
-func (w *Writable) Closed(node Node) { w.closeWindow(node.Ino()) }
+func (w *Writable) Closed(node Node) { w.alloc.closeWindow(node.Ino()) }
 
-func (w *Writable) closeWindow(ino Ino) {
-	w.windows.mu.Lock()
-	r := w.windows.remove(ino)
-	w.windows.mu.Unlock()
-	w.release(r)
+func (a *allocator) closeWindow(ino Ino) {
+	a.windows.mu.Lock()
+	r := a.windows.remove(ino)
+	a.windows.mu.Unlock()
+	a.release(r)
 }
 
 // closeWindows gives up what all files have reserved, and reports whether that was anything.
-func (w *Writable) closeWindows() bool {
-	v := &w.windows
+func (a *allocator) closeWindows() bool {
+	v := &a.windows
 	v.mu.Lock()
 	var all []run
 	for ino := range v.of {
@@ -91,25 +91,25 @@ func (w *Writable) closeWindows() bool {
 	}
 	v.mu.Unlock()
 	for _, r := range all {
-		w.release(r)
+		a.release(r)
 	}
 	return len(all) > 0
 }
 
 // reserveGrowing is reserve for a file that grows at its end, to size bytes: it reserves as much again behind.
-func (w *Writable) reserveGrowing(ino Ino, goal block.Number, want uint32, size uint64, cred Cred) (run, error) {
-	got, left := w.windows.take(ino, goal, want)
-	w.release(left)
+func (a *allocator) reserveGrowing(ino Ino, goal block.Number, want uint32, size uint64, cred Cred) (run, error) {
+	got, left := a.windows.take(ino, goal, want)
+	a.release(left)
 	if got.n > 0 {
 		return got, nil
 	}
-	more := uint32(min(size, maxWindow) / uint64(w.super.BlockSize))
-	r, err := w.reserve(goal, want, more, claim{cred, false})
+	more := uint32(min(size, maxWindow) / uint64(a.super.BlockSize))
+	r, err := a.reserve(goal, want, more, claim{cred, false})
 	if err != nil || r.n <= want {
 		return r, err
 	}
-	for _, left := range w.windows.keep(ino, run{r.start + block.Number(want), r.n - want}) {
-		w.release(left)
+	for _, left := range a.windows.keep(ino, run{r.start + block.Number(want), r.n - want}) {
+		a.release(left)
 	}
 	return run{r.start, want}, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,33 +21,25 @@ import (
 //
 // Sealed fields (checksums, free counts, the orphans' list) are no transaction's to edit: Seal computes them when an epoch closes.
 //
-// Lock order: group.mu; bitmaps.mu; orphans.mu; shared.mu; windows.mu. None is held while the store is called, but group.mu for a View, and Sequenced hooks
-// take orphans.mu and shared.mu.
+// Lock order: the allocator's locks, in its order; orphans.mu; shared.mu. None is held while the store is called, but
+// group.mu for a View. Sequenced hooks take orphans.mu and shared.mu.
 type Writable struct {
-	opts     WriteOptions
-	store    Store
-	base     *FS
-	super    *disk.Superblock
-	unsealed *disk.Superblock
-	image    io.ReaderAt
+	opts  WriteOptions
+	store Store
+	base  *FS
+	super *disk.Superblock
 
-	groups  []group
-	bitmaps bitmaps
+	views   views
+	alloc   allocator
 	kinds   map[block.Number]fixed // blocks at fixed places
 	orphans orphans
 	sealer  sealer
 	shared  sharedXattrs
-	waiting waiting // freed blocks that are not to be used yet
-	windows windows
 
-	freeBlocks atomic.Int64
-	freeInodes atomic.Int64
-	spread     atomic.Uint32 // where the next top-level directory goes
-	counts     counters
-	damage     damage
-	shutdown   shutdown
-	turned     atomic.Uint64 // features that were turned on since the file system was opened
-	rights     func(thread, gid uint32) bool
+	counts   counters
+	damage   damage
+	shutdown shutdown
+	turned   atomic.Uint64 // features that were turned on since the file system was opened
 }
 
 // WriteOptions say how a file system is written.
@@ -137,17 +128,41 @@ func OpenWritable(base *FS, store Store, image io.ReaderAt, opts WriteOptions) (
 	if opts.Now == nil {
 		opts.Now = coarse
 	}
-	l := &Writable{opts: opts, store: store, base: base, super: base.super, unsealed: base.super.Unsealed(), image: image, shared: newSharedXattrs()}
-	if opts.Bitmaps > 0 {
-		l.bitmaps.limit = max(int(opts.Bitmaps/(2*int64(l.super.BlockSize))), 8)
-	}
-	if err := l.openGroups(); err != nil {
+	w := &Writable{opts: opts, store: store, base: base, super: base.super, shared: newSharedXattrs()}
+	w.views = views{base: base, image: image, unsealed: base.super.Unsealed(), orphans: &w.orphans, fileData: opts.JournalData}
+	w.alloc.init(base, store, &w.views, opts.Bitmaps)
+	if err := w.openGroups(); err != nil {
 		return nil, err
 	}
-	if err := l.openOrphans(); err != nil {
+	if err := w.openOrphans(); err != nil {
 		return nil, err
 	}
-	return l, nil
+	return w, nil
+}
+
+// openGroups reads the descriptors, and finds what lies at fixed places.
+func (w *Writable) openGroups() error {
+	s := w.super
+	w.kinds = map[block.Number]fixed{}
+	w.sealer.init(w)
+	w.kinds[block.Number(disk.SuperblockOffset/uint32(s.BlockSize))] = fixed{kind: kindSuper}
+	for g := range s.Groups() {
+		d, err := w.base.GroupDesc(g)
+		if err != nil {
+			return err
+		}
+		if !s.Contains(d.BlockBitmap, 1) || !s.Contains(d.InodeBitmap, 1) {
+			return ondisk.Corruptf(fmt.Sprintf("group descriptor %d", g), "bitmaps at blocks %d and %d",
+				uint64(d.BlockBitmap), uint64(d.InodeBitmap))
+		}
+		at, _ := s.DescBlock(g)
+		w.kinds[at] = fixed{kindGroupDesc, g}
+		w.kinds[d.BlockBitmap] = fixed{kindBlockMap, g}
+		w.kinds[d.InodeBitmap] = fixed{kindInodeMap, g}
+		w.alloc.open(g, d)
+		w.sealer.note(g, d)
+	}
+	return nil
 }
 
 // coarse is the time in ticks, as the kernel's ext4 keeps it: operations of one tick change an inode's times once.
@@ -156,48 +171,17 @@ func coarse() time.Time { return time.Now().Truncate(4 * time.Millisecond) }
 // Superblock is the superblock as it was when the file system was opened.
 func (w *Writable) Superblock() *disk.Superblock { return w.super }
 
-// views recycles what view makes. It is no part of a Writable, which the collector would have to keep for as long as the pool.
-var views sync.Pool
-
-// view makes an FS that reads through a transaction.
-func (w *Writable) view(tx Tx) *FS {
-	fs, _ := views.Get().(*FS)
-	if fs == nil {
-		fs = &FS{}
-	}
-	fs.super, fs.image, fs.tables, fs.live = w.super, w.image, w.base.tables, w
-	fs.blocks, fs.tx = tx, tx
-	return fs
-}
-
-func (w *Writable) putView(fs *FS) {
-	fs.super, fs.image, fs.tables, fs.live = nil, nil, nil, nil
-	fs.blocks, fs.tx = nil, nil
-	views.Put(fs)
-}
-
 // View runs fn over a snapshot of the file system. Nothing that it gives may be used afterwards.
 func (w *Writable) View(fn func(*FS) error) error { return w.ViewNamed("a reader", fn) }
 
 // ViewNamed is View for one that may take long, and so hold writers back: its name is told then.
 func (w *Writable) ViewNamed(name string, fn func(*FS) error) error {
 	return w.store.View(context.Background(), name, func(tx Tx) error {
-		fs := w.view(tx)
-		defer w.putView(fs)
+		fs := w.views.open(tx)
+		defer w.views.close(fs)
 		return fn(fs)
 	})
 }
-
-// judge is the superblock to decode a block with: one that verifies no checksums where the block has versions, in which they are not valid.
-func (fs *FS) judge(n block.Number) *disk.Superblock {
-	if fs.tx != nil && fs.tx.Versioned(n) {
-		return fs.live.unsealed
-	}
-	return fs.super
-}
-
-// orphan reports whether an inode without links is in use nevertheless. Its time of deletion, on the image, is a link of the list then.
-func (fs *FS) orphan(ino Ino) bool { return fs.live != nil && fs.live.orphans.has(ino) }
 
 // ReadNode reads a node's inode into n.
 func (fs *FS) ReadNode(n *Inode, node Node) error {
@@ -228,8 +212,8 @@ func (w *Writable) Stat() (Stat, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Free = uint64(max(w.freeBlocks.Load()+w.waiting.blocks.Load()+w.windows.blocks.Load(), 0)) // what was freed is free as soon as somebody needs it
-	s.FreeInodes = uint64(max(w.freeInodes.Load(), 0))
+	s.Free = uint64(max(w.alloc.freeBlocks.Load()+w.alloc.waiting.blocks.Load()+w.alloc.windows.blocks.Load(), 0)) // what was freed is free as soon as somebody needs it
+	s.FreeInodes = uint64(max(w.alloc.freeInodes.Load(), 0))
 	s.Available = s.Free - min(w.super.ReservedBlocks+keptForNodes(w.super), s.Free)
 	return s, nil
 }

@@ -70,7 +70,7 @@ func (n *Inode) eachXattr(visit func(disk.Xattr) bool) error {
 	if err != nil {
 		return fmt.Errorf("inode %d, extended attributes: %w", n.Ino, err)
 	}
-	if attrs, err = n.fs.judge(n.FileACL).DecodeXattrBlock(n.FileACL, p); err != nil {
+	if attrs, err = n.fs.decoder(n.FileACL).DecodeXattrBlock(n.FileACL, p); err != nil {
 		return fmt.Errorf("inode %d: %w", n.Ino, err)
 	}
 	for _, a := range attrs {

@@ -104,7 +104,7 @@ func (o *op) readXattrs(n *Inode) (a attributes, err error) {
 		return a, err
 	}
 	a.refs = disk.XattrRefs(p)
-	a.outside, err = o.fs.judge(n.FileACL).DecodeXattrBlock(n.FileACL, slices.Clone(p))
+	a.outside, err = o.fs.decoder(n.FileACL).DecodeXattrBlock(n.FileACL, slices.Clone(p))
 	return a, err
 }
 

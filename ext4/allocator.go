@@ -1,0 +1,201 @@
+package ext4
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"github.com/varvefs/varve/internal/block"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// allocator hands out blocks and inodes, and takes them back.
+//
+//	reserve ──▶ bits in memory ──▶ the transaction's edits of bitmaps ──▶ commit: settled
+//	   ▲                                                             └──▶ undone: released
+//	   └── ripe ◀── durable (W4) ◀── waiting ◀── freed by a commit
+//
+// Blocks are claimed from the count of free ones first (claim.go: how many stay for root, and for nodes of extent trees),
+// then found in the bitmaps of the groups. What transactions under way have reserved is in memory only, so that two of
+// them never take the same; what a commit has freed stays in use until it is durable, or an older version of the image
+// could show a block with new contents. Files that grow have reserved more behind their end (window.go).
+//
+// Lock order: group.mu, then bitmaps.mu; windows.mu and waiting.mu are taken alone. Of them group.mu alone is held while
+// the store is called, for a View of bitmaps.
+type allocator struct {
+	super  *disk.Superblock
+	base   *FS
+	store  Store
+	views  *views
+	rights func(thread, gid uint32) bool
+
+	groups  []group
+	bitmaps bitmaps
+	waiting waiting // freed blocks that are not to be used yet
+	windows windows
+
+	freeBlocks atomic.Int64
+	freeInodes atomic.Int64
+	spread     atomic.Uint32 // where the next top-level directory goes
+}
+
+// init makes an allocator that knows of no group. bitmapBytes bounds the bitmaps in memory; 0 stands for no bound.
+func (a *allocator) init(base *FS, store Store, v *views, bitmapBytes int64) {
+	a.super, a.base, a.store, a.views = base.super, base, store, v
+	a.groups = make([]group, base.super.Groups())
+	if bitmapBytes > 0 {
+		a.bitmaps.limit = max(int(bitmapBytes/(2*int64(a.super.BlockSize))), 8)
+	}
+}
+
+// open takes over a group's counts from its descriptor.
+func (a *allocator) open(g disk.Group, d disk.GroupDesc) {
+	gr := &a.groups[g]
+	gr.freeBlocks, gr.freeInodes, gr.dirs = int(d.FreeBlocks), int(d.FreeInodes), int(d.UsedDirs)
+	a.freeBlocks.Add(int64(d.FreeBlocks))
+	a.freeInodes.Add(int64(d.FreeInodes))
+}
+
+// initBlocks makes the bitmap of a group that has none yet: only its own tables are in use (ext4 doc, "Lazy Block Group Initialization").
+func (a *allocator) initBlocks(g disk.Group, d disk.GroupDesc, p []byte) {
+	clear(p)
+	s := a.super
+	first, n := s.GroupFirst(g), s.GroupBlocks(g)
+	mark := func(at block.Number, count uint64) {
+		for i := range count {
+			if b := at + block.Number(i); b >= first && b < first+block.Number(n) {
+				k := uint32(b - first)
+				p[k/8] |= 1 << (k % 8)
+			}
+		}
+	}
+	own := a.base.groupOverhead(g) - 2 - uint64(s.ITableBlocks())
+	mark(first, own)
+	mark(d.BlockBitmap, 1)
+	mark(d.InodeBitmap, 1)
+	mark(d.InodeTable, uint64(s.ITableBlocks()))
+	padBits(p, int(n))
+}
+
+func (a *allocator) initInodes(p []byte) {
+	clear(p)
+	padBits(p, int(a.super.InodesPerGroup))
+}
+
+// place is a block's group and its bit there.
+func (a *allocator) place(n block.Number) (disk.Group, uint32) {
+	k := uint64(n - a.super.FirstDataBlock)
+	return disk.Group(k / uint64(a.super.BlocksPerGroup)), uint32(k % uint64(a.super.BlocksPerGroup))
+}
+
+// reserve takes up to want blocks that follow one another, and more behind them where there is plenty, near a goal: at the goal itself, else the
+// first run in its group that is long enough, else the longest there, else in the other groups in turn.
+func (a *allocator) reserve(goal block.Number, want, more uint32, c claim) (run, error) {
+	if goal < a.super.FirstDataBlock || goal >= a.super.Blocks {
+		goal = a.super.FirstDataBlock
+	}
+	k := a.claim(want, more, c)
+	if k == 0 && a.closeWindows() {
+		k = a.claim(want, more, c)
+	}
+	if k == 0 {
+		return run{}, errStuck
+	}
+	r, err := a.reserveNear(goal, k)
+	if errors.Is(err, errStuck) && a.closeWindows() {
+		r, err = a.reserveNear(goal, k)
+	}
+	a.freeBlocks.Add(int64(k - r.n))
+	return r, err
+}
+
+func (a *allocator) reserveNear(goal block.Number, want uint32) (run, error) {
+	first, at := a.place(goal)
+	groups := uint32(len(a.groups))
+	for pass := range 2 {
+		for i := range groups {
+			g := disk.Group((uint32(first) + i) % groups)
+			need := want
+			if pass == 0 && i > 0 {
+				need = min(want, 64) // a group that has only crumbs left is passed over at first
+			}
+			r, ok, err := a.reserveIn(g, at, want, need, pass > 0 || i == 0)
+			if err != nil || ok {
+				return r, err
+			}
+			at = 0
+		}
+	}
+	return run{}, errStuck
+}
+
+// reserveIn takes a run of one group: at least need blocks, or, if any is set, the longest. They are claimed already.
+func (a *allocator) reserveIn(g disk.Group, at, want, need uint32, any bool) (run, bool, error) {
+	gr := &a.groups[g]
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	if gr.counted && (gr.freeBlocks == 0 || gr.freeBlocks < int(need) && !any) {
+		return run{}, false, nil
+	}
+	if _, err := a.load(g); err != nil {
+		return run{}, false, err
+	}
+	n := a.super.GroupBlocks(g)
+	var start, length uint32
+	if at < n && !bit(gr.blocks, at) {
+		start, length = at, 1
+		for length < want && at+length < n && !bit(gr.blocks, at+length) {
+			length++
+		}
+	}
+	if length < min(want, 8) {
+		s, k := findRun(gr.blocks, at, n, want)
+		if k < want && at > 0 {
+			if s2, k2 := findRun(gr.blocks, 0, min(n, at+want), want); k2 > k {
+				s, k = s2, k2
+			}
+		}
+		if k > length {
+			start, length = s, k
+		}
+	}
+	if length == 0 || length < need && !any {
+		return run{}, false, nil
+	}
+	for i := range length {
+		gr.blocks[(start+i)/8] |= 1 << ((start + i) % 8)
+	}
+	gr.freeBlocks -= int(length)
+	gr.pins += int(length)
+	return run{a.super.GroupFirst(g) + block.Number(start), length}, true, nil
+}
+
+// eachPart calls do for the parts of a run that lie in one group each, with that locked.
+func (a *allocator) eachPart(r run, do func(gr *group, at uint32, part run)) {
+	for r.n > 0 {
+		g, at := a.place(r.start)
+		n := min(r.n, a.super.GroupBlocks(g)-at)
+		gr := &a.groups[g]
+		gr.mu.Lock()
+		do(gr, at, run{r.start, n})
+		gr.mu.Unlock()
+		r.start, r.n = r.start+block.Number(n), r.n-n
+	}
+}
+
+// release gives back blocks that were reserved.
+func (a *allocator) release(r run) {
+	a.eachPart(r, func(gr *group, at uint32, part run) {
+		gr.clearBlocks(at, part.n)
+		gr.unpin(int(part.n))
+	})
+	a.freeBlocks.Add(int64(r.n))
+}
+
+// ripen makes usable what was freed.
+func (a *allocator) ripen(r run) {
+	a.eachPart(r, func(gr *group, at uint32, part run) {
+		gr.clearBlocks(at, part.n)
+		gr.drop(part)
+	})
+	a.freeBlocks.Add(int64(r.n))
+}

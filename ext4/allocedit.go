@@ -1,0 +1,191 @@
+package ext4
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/merge"
+	"github.com/varvefs/varve/ondisk"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// allocate takes blocks in the transaction: up to want of them near a goal.
+func (o *op) allocate(goal block.Number, want uint32) (run, error) {
+	r, err := o.w.alloc.reserve(goal, want, 0, claim{o.cred, false})
+	if err != nil {
+		return r, err
+	}
+	return o.use(r)
+}
+
+// allocateNode takes a block for the node of an extent tree.
+func (o *op) allocateNode(n *Inode) (run, error) {
+	r, err := o.w.alloc.reserve(o.goal(n, 0), 1, 0, claim{o.cred, o.promised && !mutant.Off(mutant.NodeReserve)})
+	if err != nil {
+		return r, err
+	}
+	return o.use(r)
+}
+
+// allocateGrowing is allocate for what makes a file longer, to size bytes.
+func (o *op) allocateGrowing(n *Inode, goal block.Number, want uint32, size uint64) (run, error) {
+	r, err := o.w.alloc.reserveGrowing(n.Ino, goal, want, size, o.cred)
+	if err != nil {
+		return r, err
+	}
+	return o.use(r)
+}
+
+// use marks reserved blocks as used, in the transaction.
+func (o *op) use(r run) (run, error) {
+	o.took = append(o.took, r)
+	g, at := o.w.alloc.place(r.start)
+	d, err := o.fs.GroupDesc(g)
+	if err != nil {
+		return r, err
+	}
+	if d.Flags&disk.GroupBlockUninit != 0 {
+		p := make([]byte, o.w.super.BlockSize)
+		o.w.alloc.initBlocks(g, d, p)
+		if err := o.edit(d.BlockBitmap, kindBlockMap, uint64(g), merge.Whole(p)); err != nil {
+			return r, err
+		}
+		if err := o.clearGroupFlag(g, disk.GroupBlockUninit); err != nil {
+			return r, err
+		}
+	}
+	return r, o.edit(d.BlockBitmap, kindBlockMap, uint64(g), merge.SetBits(0, sequence(at, r.n)...))
+}
+
+// clearGroupFlag clears a flag of a group's descriptor.
+func (o *op) clearGroupFlag(g disk.Group, flag uint16) error {
+	n, at := o.w.super.DescBlock(g)
+	f := merge.Field{Off: uint32(at) + 0x12, Width: 2}
+	return o.edit(n, kindGroupDesc, 0, merge.Reapply(func(p []byte) error {
+		f.Put(p, f.Get(p)&^uint64(flag))
+		return nil
+	}))
+}
+
+func sequence(at, n uint32) []uint32 {
+	out := make([]uint32, n)
+	for i := range out {
+		out[i] = at + uint32(i)
+	}
+	return out
+}
+
+// free frees blocks in the transaction. They may be used again when it is durable (W4). metadata says that they may have copies in the journal.
+func (o *op) free(start block.Number, n uint32, metadata bool) error {
+	o.gave = append(o.gave, run{start, n})
+	o.w.alloc.eachPart(run{start, n}, func(gr *group, _ uint32, part run) { gr.hold(part) })
+	for n > 0 {
+		g, at := o.w.alloc.place(start)
+		k := min(n, o.w.super.GroupBlocks(g)-at)
+		d, err := o.fs.GroupDesc(g)
+		if err != nil {
+			return err
+		}
+		if at := o.w.kinds; at[start].kind != 0 || at[start+block.Number(k-1)].kind != 0 {
+			return ondisk.Corruptf(fmt.Sprintf("block %d", uint64(start)), "a file holds a block of the file system's own: check the image with e2fsck")
+		}
+		if err := o.edit(d.BlockBitmap, kindBlockMap, uint64(g), merge.ClearBits(0, sequence(at, k)...)); err != nil {
+			return err
+		}
+		if metadata || o.w.opts.JournalData {
+			for i := range k {
+				o.tx.Free(start + block.Number(i))
+			}
+		}
+		start, n = start+block.Number(k), n-k
+	}
+	return nil
+}
+
+// newInode allocates an inode and writes its slot: n has everything but its number and generation, which are set.
+func (o *op) newInode(n *Inode, parent *Inode) error {
+	dir := n.IsDir()
+	ino, err := o.w.alloc.reserveInode(parent, dir)
+	if err != nil {
+		return err
+	}
+	o.inos = append(o.inos, taken{ino, dir})
+	s := o.w.super
+	g := disk.Group(uint32(ino-1) / s.InodesPerGroup)
+	d, err := o.fs.GroupDesc(g)
+	if err != nil {
+		return err
+	}
+	if d.Flags&disk.GroupInodeUninit != 0 {
+		p := make([]byte, s.BlockSize)
+		o.w.alloc.initInodes(p)
+		if err := o.edit(d.InodeBitmap, kindInodeMap, uint64(g), merge.Whole(p)); err != nil {
+			return err
+		}
+		if err := o.clearGroupFlag(g, disk.GroupInodeUninit); err != nil {
+			return err
+		}
+	}
+	if err := o.edit(d.InodeBitmap, kindInodeMap, uint64(g), merge.SetBits(0, uint32(ino-1)%s.InodesPerGroup)); err != nil {
+		return err
+	}
+	if dir {
+		if err := o.addDirs(g, 1); err != nil {
+			return err
+		}
+	}
+	n.Ino, n.Generation, n.fs = ino, rand.Uint32(), o.fs
+	p := make([]byte, s.InodeSize)
+	s.EncodeInode(&n.Inode, p)
+	o.tx.Group(uint64(ino))
+	return o.setInode(ino, 0, p)
+}
+
+// addDirs adds to the count of directories of a group.
+func (o *op) addDirs(g disk.Group, delta int64) error {
+	n, at := o.w.super.DescBlock(g)
+	f := merge.Field{Off: uint32(at) + 0x10, Width: 2}
+	return o.edit(n, kindGroupDesc, 0, merge.Add(f, delta, 0, 1<<16-1))
+}
+
+// freeInode frees an inode in the transaction: its slot keeps what tells a tool that it was one, and the time.
+func (o *op) freeInode(n *Inode) error {
+	s := o.w.super
+	g := disk.Group(uint32(n.Ino-1) / s.InodesPerGroup)
+	d, err := o.fs.GroupDesc(g)
+	if err != nil {
+		return err
+	}
+	o.w.alloc.groups[g].mu.Lock()
+	if _, err = o.w.alloc.load(g); err == nil { // the inode may be used as soon as the commit is there: not before releaseInode
+		o.w.alloc.groups[g].pins++
+		o.freed = append(o.freed, taken{n.Ino, n.IsDir()})
+	}
+	o.w.alloc.groups[g].mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := o.edit(d.InodeBitmap, kindInodeMap, uint64(g), merge.ClearBits(0, uint32(n.Ino-1)%s.InodesPerGroup)); err != nil {
+		return err
+	}
+	if n.IsDir() {
+		if err := o.addDirs(g, -1); err != nil {
+			return err
+		}
+	}
+	// Mode goes, too, as in the kernel: what is left says when.
+	dtime, _ := disk.PackTime(o.now, false)
+	for _, off := range []uint32{disk.OffMode, disk.OffLinks, disk.OffBlocksHigh} {
+		if err := o.setInode(n.Ino, off, []byte{0, 0}); err != nil {
+			return err
+		}
+	}
+	for _, off := range []uint32{disk.OffSizeLow, disk.OffSizeHigh, disk.OffBlocksLow} {
+		if err := o.setWord(n.Ino, off, 0); err != nil {
+			return err
+		}
+	}
+	return o.setWord(n.Ino, disk.OffDtime, max(dtime, 1))
+}

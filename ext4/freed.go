@@ -1,0 +1,85 @@
+package ext4
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/varvefs/varve/internal/block"
+)
+
+// waiting are blocks that were freed by commits which are not durable yet.
+type waiting struct {
+	blocks atomic.Int64 // in list
+
+	mu   sync.Mutex // guards list
+	list []freedRuns
+}
+
+type freedRuns struct {
+	seq  block.Seq
+	runs []run
+}
+
+func (w *waiting) add(seq block.Seq, runs []run) {
+	w.mu.Lock()
+	w.list = append(w.list, freedRuns{seq, append([]run(nil), runs...)})
+	w.blocks.Add(count(runs))
+	w.mu.Unlock()
+}
+
+// mature makes usable what was freed by durable commits.
+func (a *allocator) mature() {
+	q := &a.waiting
+	for {
+		q.mu.Lock()
+		if len(q.list) == 0 || !a.store.Matured(q.list[0].seq) {
+			q.mu.Unlock()
+			return
+		}
+		runs := q.list[0].runs
+		q.list = q.list[1:]
+		q.mu.Unlock()
+		for _, r := range runs {
+			a.ripen(r)
+		}
+		q.blocks.Add(-count(runs))
+	}
+}
+
+func count(runs []run) (n int64) {
+	for _, r := range runs {
+		n += int64(r.n)
+	}
+	return n
+}
+
+// makeRoom makes the open epoch durable, which may let freed blocks be used (W4), and waits a moment for readers whose snapshots may keep them.
+func (a *allocator) makeRoom() error {
+	if a.mature(); a.waiting.blocks.Load() == 0 {
+		return nil
+	}
+	if err := a.store.Sync(context.Background()); err != nil {
+		return err
+	}
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+		a.mature()
+		if a.waiting.blocks.Load() == 0 || time.Since(began) > 100*time.Millisecond {
+			return nil
+		}
+	}
+}
+
+// noSpace is ErrNoSpace, and what keeps blocks that were freed, if anything does.
+func (a *allocator) noSpace() error {
+	kept := a.waiting.blocks.Load()
+	if name, ok := a.store.Oldest(); ok && kept > 0 {
+		return fmt.Errorf("%w: %d freed blocks are kept for the snapshot of %s", ErrNoSpace, kept, name)
+	}
+	return ErrNoSpace
+}
+
+// errStuck ends an attempt that ran out of blocks while others may become usable when the open epoch is durable.
+var errStuck = fmt.Errorf("%w: until the open epoch is durable", ErrNoSpace)
