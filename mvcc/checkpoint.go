@@ -66,7 +66,7 @@ func (s *Store) mayWriteHome() error {
 	if mutant.Off(mutant.FailedHome) {
 		return nil
 	}
-	return s.fate()
+	return s.failure()
 }
 
 // takeDirty takes the chains that were changed since the last checkpoint, in the order of their blocks.
