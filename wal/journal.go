@@ -14,7 +14,7 @@ import (
 )
 
 // Journal is a write-ahead log in the format of ext4's journal (ext4 doc, "Journal (jbd2)"): each epoch is one transaction of whole, sealed
-// blocks, which the kernel and e2fsck replay as well as varve. Its rules are J1 to J9 of docs/design.md.
+// blocks, which the kernel and e2fsck replay as well as varve. Its rules are J1 to J9 of docs/guarantees.md.
 //
 //	tail ─▶ descriptor, images …, revokes, commit │ descriptor, …, commit │ ◀─ head
 //
