@@ -14,6 +14,7 @@ import (
 
 	"github.com/varvefs/varve/internal/oracle"
 	"github.com/varvefs/varve/internal/output"
+	"github.com/varvefs/varve/internal/volume"
 )
 
 // TestCLI_Read reads an image without a mount.
@@ -61,6 +62,39 @@ func TestCLI_JSON(t *testing.T) {
 	}
 	if n.Type != "symlink" || n.Target == nil || *n.Target != "hello" || n.Mode != "0777" {
 		t.Errorf("stat of a symlink: %+v", n)
+	}
+}
+
+// TestCLI_InfoWriting has varve info say which images a read-write mount takes, and be right about it.
+func TestCLI_InfoWriting(t *testing.T) {
+	for _, c := range []struct {
+		mkfs           string
+		writable, text string
+	}{
+		{"", writableInPlace, "read-write with --rw"},
+		{"^has_journal", writableOverlay, "tune2fs -j"},
+		{"bigalloc", writableNo, "bigalloc"},
+	} {
+		image := smallImage(t)
+		if c.mkfs != "" {
+			image = smallImage(t, "-O", c.mkfs)
+		}
+		var i imageInfo
+		if err := json.Unmarshal([]byte(must(t, "info", "--json", image).Stdout), &i); err != nil {
+			t.Fatal(err)
+		}
+		if out := must(t, "info", image).Stdout; i.Writable != c.writable || !strings.Contains(out, c.text) {
+			t.Errorf("%q: %s; expected %s and %q\n%s", c.mkfs, i.Writable, c.writable, c.text, out)
+		}
+		w, err := volume.OpenWritable(volume.Spec{Image: image}, volume.WriteOptions{})
+		if (err == nil) != (c.writable == writableInPlace) {
+			t.Errorf("%q: opening it for writing: %v", c.mkfs, err)
+		}
+		if err == nil {
+			if err := w.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 
@@ -281,6 +315,9 @@ func TestCLI_ManPages(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(dir, "varve-mount.8"))
 	if err != nil || !bytes.Contains(page, []byte("allow_other")) {
 		t.Errorf("varve-mount.8: %v", err)
+	}
+	if !bytes.Contains(page, []byte("\n.EX\nro      ")) {
+		t.Error("varve-mount.8: the list of options is a filled paragraph")
 	}
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		if r := must(t, "completion", shell); !strings.Contains(r.Stdout, "varve") {

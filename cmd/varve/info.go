@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
 	"github.com/varvefs/varve/ondisk"
@@ -70,7 +71,11 @@ type imageInfo struct {
 	ErrorCount     uint32     `json:"error_count"`
 	ReplayedBlocks int        `json:"replayed_blocks"`
 	Readable       bool       `json:"readable"`
+	Writable       string     `json:"writable"` // in_place, overlay or no
+	WhyNotWritable string     `json:"not_writable_why,omitempty"`
 	Problems       []string   `json:"problems"`
+
+	norecovery bool
 }
 
 // describe reads the superblock, and then opens the file system to see whether that works.
@@ -88,6 +93,7 @@ func describe(spec volume.Spec) (*imageInfo, error) {
 		Compat: names(s.Compat.Names()), Incompat: names(s.Incompat.Names()), ROCompat: names(s.ROCompat.Names()),
 		State: state(s), MkfsTime: known(s.MkfsTime), MountTime: known(s.MountTime), WriteTime: known(s.WriteTime),
 		LastMounted: s.LastMounted, ErrorCount: s.ErrorCount, Problems: []string{},
+		norecovery: spec.NoRecovery,
 	}
 	if v.Partition != nil {
 		i.Partition, i.OffsetBytes = v.Partition.Number, v.Partition.Offset
@@ -98,6 +104,7 @@ func describe(spec volume.Spec) (*imageInfo, error) {
 		i.Groups = uint32(s.Groups())
 	}
 	i.open(spec)
+	i.judgeWriting(s)
 	return i, nil
 }
 
@@ -128,6 +135,46 @@ func (i *imageInfo) open(spec volume.Spec) {
 		return
 	}
 	i.Readable = true
+}
+
+// The ways to write to a file system, as JSON has them.
+const (
+	writableInPlace = "in_place"
+	writableOverlay = "overlay"
+	writableNo      = "no"
+)
+
+// judgeWriting says whether a read-write mount takes the file system, as far as its superblock tells.
+func (i *imageInfo) judgeWriting(s *disk.Superblock) {
+	i.Writable = writableNo
+	if !i.Readable {
+		i.WhyNotWritable = "it cannot be read"
+	} else if err := ext4.CheckWritable(s); err != nil {
+		i.WhyNotWritable = err.Error()
+	} else if s.Compat&disk.CompatHasJournal == 0 {
+		i.Writable, i.WhyNotWritable = writableOverlay, "no journal: for writing in place give it one with tune2fs -j"
+	} else {
+		i.Writable = writableInPlace
+	}
+}
+
+// writing is what judgeWriting found, in words.
+func (i *imageInfo) writing() string {
+	switch i.Writable {
+	case writableInPlace:
+		return "and read-write with --rw, or with --overlay FILE"
+	case writableOverlay:
+		return "and read-write with --overlay FILE alone (" + i.WhyNotWritable + ")"
+	}
+	return "not read-write (" + i.WhyNotWritable + ")"
+}
+
+// recovery says what the journal holds.
+func (i *imageInfo) recovery() string {
+	if i.norecovery {
+		return "needs recovery, and was not read (--norecovery)"
+	}
+	return fmt.Sprintf("needs recovery: %d blocks are newer in the journal", i.ReplayedBlocks)
 }
 
 func state(s *disk.Superblock) string {
@@ -170,7 +217,7 @@ func (i *imageInfo) print(w io.Writer) error {
 	row("Features", "%s", join(i.Compat, i.Incompat, i.ROCompat))
 	row("State", "%s", i.State)
 	if i.NeedsRecovery {
-		row("Journal", "needs recovery: %d blocks are newer in the journal", i.ReplayedBlocks)
+		row("Journal", "%s", i.recovery())
 	}
 	if i.LastMounted != "" {
 		row("Last mounted on", "%s", output.Quote(i.LastMounted))
@@ -185,7 +232,7 @@ func (i *imageInfo) print(w io.Writer) error {
 		row("Problem", "%s", p)
 	}
 	if i.Readable {
-		row("varve", "can mount it read-only, and read it with ls, cat, stat, tree, cp and tar")
+		row("varve", "can mount it read-only, and read it with ls, cat, stat, tree, cp and tar; %s", i.writing())
 	} else {
 		row("varve", "cannot read it")
 	}

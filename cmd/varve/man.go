@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 )
@@ -13,7 +15,32 @@ func newMan() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
 			root.DisableAutoGenTag = true // the same source gives the same pages
+			for _, c := range root.Commands() {
+				c.Long = keepTables(c.Long)
+			}
 			return doc.GenManTree(root, &doc.GenManHeader{Title: "VARVE", Section: "8", Source: "varve " + version, Manual: "varve"}, args[0])
 		},
 	}
+}
+
+// keepTables indents the lines that are indented already to where Markdown, of which cobra makes the pages, leaves their
+// lines as they are: else a list of options becomes one filled paragraph.
+func keepTables(text string) string {
+	var out []string
+	before := ""
+	for _, line := range strings.Split(text, "\n") {
+		if strings.HasPrefix(line, "  ") {
+			if before != "" && !strings.HasPrefix(before, "  ") {
+				out = append(out, "")
+			}
+			out = append(out, "  "+line)
+		} else {
+			if strings.HasPrefix(before, "  ") && line != "" {
+				out = append(out, "")
+			}
+			out = append(out, line)
+		}
+		before = line
+	}
+	return strings.Join(out, "\n")
 }

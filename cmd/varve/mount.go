@@ -32,6 +32,9 @@ Options for -o, in mount(8)'s grammar:
   data=ordered|journal   rw: metadata alone goes through the journal (ordered), or file data, too
   commit=SECONDS         rw: make changes durable at least so often (5)
   noatime, relatime      rw: times of access are not kept, or kept as mount(8) says for relatime (the default)
+  strictatime            rw: the time of access is set at each read that reaches the daemon
+  sync, dirsync          rw: changes, or those of directories, are durable before their operations return
+  errors=NAME            rw: what damage leads to, instead of what the superblock says: continue or remount-ro (panic is the same)
   memory=SIZE            rw: bound of versions, cached blocks and bitmaps (64M)
   policy=NAME            rw: how conflicts are decided: merge (the default), strict, wait or adaptive
   writeback_cache        rw: the kernel gathers writes; running out of space then shows at fsync or close
@@ -51,7 +54,7 @@ Options for -o, in mount(8)'s grammar:
   norecovery, noload     leave the journal alone
   trace=FILE             write down which metadata blocks are asked for
   suid, dev, noexec      as in mount(8); the default is nosuid,nodev,exec
-Options that mean nothing to such a mount (defaults, noatime, nofail, _netdev, x-*, ...) are accepted.`
+Options that mean nothing to a mount (defaults, nofail, _netdev, x-*, ...) are accepted.`
 
 // mountCommand is a varve mount command line.
 type mountCommand struct {
