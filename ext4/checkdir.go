@@ -136,12 +136,12 @@ func (d *dirCheck) entry(name string, ino Ino, typ uint8) {
 
 // tree checks the directory's hash tree: every leaf is in it, and its names have the hashes that the index says.
 func (d *dirCheck) tree() error {
-	root, err := d.n.htreeRoot()
+	root, err := d.n.hashRoot()
 	if err != nil {
 		return d.c.damage(d.where, err)
 	}
-	t := &treeCheck{dirCheck: d, version: d.c.s.EffectiveHash(root.HashVersion), seen: map[FileBlock]bool{0: true}}
-	if err := t.node(root, root.Levels, 0, 1<<32); err != nil {
+	t := &treeCheck{dirCheck: d, version: d.c.s.EffectiveHash(root.node.HashVersion), seen: map[FileBlock]bool{0: true}}
+	if err := t.node(root.node, root.node.Levels, 0, 1<<32); err != nil {
 		return err
 	}
 	if want := d.n.Size / uint64(d.c.s.BlockSize); uint64(len(t.seen)) != want && !t.bad {
@@ -181,7 +181,7 @@ func (t *treeCheck) node(node disk.HtreeNode, levels int, low, high uint64) erro
 		}
 		t.seen[b] = true
 		if levels > 0 {
-			child, err := t.n.htreeNode(b)
+			child, err := t.n.hashBlock(b, hashNodeBase)
 			if err != nil {
 				t.bad = true
 				if err := t.c.damage(t.where, err); err != nil {
@@ -189,7 +189,7 @@ func (t *treeCheck) node(node disk.HtreeNode, levels int, low, high uint64) erro
 				}
 				continue
 			}
-			if err := t.node(child, levels-1, from&^1, to); err != nil {
+			if err := t.node(child.node, levels-1, from&^1, to); err != nil {
 				return err
 			}
 			continue

@@ -8,9 +8,11 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// Flags of inodes as chattr(1) knows them (kernel, fs/ext4: EXT4_FL_USER_VISIBLE, EXT4_FL_USER_MODIFIABLE, EXT4_REG_FLMASK).
+// VisibleFlags are the flags of inodes that lsattr(1) shows (kernel, fs/ext4: EXT4_FL_USER_VISIBLE).
+const VisibleFlags = 0x725bdfff
+
+// Those that chattr(1) sets (EXT4_FL_USER_MODIFIABLE), and those that files have not (EXT4_REG_FLMASK).
 const (
-	userVisible    = 0x725bdfff
 	userModifiable = 0x604bc0ff
 	notOfFiles     = dirOnlyFlags | disk.InodeCasefold
 	// Those that need more than a bit, and that varve does not act upon.
@@ -39,7 +41,7 @@ func (w *Writable) changeFlags(cred Cred, node Node, wanted func(now uint32) uin
 		if err != nil {
 			return err
 		}
-		if migration, err = o.changeFlags(n, wanted(n.Flags&userVisible)); err != nil {
+		if migration, err = o.changeFlags(n, wanted(n.Flags&VisibleFlags)); err != nil {
 			return err
 		}
 		if project != nil {
@@ -60,7 +62,7 @@ func (o *op) changeFlags(n *Inode, flags uint32) (migration, err error) {
 	wanted := flags & userModifiable
 	changed := (wanted ^ n.Flags) & userModifiable
 	switch {
-	case flags&^uint32(userVisible) != 0, n.IsRegular() && flags&notOfFiles != 0, !n.IsRegular() && !n.IsDir() && flags&^uint32(otherFlags) != 0,
+	case flags&^uint32(VisibleFlags) != 0, n.IsRegular() && flags&notOfFiles != 0, !n.IsRegular() && !n.IsDir() && flags&^uint32(otherFlags) != 0,
 		changed&refusedFlags != 0:
 		return nil, ondisk.ErrUnsupported
 	case o.cred.UID != 0 && (o.cred.UID != n.UID || changed&(disk.InodeImmutable|disk.InodeAppend) != 0):

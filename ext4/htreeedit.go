@@ -13,51 +13,22 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// hashStep is an index block on the way to a leaf: where it lies, where its entries begin, and the entry that was taken.
-type hashStep struct {
-	at    block.Number
-	base  int // offset of the entries in the block
-	entry int
-	node  disk.HtreeNode
-}
-
 const hashEntry = 8
 
-// hashPath walks to the leaf that a hash belongs to. The operation depends on the entries that bound it: if the leaf is split first, the
-// operation starts again.
+// hashPath walks to the leaf that a hash belongs to. The operation depends on the entries that bound it: if the leaf is
+// split first, the operation starts again.
 func (d *dirOp) hashPath(name string) (path []hashStep, hash uint32, version uint8, err error) {
-	at, err := d.n.blockAt(0)
+	root, err := d.n.hashRoot()
 	if err != nil {
 		return nil, 0, 0, err
 	}
-	root, err := d.n.htreeRoot()
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	version = d.w.super.EffectiveHash(root.HashVersion)
+	version = d.w.super.EffectiveHash(root.node.HashVersion)
 	hash, _, ok := d.w.super.NameHash(version, []byte(name))
 	if !ok {
 		return nil, 0, 0, ondisk.ErrUnsupported
 	}
-	step := hashStep{at, 0x20, root.Search(hash), root}
-	for level := 0; ; level++ {
-		if err := d.dependEntry(step); err != nil {
-			return nil, 0, 0, err
-		}
-		path = append(path, step)
-		if level == root.Levels {
-			return path, hash, version, nil
-		}
-		child := step.node.Child(step.entry)
-		if at, err = d.n.blockAt(child); err != nil {
-			return nil, 0, 0, err
-		}
-		node, err := d.n.htreeNode(child)
-		if err != nil {
-			return nil, 0, 0, err
-		}
-		step = hashStep{at, 8, node.Search(hash), node}
-	}
+	path, err = d.n.hashPath(nil, root, hash, d.dependEntry)
+	return path, hash, version, err
 }
 
 // dependEntry makes the operation depend on an index entry and the one behind it, or, where it is the last one, on how many there are. The levels of
@@ -66,7 +37,7 @@ func (d *dirOp) dependEntry(s hashStep) error {
 	if mutant.Off(mutant.D2) {
 		return nil
 	}
-	if s.base == 0x20 {
+	if s.isRoot() {
 		if err := d.tx.Depend(s.at, merge.Range{Off: 0x1c, Len: 4}); err != nil {
 			return err
 		}
@@ -93,7 +64,7 @@ func (d *dirOp) findHashed(name string) (Ino, uint8, block.Number, error) {
 	}
 	for {
 		leaf := path[len(path)-1]
-		at, err := d.n.blockAt(leaf.node.Child(leaf.entry))
+		at, err := d.n.blockAt(leaf.child())
 		if err != nil {
 			return 0, 0, 0, err
 		}
@@ -104,7 +75,7 @@ func (d *dirOp) findHashed(name string) (Ino, uint8, block.Number, error) {
 		if ino, typ, found := d.format.HasDirent(p, d.end, []byte(name)); found {
 			return ino, typ, at, nil
 		}
-		more, err := d.nextHashed(path, hash)
+		more, err := d.n.nextHashed(path, hash)
 		if err != nil {
 			return 0, 0, 0, err
 		}
@@ -122,34 +93,6 @@ func (d *dirOp) leafBytes(at block.Number) ([]byte, error) {
 	return p, d.fs.decoder(at).CheckDirBlock(d.n.seed(), p)
 }
 
-// nextHashed moves a path to the next leaf where names with this hash go on there.
-func (d *dirOp) nextHashed(path []hashStep, hash uint32) (bool, error) {
-	level := len(path) - 1
-	for path[level].entry+1 >= path[level].node.Count() {
-		if level == 0 {
-			return false, nil
-		}
-		level--
-	}
-	path[level].entry++
-	if path[level].node.Hash(path[level].entry) != hash|1 {
-		return false, nil
-	}
-	for ; level+1 < len(path); level++ {
-		child := path[level].node.Child(path[level].entry)
-		at, err := d.n.blockAt(child)
-		if err != nil {
-			return false, err
-		}
-		node, err := d.n.htreeNode(child)
-		if err != nil {
-			return false, err
-		}
-		path[level+1] = hashStep{at, 8, 0, node}
-	}
-	return true, nil
-}
-
 // insertHashed puts a name into the leaf that its hash belongs to, and splits that where it is full.
 func (d *dirOp) insertHashed(name string, ino Ino, typ uint8) error {
 	for range 8 { // an index that grows, a node and a leaf that are split
@@ -158,7 +101,7 @@ func (d *dirOp) insertHashed(name string, ino Ino, typ uint8) error {
 			return err
 		}
 		leaf := path[len(path)-1]
-		at, err := d.n.blockAt(leaf.node.Child(leaf.entry))
+		at, err := d.n.blockAt(leaf.child())
 		if err != nil {
 			return err
 		}
@@ -167,7 +110,7 @@ func (d *dirOp) insertHashed(name string, ino Ino, typ uint8) error {
 		}
 		others := slices.Clone(path)
 		for { // names of this hash may go on in the leaves behind
-			more, err := d.nextHashed(others, hash)
+			more, err := d.n.nextHashed(others, hash)
 			if err != nil {
 				return err
 			}
@@ -175,7 +118,7 @@ func (d *dirOp) insertHashed(name string, ino Ino, typ uint8) error {
 				break
 			}
 			last := others[len(others)-1]
-			next, err := d.n.blockAt(last.node.Child(last.entry))
+			next, err := d.n.blockAt(last.child())
 			if err != nil {
 				return err
 			}
@@ -255,7 +198,7 @@ func (d *dirOp) insertIndex(s hashStep, hash uint32, child FileBlock) error {
 }
 
 func (d *dirOp) indexKind(s hashStep) uint8 {
-	if s.base == 0x20 {
+	if s.isRoot() {
 		return kindHtreeRoot
 	}
 	return kindHtreeNode
@@ -312,7 +255,7 @@ func (d *dirOp) growIndex(root hashStep, entries []byte) error {
 	if err != nil {
 		return err
 	}
-	q := slices.Clone(p[0x1c : 0x20+hashEntry])
+	q := slices.Clone(p[0x1c : hashRootBase+hashEntry])
 	q[2] = 1 // levels
 	le := binary.LittleEndian
 	le.PutUint16(q[6:], 1) // entries
@@ -326,7 +269,7 @@ func (d *dirOp) indexBlock(entries []byte) []byte {
 	le := binary.LittleEndian
 	le.PutUint16(p[4:], uint16(len(p)))
 	copy(p[8:], entries)
-	le.PutUint16(p[8:], uint16(d.indexLimit(8)))
+	le.PutUint16(p[8:], uint16(d.indexLimit(hashNodeBase)))
 	le.PutUint16(p[10:], uint16(len(entries)/hashEntry))
 	return p
 }
@@ -366,7 +309,7 @@ func (d *dirOp) makeIndex() error {
 	d.format.PutDirent(root, 12, len(root)-12, parent, disk.FileTypeDir, []byte(".."))
 	le := binary.LittleEndian
 	root[0x1c], root[0x1d] = s.HashVersion, 8
-	le.PutUint16(root[0x20:], uint16(d.indexLimit(0x20)))
+	le.PutUint16(root[hashRootBase:], uint16(d.indexLimit(hashRootBase)))
 	le.PutUint16(root[0x22:], 1)
 	le.PutUint32(root[0x24:], uint32(b))
 	if err := d.edit(at, kindHtreeRoot, owner64(d.n), merge.Set(0, root)); err != nil {

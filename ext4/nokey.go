@@ -1,8 +1,6 @@
 package ext4
 
 import (
-	"fmt"
-
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -25,11 +23,11 @@ func (n *Inode) noKeyNaming() (naming, error) {
 	m.hashed = super.Compat&disk.CompatDirIndex != 0 &&
 		(n.Has(disk.InodeIndex) || n.Size == uint64(super.BlockSize) || n.Has(disk.InodeInlineData))
 	if n.hasIndex() {
-		root, err := n.htreeRoot()
+		root, err := n.hashRoot()
 		if err != nil {
 			return m, err
 		}
-		m.version = root.HashVersion
+		m.version = root.node.HashVersion
 	}
 	m.version = super.EffectiveHash(m.version)
 	return m, nil
@@ -45,17 +43,4 @@ func (m naming) name(e *disk.Dirent) []byte {
 		hash, minor, _ = m.dir.fs.super.NameHash(m.version, e.Name)
 	}
 	return []byte(disk.NoKeyName(hash, minor, e.Name))
-}
-
-// htreeRoot decodes the root of the directory's hash tree.
-func (n *Inode) htreeRoot() (disk.HtreeNode, error) {
-	p, super, err := n.fileBlock(0)
-	if err != nil {
-		return disk.HtreeNode{}, err
-	}
-	root, err := super.DecodeHtreeRoot(n.seed(), p)
-	if err != nil {
-		return root, fmt.Errorf("directory %d, block 0: %w", n.Ino, err)
-	}
-	return root, nil
 }

@@ -22,9 +22,6 @@ const (
 // nativeEndian is the byte order of what ioctls hand over.
 var nativeEndian = binary.NativeEndian
 
-// userFlags are the inode flags that FS_IOC_GETFLAGS shows, as in the kernel's EXT4_FL_USER_VISIBLE.
-const userFlags = 0x725bdfff
-
 // xflags pairs inode flags with the bits of fsxattr.fsx_xflags.
 var xflags = []struct{ inode, xflag uint32 }{
 	{disk.InodeImmutable, 0x8}, {disk.InodeAppend, 0x10}, {disk.InodeSync, 0x20}, {disk.InodeNoAtime, 0x40},
@@ -42,7 +39,7 @@ func (f *front) Ioctl(_ <-chan struct{}, in *gofuse.IoctlIn, _ []byte, _ *gofuse
 	le := nativeEndian
 	switch {
 	case in.Cmd == fsIocGetFlags && len(out) >= 4:
-		le.PutUint32(out, n.Flags&userFlags)
+		le.PutUint32(out, n.Flags&ext4.VisibleFlags)
 	case in.Cmd == fsIocGetVersion && len(out) >= 4:
 		le.PutUint32(out, n.Generation)
 	case in.Cmd == fsIocGetXattr && len(out) >= 16:

@@ -136,7 +136,7 @@ func (r *diffPrinter) tail() error {
 
 var changeLetters = map[string]string{"added": "A", "removed": "R", "changed": "C", "attributes": "T"}
 
-func (r *diffPrinter) change(c ext4.Change) error {
+func (r *diffPrinter) change(c change) error {
 	if !r.json {
 		_, err := fmt.Fprintf(r.out, "%s %s\n", changeLetters[c.Kind], output.Quote(c.Path))
 		return err
@@ -169,7 +169,7 @@ func diffOverlay(spec volume.Spec, path string, r *diffPrinter) (err error) {
 	if err := r.head(spec.Image, path); err != nil {
 		return err
 	}
-	if err := after.View(func(fs *ext4.FS) error { return ext4.Diff(before.FS, fs, r.change) }); err != nil {
+	if err := after.View(func(fs *ext4.FS) error { return diff(before.FS, fs, r.change) }); err != nil {
 		return errors.Join(err, r.out.Flush())
 	}
 	return r.tail()

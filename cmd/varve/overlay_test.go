@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/oracle"
 	"github.com/varvefs/varve/internal/program"
 )
@@ -36,7 +35,7 @@ func TestOverlay(t *testing.T) {
 			var report struct {
 				SchemaVersion  int `json:"schema_version"`
 				Image, Overlay string
-				Changes        []ext4.Change
+				Changes        []change
 			}
 			if err := json.Unmarshal([]byte(must(t, "diff", "--json", image, file).Stdout), &report); err != nil || len(report.Changes) != 3 {
 				t.Errorf("diff --json: %v, %+v", err, report)

@@ -1,32 +1,34 @@
-package ext4
+package main
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
+	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// Change is a path that differs between two states of a file system.
-type Change struct {
+// change is a path that differs between two states of a file system.
+type change struct {
 	Path string `json:"path"`
 	Kind string `json:"kind"` // "added", "removed", "changed" (contents, target or type), "attributes"
 }
 
-// Diff calls visit for each path in which two states of one file system differ, in order: from the first to the second. A file counts as changed where it is another
+// diff calls visit for each path in which two states of one file system differ, in order: from the first to the second. A file counts as changed where it is another
 // inode, or its time of change and its size, mode, owner or blocks differ; contents are not read. An error of visit ends it. Memory grows with the trees, not with the
 // lengths of their paths.
-func Diff(before, after *FS, visit func(Change) error) error {
-	a, err := before.Inode(RootIno)
+func diff(before, after *ext4.FS, visit func(change) error) error {
+	a, err := before.Inode(ext4.RootIno)
 	if err != nil {
 		return err
 	}
-	b, err := after.Inode(RootIno)
+	b, err := after.Inode(ext4.RootIno)
 	if err != nil {
 		return err
 	}
-	d := &differ{visit: visit, seenA: map[Ino]bool{}, seenB: map[Ino]bool{}}
+	d := &differ{visit: visit, seenA: map[ext4.Ino]bool{}, seenB: map[ext4.Ino]bool{}}
 	if err := d.open(nil, a, b, ""); err != nil {
 		return err
 	}
@@ -39,16 +41,16 @@ func Diff(before, after *FS, visit func(Change) error) error {
 }
 
 type differ struct {
-	visit        func(Change) error
+	visit        func(change) error
 	dirs         []diffDir // that are being compared, the innermost one last
-	seenA, seenB map[Ino]bool
+	seenA, seenB map[ext4.Ino]bool
 }
 
 // diffDir is a directory of both states, or one that came or went as a whole: then kind says which, and a or b is nil.
 type diffDir struct {
 	at      *diffName
-	a, b    *Inode
-	was, is map[string]Ino
+	a, b    *ext4.Inode
+	was, is map[string]ext4.Ino
 	names   []string // that are left
 	kind    string
 }
@@ -74,12 +76,12 @@ func (n *diffName) String() string {
 	return string(b)
 }
 
-func (d *differ) tell(at *diffName, kind string) error { return d.visit(Change{at.String(), kind}) }
+func (d *differ) report(at *diffName, kind string) error { return d.visit(change{at.String(), kind}) }
 
-// names reads a directory: the inode that each name refers to.
-func names(n *Inode) (map[string]Ino, error) {
-	out := map[string]Ino{}
-	err := n.ReadDir(0, func(e Dirent) bool {
+// namesIn reads a directory: the inode that each name refers to.
+func namesIn(n *ext4.Inode) (map[string]ext4.Ino, error) {
+	out := map[string]ext4.Ino{}
+	err := n.ReadDir(0, func(e ext4.Dirent) bool {
 		if name := string(e.Name); name != "." && name != ".." {
 			out[name] = e.Ino
 		}
@@ -89,27 +91,27 @@ func names(n *Inode) (map[string]Ino, error) {
 }
 
 // open begins with a directory. a or b may be nil, or no directory: there is nothing below it.
-func (d *differ) open(at *diffName, a, b *Inode, kind string) (err error) {
+func (d *differ) open(at *diffName, a, b *ext4.Inode, kind string) (err error) {
 	f := diffDir{at: at, a: a, b: b, kind: kind}
 	for _, side := range []struct {
-		n    *Inode
-		seen map[Ino]bool
-		to   *map[string]Ino
+		n    *ext4.Inode
+		seen map[ext4.Ino]bool
+		to   *map[string]ext4.Ino
 	}{{a, d.seenA, &f.was}, {b, d.seenB, &f.is}} {
 		if side.n == nil || !side.n.IsDir() {
 			continue
 		}
 		if side.seen[side.n.Ino] {
-			return ondisk.Corruptf(side.n.where(), "the directory has a second name")
+			return ondisk.Corruptf(fmt.Sprintf("inode %d", side.n.Ino), "the directory has a second name")
 		}
 		side.seen[side.n.Ino] = true
-		if *side.to, err = names(side.n); err != nil {
+		if *side.to, err = namesIn(side.n); err != nil {
 			return err
 		}
 	}
 	all := maps.Clone(f.was)
 	if all == nil {
-		all = map[string]Ino{}
+		all = map[string]ext4.Ino{}
 	}
 	maps.Copy(all, f.is)
 	f.names = slices.Sorted(maps.Keys(all))
@@ -128,7 +130,7 @@ func (d *differ) step() error {
 	name := f.names[0]
 	f.names = f.names[1:]
 	at := &diffName{f.at, name}
-	var m, n *Inode
+	var m, n *ext4.Inode
 	var err error
 	if x, ok := f.was[name]; ok {
 		if m, err = f.a.Child(name, x); err != nil {
@@ -141,7 +143,7 @@ func (d *differ) step() error {
 		}
 	}
 	if f.kind != "" {
-		if err := d.tell(at, f.kind); err != nil {
+		if err := d.report(at, f.kind); err != nil {
 			return err
 		}
 		return d.open(at, m, n, f.kind)
@@ -150,29 +152,29 @@ func (d *differ) step() error {
 }
 
 // entry compares what a name referred to before, and refers to now; nil stands for nothing.
-func (d *differ) entry(at *diffName, m, n *Inode) error {
+func (d *differ) entry(at *diffName, m, n *ext4.Inode) error {
 	var kind string
 	switch {
 	case m == nil:
 		kind = "added"
 	case n == nil:
 		kind = "removed"
-	case m.Mode&disk.ModeType != n.Mode&disk.ModeType || m.IsDir() && NodeOf(m) != NodeOf(n):
-		if err := d.tell(at, "changed"); err != nil {
+	case m.Mode&disk.ModeType != n.Mode&disk.ModeType || m.IsDir() && ext4.NodeOf(m) != ext4.NodeOf(n):
+		if err := d.report(at, "changed"); err != nil {
 			return err
 		}
 		if err := d.open(at, nil, n, "added"); err != nil { // second
 			return err
 		}
 		return d.open(at, m, nil, "removed")
-	case NodeOf(m) != NodeOf(n) || !n.IsDir() && (m.Size != n.Size || !m.Mtime.Equal(n.Mtime) || m.Blocks != n.Blocks):
+	case ext4.NodeOf(m) != ext4.NodeOf(n) || !n.IsDir() && (m.Size != n.Size || !m.Mtime.Equal(n.Mtime) || m.Blocks != n.Blocks):
 		kind = "changed"
-	case m.Mode != n.Mode || m.UID != n.UID || m.GID != n.GID || m.Links != n.Links && !n.IsDir() || m.Flags&userVisible != n.Flags&userVisible ||
+	case m.Mode != n.Mode || m.UID != n.UID || m.GID != n.GID || m.Links != n.Links && !n.IsDir() || m.Flags&ext4.VisibleFlags != n.Flags&ext4.VisibleFlags ||
 		!n.IsDir() && !m.Ctime.Equal(n.Ctime):
 		kind = "attributes"
 	}
 	if kind != "" {
-		if err := d.tell(at, kind); err != nil {
+		if err := d.report(at, kind); err != nil {
 			return err
 		}
 	}
