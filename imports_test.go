@@ -124,6 +124,7 @@ var ours = map[string]struct {
 		[]string{"github.com/hanwen/go-fuse/v2/fs", "github.com/hanwen/go-fuse/v2/fuse"},
 		"daemons to compare with have nothing of ours",
 	},
+	"bench/tables":  {nil, nil, "it knows data files and pages"},
 	"bench/process": {nil, nil, "it knows programs by their names"},
 	"bench/write": {
 		[]string{"bench/fronts", "bench/process"}, nil,
