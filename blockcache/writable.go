@@ -77,7 +77,8 @@ func CreateDisk(path string, size int64) (*Disk, error) {
 func newDisk(f *os.File, path string) (*Disk, error) {
 	if err := lock(f); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%s is in use by another process, or by another store of this one: %w", path, err)
+		return nil, fmt.Errorf("%s is in use: a mount, another process or another store has it locked; unmount it or end that first: %w",
+			path, err)
 	}
 	d := &Disk{file: f}
 	info, err := f.Stat()

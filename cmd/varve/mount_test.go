@@ -212,7 +212,8 @@ func TestMount_Helper(t *testing.T) {
 		t.Errorf("the helper's note is left: %v\n%s", err, table)
 	}
 	oracle.Clean(t, written)
-	if out, err := exec.Command("mount", "-t", "varve", "-o", "no_such_option", image, dir).CombinedOutput(); err == nil || !strings.Contains(string(out), "no_such_option") {
+	if out, err := exec.Command("mount", "-t", "varve", "-o", "no_such_option", image, dir).CombinedOutput(); err == nil || !strings.Contains(string(out), "no_such_option") ||
+		strings.Contains(string(out), "mounted read-only") {
 		t.Errorf("an unknown option: %v, %s", err, out)
 	}
 }
@@ -246,6 +247,15 @@ func TestMount_ReadOnly(t *testing.T) {
 	}
 	if _, err := os.Stat(at(strings.Repeat("n", 256))); !errors.Is(err, syscall.ENAMETOOLONG) {
 		t.Errorf("a name of 256 bytes: %v", err)
+	}
+	if r := varve(t, "stats", dir); r.Code != exitSystem || !strings.Contains(r.Stderr, "is a read-only mount") ||
+		strings.Contains(r.Stderr, "sock") {
+		t.Errorf("its statistics: %d, %s", r.Code, r.Stderr)
+	}
+	written := rwImage(t, "16M")
+	_, _ = mountImage(t, written, "--rw")
+	if r := varve(t, "mount", "--rw", written, t.TempDir()); r.Code == 0 || !strings.Contains(r.Stderr, "unmount it") {
+		t.Errorf("an image that is mounted: %d, %s", r.Code, r.Stderr)
 	}
 }
 

@@ -146,6 +146,8 @@ func (o *mountOptions) set(item string) (err error) {
 		o.fuse.Flags.Dev = name == "dev"
 	case "exec", "noexec":
 		o.fuse.Flags.NoExec = name == "noexec"
+	case "remount":
+		return fmt.Errorf("varve cannot remount: unmount, and mount again with the other options")
 	default:
 		if slices.Contains(ignoredOptions, name) || strings.HasPrefix(name, "x-") || name == "comment" {
 			return nil

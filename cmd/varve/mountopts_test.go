@@ -28,7 +28,7 @@ func TestMountOptions_LaterCounts(t *testing.T) {
 			t.Errorf("%v: %s; expected %q in it, and %q not", c.lists, got, c.want, c.not)
 		}
 	}
-	for _, bad := range []string{"nosuid=1", "allow_other=yes", "part", "fsoffset=-1", "unknown", "overlay=", "rw,overlay=", "part=", "memory=4611686018427387904", "cache=1025G"} {
+	for _, bad := range []string{"nosuid=1", "allow_other=yes", "part", "fsoffset=-1", "unknown", "remount", "overlay=", "rw,overlay=", "part=", "memory=4611686018427387904", "cache=1025G"} {
 		if _, err := parseMountOptions([]string{bad}); err == nil {
 			t.Errorf("%q is accepted", bad)
 		}

@@ -66,6 +66,9 @@ func AskStats(dir string) (*Stats, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info.ReadOnly {
+		return nil, fmt.Errorf("%s is a read-only mount: only read-write mounts have statistics", info.Dir)
+	}
 	m, err := ask(info.Dev, int(info.Owner))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", info.Dir, err)
@@ -77,7 +80,7 @@ func AskStats(dir string) (*Stats, error) {
 func ask(dev uint64, owner int) (*Stats, error) {
 	c, err := dialControl(dev, owner)
 	if err != nil {
-		return nil, fmt.Errorf("its daemon does not answer (read-only mounts have no statistics): %w", err)
+		return nil, fmt.Errorf("its daemon does not answer: %w", err)
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(controlTime))

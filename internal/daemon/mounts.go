@@ -18,6 +18,8 @@ type Info struct {
 	Dir   string
 	Type  string
 	Owner uint32 // user_id of a FUSE mount
+
+	ReadOnly bool // the file system, not this place of it alone
 }
 
 // Ours reports whether varve serves the mount, or did before it died.
@@ -80,6 +82,7 @@ func parseInfo(line string) (*Info, bool) {
 		}
 		i.Type = f[at+1]
 		for _, o := range strings.Split(f[at+3], ",") {
+			i.ReadOnly = i.ReadOnly || o == "ro"
 			if id, ok := strings.CutPrefix(o, "user_id="); ok {
 				n, _ := strconv.ParseUint(id, 10, 32)
 				i.Owner = uint32(n)
