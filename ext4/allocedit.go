@@ -1,13 +1,11 @@
 package ext4
 
 import (
-	"fmt"
 	"math/rand/v2"
 
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/merge"
-	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -79,6 +77,9 @@ func sequence(at, n uint32) []uint32 {
 
 // free frees blocks in the transaction. They may be used again when it is durable (W4). metadata says that they may have copies in the journal.
 func (o *op) free(start block.Number, n uint32, metadata bool) error {
+	if err := o.w.own.check(start, uint64(n)); err != nil {
+		return err
+	}
 	o.gave = append(o.gave, run{start, n})
 	o.w.alloc.eachPart(run{start, n}, func(gr *group, _ uint32, part run) { gr.hold(part) })
 	for n > 0 {
@@ -87,9 +88,6 @@ func (o *op) free(start block.Number, n uint32, metadata bool) error {
 		d, err := o.fs.GroupDesc(g)
 		if err != nil {
 			return err
-		}
-		if at := o.w.kinds; at[start].kind != 0 || at[start+block.Number(k-1)].kind != 0 {
-			return ondisk.Corruptf(fmt.Sprintf("block %d", uint64(start)), "a file holds a block of the file system's own: check the image with e2fsck")
 		}
 		if err := o.edit(d.BlockBitmap, kindBlockMap, uint64(g), merge.ClearBits(0, sequence(at, k)...)); err != nil {
 			return err

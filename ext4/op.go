@@ -167,8 +167,15 @@ func (o *op) inode(node Node) (*Inode, error) {
 // reload reads an inode again, after it was edited.
 func (o *op) reload(n *Inode) error { return o.fs.ReadInode(n, n.Ino) }
 
-// edit makes an edit of a block of metadata.
+// edit makes an edit of a block of metadata, or of a file.
 func (o *op) edit(n block.Number, kind uint8, owner uint64, e merge.Edit) error {
+	switch kind {
+	case kindInodes, kindBlockMap, kindInodeMap, kindGroupDesc, kindSuper:
+	default:
+		if err := o.w.own.check(n, 1); err != nil {
+			return err
+		}
+	}
 	if err := o.tx.Edit(n, e); err != nil {
 		return explain(n, err)
 	}

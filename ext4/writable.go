@@ -32,6 +32,7 @@ type Writable struct {
 	views   views
 	alloc   allocator
 	kinds   map[block.Number]fixed // blocks at fixed places
+	own     ownBlocks
 	orphans orphans
 	sealer  sealer
 	shared  sharedXattrs
@@ -132,6 +133,9 @@ func OpenWritable(base *FS, store Store, image io.ReaderAt, opts WriteOptions) (
 	w.views = views{base: base, image: image, unsealed: base.super.Unsealed(), orphans: &w.orphans, fileData: opts.JournalData}
 	w.alloc.init(base, store, &w.views, opts.Bitmaps)
 	if err := w.openGroups(); err != nil {
+		return nil, err
+	}
+	if err := w.openOwnBlocks(); err != nil {
 		return nil, err
 	}
 	if err := w.openOrphans(); err != nil {

@@ -200,7 +200,7 @@ func (o *op) overwrite(start block.Number, at, length, offset uint64, data []byt
 	piece := data[from-offset : to-offset]
 	skip := from - at*bs
 	if !o.w.opts.JournalData {
-		return o.tx.WriteHome(start+block.Number(skip/bs), uint32(skip%bs), piece, ordered)
+		return o.writeHome(start+block.Number(skip/bs), uint32(skip%bs), piece, ordered)
 	}
 	for len(piece) > 0 {
 		k := min(uint64(len(piece)), bs-skip%bs)
@@ -222,7 +222,7 @@ func (o *op) writeFresh(start block.Number, at, length, offset uint64, data []by
 			whole = min(length-i, (offset+uint64(len(data))-from)/bs)
 		}
 		if whole > 0 {
-			if err := o.tx.WriteHome(start+block.Number(i), 0, data[from-offset:from-offset+whole*bs], true); err != nil {
+			if err := o.writeHome(start+block.Number(i), 0, data[from-offset:from-offset+whole*bs], true); err != nil {
 				return err
 			}
 			i += whole
@@ -246,7 +246,7 @@ func (o *op) writeBlock(at block.Number, p []byte) error {
 	if o.w.opts.JournalData {
 		return o.edit(at, kindPlain, 0, merge.Whole(p))
 	}
-	return o.tx.WriteHome(at, 0, p, true)
+	return o.writeHome(at, 0, p, true)
 }
 
 // zero writes zeros over part of one mapped block of a file.
