@@ -35,7 +35,7 @@ func (a *allocator) mature() {
 	q := &a.waiting
 	for {
 		q.mu.Lock()
-		if len(q.list) == 0 || !a.store.Matured(q.list[0].seq) {
+		if len(q.list) == 0 || !a.store.Reusable(q.list[0].seq) {
 			q.mu.Unlock()
 			return
 		}

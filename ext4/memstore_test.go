@@ -151,8 +151,8 @@ func (s *memStore) try(fn func(Tx) error, out *Outcome) error {
 	return tx.commit(out)
 }
 
-// Matured follows Store.
-func (s *memStore) Matured(seq block.Seq) bool {
+// Reusable follows Store.
+func (s *memStore) Reusable(seq block.Seq) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return seq <= s.durable && !slices.ContainsFunc(s.live, func(tx *memTx) bool { return tx.snap < seq })

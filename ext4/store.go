@@ -14,8 +14,8 @@ type Store interface {
 	View(ctx context.Context, name string, fn func(Tx) error) error
 	// Update runs fn in a transaction, again where another one came first, and commits it.
 	Update(ctx context.Context, fn func(Tx) error) (Outcome, error)
-	// Matured reports whether blocks that a commit freed may be used again (W4).
-	Matured(block.Seq) bool
+	// Reusable reports whether blocks that a commit freed may be used again (W4).
+	Reusable(block.Seq) bool
 	// Oldest is the name of the oldest live snapshot, if there is one: it may be what keeps freed blocks.
 	Oldest() (name string, ok bool)
 	// Sync makes all commits durable.

@@ -1,7 +1,6 @@
 package mvcc
 
 import (
-	"runtime"
 	"slices"
 	"sync/atomic"
 
@@ -32,36 +31,6 @@ type chain struct {
 
 	overCap atomic.Bool // more deltas than the cap
 }
-
-// latch is held for the few hundred nanoseconds of an install; never across input or output, and never while its holder
-// waits for anything but another latch of a higher block number, or the sequencer's.
-//
-// Rejected: sync.Mutex. With more writers than cores it falls into its starvation mode, in which each commit costs a switch
-// of goroutines.
-//
-// Who finds it held looks away for longer and longer: meanwhile the holder's processor commits on, with the block in its own cache. Taking
-// turns instead moves a block's sixty-odd cache lines over for each commit, and was three times slower on two processors.
-type latch struct{ held atomic.Bool }
-
-func (l *latch) lock() {
-	for pause := 64; l.held.Load() || !l.held.CompareAndSwap(false, true); pause *= 2 {
-		if pause > 1<<14 {
-			runtime.Gosched()
-			pause = 1 << 12
-		}
-		backOff(pause)
-	}
-}
-
-// backOff does nothing for about a third of a nanosecond a turn.
-//
-//go:noinline
-func backOff(turns int) {
-	for range turns {
-	}
-}
-
-func (l *latch) unlock() { l.held.Store(false) }
 
 // newest acquires the head.
 func (c *chain) newest(pool *versionPool) *version {
@@ -115,77 +84,71 @@ func (v *version) reconstruct(snap block.Seq, dst []byte) (ok bool, err error) {
 }
 
 // prepare makes next ready to become the head; its changed says where it differs from the old one. The caller holds the latch.
-func (c *chain) prepare(s *Store, next *version) {
+func (c *chain) prepare(t *chainTable, next *version) {
 	c.idle = false
-	c.settle(s)
+	c.settle(t)
 	head := c.head.Load()
 	next.before.Store(head)
 	if c.history > c.limit {
-		c.prune(s, c.pruned)
+		c.prune(t, c.pruned)
 		c.limit = c.history + 8
 	}
 	if !c.listed {
 		c.listed, c.lookedAt = true, false
-		s.shardOf(c.number).listHistory(c)
+		t.shardOf(c.number).listHistory(c)
 	}
 }
 
 // settle makes a delta of the version before the head, or drops it where no snapshot sees it (M6). The caller holds the latch.
-func (c *chain) settle(s *Store) {
+func (c *chain) settle(t *chainTable) {
 	head := c.head.Load()
 	gone := head.before.Load()
 	if gone == nil {
 		return
 	}
 	below := gone.below.Load()
-	if s.seesAny(gone.seq, head.seq) {
-		d := &delta{seq: gone.seq, older: below, data: encodeDelta(head.changed, gone.data), since: s.clock.Load()}
-		c.grow(s, 1, d.bytes())
+	if t.seesAny(gone.seq, head.seq) {
+		d := &delta{seq: gone.seq, older: below, data: encodeDelta(head.changed, gone.data), since: t.clock.Load()}
+		c.grow(t, 1, d.bytes())
 		below = d
 	} else if below != nil && !below.covers(head.changed) {
-		below = c.join(s, below, &delta{seq: gone.seq, data: encodeDelta(head.changed, gone.data)})
+		below = c.join(t, below, &delta{seq: gone.seq, data: encodeDelta(head.changed, gone.data)})
 	}
 	head.below.Store(below)
 	head.before.Store(nil)
-	gone.release(&s.versions)
+	gone.release(&t.versions)
 }
 
 // join composes the delta below with the step that led to it, whose version goes.
-func (c *chain) join(s *Store, below, step *delta) *delta {
-	scratch := s.versions.get()
-	defer scratch.release(&s.versions)
+func (c *chain) join(t *chainTable, below, step *delta) *delta {
+	scratch := t.versions.get()
+	defer scratch.release(&t.versions)
 	if d, err := compose(below, step, scratch.data); err == nil {
-		c.grow(s, 0, d.bytes()-below.bytes())
+		c.grow(t, 0, d.bytes()-below.bytes())
 		return d
 	}
 	// History that cannot be read is kept as it is, so that reading it says why.
 	step.older = below
-	c.grow(s, 1, step.bytes())
+	c.grow(t, 1, step.bytes())
 	return step
 }
 
-func (c *chain) grow(s *Store, deltas int, bytes int64) {
+func (c *chain) grow(t *chainTable, deltas int, bytes int64) {
 	c.history += deltas
 	c.bytes += bytes
-	s.historyBytes.Add(bytes)
-	s.historyCount.Add(int64(deltas))
-	if long := c.history > s.opts.ChainCap; long != c.overCap.Load() {
+	t.historyBytes.Add(bytes)
+	t.historyCount.Add(int64(deltas))
+	if long := c.history > t.cap; long != c.overCap.Load() {
 		c.overCap.Store(long)
 	}
-}
-
-// seesAny reports whether the version from seq to below next must be kept (M6): a live snapshot sees it. next is published, because
-// whoever made it held the chain's latch until it was; so none that is yet to be taken can see seq. With very many snapshots it does not look and says yes: prune looks for several versions at a time.
-func (s *Store) seesAny(seq, next block.Seq) bool {
-	return mutant.Off(mutant.M6) || s.snapshots.used.Load() > chunkSlots || s.snapshots.anyWithin(seq, next)
 }
 
 // prune drops the deltas that no live snapshot sees exactly (M6), and composes those that remain. Each snapshot keeps one
 // version of the block at most. It looks no further than to the delta that was on top when it looked last; nil is all of them.
 // The caller holds the latch.
-func (c *chain) prune(s *Store, until *delta) (dropped int) {
+func (c *chain) prune(t *chainTable, until *delta) (dropped int) {
 	var buf [chunkSlots]block.Seq
-	live := s.snapshots.live(buf[:0])
+	live := t.snapshots.live(buf[:0])
 	slices.Sort(live)
 	top := c.head.Load()
 	if b := top.before.Load(); b != nil {
@@ -205,7 +168,7 @@ func (c *chain) prune(s *Store, until *delta) (dropped int) {
 		before += d.bytes()
 		if gone != nil {
 			if scratch == nil {
-				scratch = make([]byte, s.size)
+				scratch = make([]byte, t.size)
 			}
 			m, err := compose(d, gone, scratch)
 			if err != nil {
@@ -229,8 +192,8 @@ func (c *chain) prune(s *Store, until *delta) (dropped int) {
 	}
 	if dropped > 0 {
 		c.rebuild(top, keep, rest)
-		c.grow(s, -dropped, total-before)
-		s.stats.collected.Add(int64(dropped))
+		c.grow(t, -dropped, total-before)
+		t.collected.Add(int64(dropped))
 	}
 	c.pruned = top.below.Load()
 	return dropped

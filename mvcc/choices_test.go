@@ -53,28 +53,28 @@ type syncIndex struct{ m sync.Map }
 func (x *syncIndex) load(n block.Number) bool { _, ok := x.m.Load(n); return ok }
 func (x *syncIndex) swap(n block.Number)      { x.m.Delete(n); x.m.Store(n, &chain{}) }
 
-type shardIndex [64]struct {
+type lockedIndex [64]struct {
 	mu sync.RWMutex
 	m  map[block.Number]*chain
 	_  [32]byte
 }
 
-func newShardIndex() *shardIndex {
-	x := &shardIndex{}
+func newShardIndex() *lockedIndex {
+	x := &lockedIndex{}
 	for i := range x {
 		x[i].m = map[block.Number]*chain{}
 	}
 	return x
 }
 
-func (x *shardIndex) load(n block.Number) bool {
+func (x *lockedIndex) load(n block.Number) bool {
 	s := &x[n%64]
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.m[n] != nil
 }
 
-func (x *shardIndex) swap(n block.Number) {
+func (x *lockedIndex) swap(n block.Number) {
 	s := &x[n%64]
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -69,11 +69,12 @@ func (tx *Tx) commit() error {
 	}
 	if !ok {
 		s.stats.conflicts.Add(1)
-		e := Event{Kind: EventConflict, Tx: tx.priority, Reason: "a block that it depends on has changed", NoBlock: tx.loser == nil}
+		e := Event{Kind: EventConflict, Tx: tx.priority, Reason: "a block that it depends on has changed",
+			NoBlock: tx.loser == nil}
 		if tx.loser != nil {
 			e.Block = tx.loser.number
 		}
-		s.emit(e)
+		s.events.emit(e)
 		return ErrConflict
 	}
 	yield.At("published")
@@ -97,9 +98,9 @@ func (tx *Tx) context() error {
 func (tx *Tx) writeFresh() error {
 	s := tx.s
 	for _, f := range tx.fresh {
-		if c, _ := s.index.Load(f.number); c != nil {
+		if c, _ := s.chains.index.Load(f.number); c != nil {
 			// Pending home writes of the block's former life must not come after this one.
-			if err := s.forget(c); err != nil {
+			if err := s.checkpoints.forget(c); err != nil {
 				return err
 			}
 		}
@@ -121,8 +122,8 @@ func (tx *Tx) writeHomes() error {
 		if h.ordered {
 			ordered = true
 			for i := range (int(h.off) + len(h.data) + int(s.size) - 1) / int(s.size) {
-				if c, _ := s.index.Load(h.number + block.Number(i)); c != nil {
-					if err := s.forget(c); err != nil {
+				if c, _ := s.chains.index.Load(h.number + block.Number(i)); c != nil {
+					if err := s.checkpoints.forget(c); err != nil {
 						return err
 					}
 				}
@@ -144,14 +145,14 @@ func (tx *Tx) latch(t *touched) bool {
 	for {
 		c := t.chain
 		if tx.slot.snap.Load() != 0 {
-			c = tx.s.chainOf(t.number, t.base)
+			c = tx.s.chains.of(t.number, t.base)
 		}
 		c.latch.lock()
 		if !c.dead {
 			t.chain, t.latched = c, true
 			if !c.dirty { // also if nothing comes of it: the checkpoint drops a chain that nobody changed
 				c.dirty = true
-				tx.s.shardOf(c.number).listDirty(c)
+				tx.s.chains.shardOf(c.number).listDirty(c)
 			}
 			return true
 		}
@@ -205,7 +206,7 @@ func (tx *Tx) resolve() (size int, err error) {
 	for _, t := range tx.writes {
 		c := t.chain
 		newest := c.head.Load()
-		if !s.mayCommit(tx.priority, t.number) {
+		if !s.queues.mayCommit(tx.priority, t.number) {
 			tx.queued = true
 			return 0, tx.conflict(t, newest, errQueued)
 		}
@@ -217,7 +218,7 @@ func (tx *Tx) resolve() (size int, err error) {
 		if t.stood {
 			base = newest.data
 		}
-		t.next = s.versions.get()
+		t.next = s.chains.versions.get()
 		if err := tx.merge(t, newest, base); err != nil {
 			return 0, tx.conflict(t, newest, err)
 		}
@@ -268,7 +269,7 @@ func (tx *Tx) validate() bool {
 		}
 		if !tx.unchanged(t) {
 			if tx.loser = t.chain; tx.loser == nil { // it has one since, and keeps it for this snapshot
-				tx.loser, _ = tx.s.index.Load(t.number)
+				tx.loser, _ = tx.s.chains.index.Load(t.number)
 			}
 			return false
 		}
@@ -283,12 +284,12 @@ func (tx *Tx) validEarly() bool {
 }
 
 func (tx *Tx) unchanged(t *touched) bool {
-	c, _ := tx.s.index.Load(t.number)
+	c, _ := tx.s.chains.index.Load(t.number)
 	if c == nil {
 		return true // no chain: nothing newer than any live snapshot
 	}
-	v := c.newest(&tx.s.versions)
-	defer v.release(&tx.s.versions)
+	v := c.newest(&tx.s.chains.versions)
+	defer v.release(&tx.s.chains.versions)
 	if v.seq <= tx.snap {
 		return true
 	}
@@ -312,11 +313,11 @@ func (tx *Tx) install() {
 	}
 	for _, t := range tx.writes {
 		if len(t.next.changed) == 0 {
-			t.next.release(&s.versions) // checks only
+			t.next.release(&s.chains.versions) // checks only
 			t.next = nil
 			continue
 		}
-		t.chain.prepare(s, t.next)
+		t.chain.prepare(&s.chains, t.next)
 		if t.tag != (Tag{}) {
 			t.chain.tag = t.tag
 		}

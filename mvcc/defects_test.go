@@ -215,24 +215,24 @@ func TestCollect_IdleSnapshot(t *testing.T) {
 		mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(n, set(0, 1)) })
 	}
 	for range 3 {
-		s.collectOnce(false)
+		s.collector.once(false)
 	}
 	pending := 0
-	for i := range s.shards {
-		s.shards[i].mu.Lock()
-		pending += len(s.shards[i].history)
-		s.shards[i].mu.Unlock()
+	for i := range s.chains.shards {
+		s.chains.shards[i].mu.Lock()
+		pending += len(s.chains.shards[i].history)
+		s.chains.shards[i].mu.Unlock()
 	}
 	if pending > 0 {
 		t.Errorf("%d chains are looked at in each round", pending)
 	}
-	if s.historyCount.Load() == 0 {
+	if s.chains.historyCount.Load() == 0 {
 		t.Error("the snapshot keeps nothing")
 	}
 	tx.Rollback()
-	for deadline := time.Now().Add(5 * time.Second); s.historyCount.Load() > 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); s.chains.historyCount.Load() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d versions are left after the snapshot ended", s.historyCount.Load())
+			t.Fatalf("%d versions are left after the snapshot ended", s.chains.historyCount.Load())
 		}
 	}
 }

@@ -34,9 +34,8 @@ type durability interface {
 	encode(tx *Tx, size int) error
 	// changed notes that a chain is about to have a new version. The caller holds the chain's latch until that is published.
 	changed(c *chain)
-	// freed notes the blocks that a commit frees, and reports whether it keeps account of them until they may be used again; else the
-	// store does. The caller holds the sequencer's latch.
-	freed(blocks []block.Number, seq block.Seq) bool
+	// freed takes the blocks that a commit frees. The caller holds the sequencer's latch.
+	freed(blocks []block.Number, seq block.Seq)
 	// append takes a commit, in sequence. The caller holds the sequencer's latch.
 	append(tx *Tx, seq block.Seq)
 
@@ -80,7 +79,7 @@ func (volatile) release()                                {}
 func (volatile) wroteHome(bool)                          {}
 func (volatile) encode(*Tx, int) error                   { return nil }
 func (volatile) changed(*chain)                          {}
-func (volatile) freed([]block.Number, block.Seq) bool    { return false }
+func (volatile) freed([]block.Number, block.Seq)         {}
 func (volatile) append(*Tx, block.Seq)                   {}
 func (volatile) durable() block.Seq                      { return 0 }
 func (volatile) outlasts(block.Seq) bool                 { return true }
@@ -98,5 +97,5 @@ func (volatile) close() error                            { return nil }
 func (volatile) abandon()                                {}
 
 func (v volatile) checkpoint() error {
-	return v.s.checkpointNow(func(*Tx) error { return nil }, func(block.Seq) error { return nil })
+	return v.s.checkpoints.run(func(*Tx) error { return nil }, func(block.Seq) error { return nil })
 }

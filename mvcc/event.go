@@ -44,21 +44,30 @@ type Event struct {
 	Inputs  *Losses // of a policy switch or a contention sample
 }
 
-func (s *Store) emit(e Event) {
-	if s.opts.Events != nil {
-		s.opts.Events(e)
+// events hands a store's events to its observer, if there is one.
+type events struct{ observer func(Event) }
+
+func (e events) emit(ev Event) {
+	if e.observer != nil {
+		e.observer(ev)
 	}
 }
 
-// observed reports whether anybody listens: what an event is made of is not computed otherwise.
-func (s *Store) observed() bool { return s.opts.Events != nil }
+// observed reports whether there is an observer: the parts of an event are not computed otherwise.
+func (e events) observed() bool { return e.observer != nil }
 
-func (s *Store) emitFlush(then func(block.Epoch, block.Seq, time.Duration)) func(block.Epoch, block.Seq, time.Duration) {
-	return func(e block.Epoch, last block.Seq, took time.Duration) {
-		s.emit(Event{Kind: EventFlush, Seq: last, Count: int64(e), Wait: took})
-		s.emit(Event{Kind: EventSnapshot, Seq: s.Published()})
-		if then != nil {
-			then(e, last, took)
-		}
+// flushed reports an epoch that became durable.
+func (s *Store) flushed(e block.Epoch, last block.Seq, took time.Duration) {
+	s.events.emit(Event{Kind: EventFlush, Seq: last, Count: int64(e), Wait: took})
+	s.events.emit(Event{Kind: EventSnapshot, Seq: s.Published()})
+}
+
+// contentionSample names the block with most conflicts, and has the losses of the whole store.
+func (s *Store) contentionSample() Event {
+	st := s.Stats()
+	e := Event{Kind: EventContention, Seq: s.Published(), Policy: s.opts.Policy.String(), Inputs: &st.Losses}
+	if e.NoBlock = len(st.Hot) == 0; !e.NoBlock {
+		e.Block, e.Count = st.Hot[0].Block, int64(st.Hot[0].Count)
 	}
+	return e
 }

@@ -18,7 +18,7 @@ func TestEvent_Block(t *testing.T) {
 		got = append(got, e)
 	}})
 	ctx := context.Background()
-	s.emitContention()
+	s.events.emit(s.contentionSample())
 	set := func(n int64) func(*Tx) error {
 		return func(tx *Tx) error { return tx.Edit(5, merge.Add(merge.Field{Width: 8}, n, 0, 1<<62)) }
 	}

@@ -106,13 +106,13 @@ func (g *groups) forget(durable uint64) {
 	})
 }
 
-// Standing tells how far a group has come.
+// Standing is how far a group has come.
 func (s *Store) Standing(key uint64) (st Standing) {
 	if !invariant.On {
-		return s.standing(key)
+		return s.groups.standing(key, s.Durable(), s.Published())
 	}
 	s.groups.reported.Compute(key, func(before [3]block.Seq, _ bool) ([3]block.Seq, bool) {
-		st = s.standing(key)
+		st = s.groups.standing(key, s.Durable(), s.Published())
 		now := [3]block.Seq{st.Staged, st.Visible, st.Durable}
 		invariant.Must(invariant.AliasOrder(key, before, now))
 		return now, false
@@ -120,16 +120,16 @@ func (s *Store) Standing(key uint64) (st Standing) {
 	return st
 }
 
-func (s *Store) standing(key uint64) Standing {
-	// The other way round than they grow, so that what is read keeps their order.
-	durable, visible := s.Durable(), s.Published()
+// standing is a group's standing. The caller has read the sequences in the order of the parameters, and before this: the
+// other way round than they grow, so that what is read keeps their order.
+func (g *groups) standing(key uint64, durable, visible block.Seq) Standing {
 	staged := block.Seq(0)
-	if last, ok := s.groups.last.Load(key); ok {
+	if last, ok := g.last.Load(key); ok {
 		if v := last.Load(); v != forgotten { // else the floor has it
 			staged = max(staged, block.Seq(v))
 		}
 	}
-	staged = max(staged, block.Seq(s.groups.floor.Load())) // after the counter: what is forgotten has raised the floor before
+	staged = max(staged, block.Seq(g.floor.Load())) // after the counter: forgetting raises the floor first
 	return Standing{Staged: staged, Visible: min(staged, visible), Durable: min(staged, durable)}
 }
 

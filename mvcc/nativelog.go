@@ -3,6 +3,7 @@ package mvcc
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/block"
@@ -23,22 +24,28 @@ type NativeLog struct {
 }
 
 func (n NativeLog) open(s *Store) (wal.Recovery, error) {
-	if s.opts.Events != nil {
-		n.Options.OnEpoch = s.emitFlush(n.Options.OnEpoch)
+	if s.events.observed() {
+		then := n.Options.OnEpoch
+		n.Options.OnEpoch = func(e block.Epoch, last block.Seq, took time.Duration) {
+			s.flushed(e, last, took)
+			if then != nil {
+				then(e, last, took)
+			}
+		}
 	}
 	log, rec, err := wal.Open(n.Device, s.home, s.size, n.Options)
 	if err != nil {
 		return rec, err
 	}
-	s.emit(Event{Kind: EventRecovery, Count: int64(rec.Commits), Seq: rec.Last, Reason: fmt.Sprintf("%d epochs, %d commits dropped", rec.Epochs, rec.Dropped)})
+	s.events.emit(Event{Kind: EventRecovery, Count: int64(rec.Commits), Seq: rec.Last, Reason: fmt.Sprintf("%d epochs, %d commits dropped", rec.Epochs, rec.Dropped)})
 	s.durability, s.always = &nativeLog{s, log}, n.Options.Policy == wal.Always
 	return rec, nil
 }
 
-func (l *nativeLog) admit(context.Context) error          { return nil }
-func (l *nativeLog) release()                             {}
-func (l *nativeLog) changed(*chain)                       {}
-func (l *nativeLog) freed([]block.Number, block.Seq) bool { return false }
+func (l *nativeLog) admit(context.Context) error     { return nil }
+func (l *nativeLog) release()                        {}
+func (l *nativeLog) changed(*chain)                  {}
+func (l *nativeLog) freed([]block.Number, block.Seq) {}
 
 // wroteHome has the epoch flush what was written, overwrites too: with its commit, that is durable.
 func (l *nativeLog) wroteHome(bool) {
@@ -90,7 +97,7 @@ func (l *nativeLog) pressure() float64                             { return l.lo
 func (l *nativeLog) homeCached() bool                              { return false }
 
 func (l *nativeLog) checkpoint() error {
-	return l.s.checkpointNow(func(tx *Tx) error {
+	return l.s.checkpoints.run(func(tx *Tx) error {
 		if mutant.Off(mutant.W2) {
 			return nil
 		}

@@ -252,18 +252,16 @@ func (l *Losses) Of(p Policy) float64 {
 	return [...]float64{l.Merge, l.Strict, l.Wait}[p]
 }
 
-// mode is the policy of a chain now.
-func (s *Store) mode(c *chain) Policy {
-	if s.opts.Policy != Adaptive {
-		return s.opts.Policy
+// of is the policy for a chain now: with Adaptive, the one that its own conflicts chose; Merge before the first.
+func (p Policy) of(c *chain) Policy {
+	if p != Adaptive {
+		return p
 	}
 	if h := c.hot.Load(); h != nil {
 		return Policy(h.mode.Load())
 	}
-	return Policy(s.stats.all.mode.Load())
+	return Merge
 }
-
-func (s *Store) waitsFor(c *chain) bool { return s.mode(c) == Wait }
 
 // mayMerge reports whether the policies of all blocks that a transaction writes allow it to merge.
 func (tx *Tx) mayMerge(c *chain) bool {
@@ -274,7 +272,7 @@ func (tx *Tx) mayMerge(c *chain) bool {
 		return false
 	}
 	for _, t := range tx.writes {
-		if t.chain != nil && tx.s.mode(t.chain) == Strict {
+		if t.chain != nil && tx.s.opts.Policy.of(t.chain) == Strict {
 			return false
 		}
 	}
@@ -292,12 +290,11 @@ func (c *chain) observe(s *Store, tx *Tx, stood bool) {
 			return
 		}
 		h = &contention{}
-		h.mode.Store(s.stats.all.mode.Load())
 		c.hot.Store(h)
 	}
 	if sw, from, to, l := h.commit(!stood, !stood); sw {
 		s.stats.switches.Add(1)
-		s.emit(Event{Kind: EventPolicy, Tx: tx.priority, Block: c.number, Policy: to.String(), Outcome: from.String(), Inputs: &l})
+		s.events.emit(Event{Kind: EventPolicy, Tx: tx.priority, Block: c.number, Policy: to.String(), Outcome: from.String(), Inputs: &l})
 	}
 }
 
@@ -315,7 +312,6 @@ func (tx *Tx) conflict(t *touched, newest *version, why error) error {
 	h := c.hot.Load()
 	if h == nil {
 		h = &contention{}
-		h.mode.Store(s.stats.all.mode.Load())
 		c.hot.Store(h)
 	}
 	h.conflicts++
@@ -324,12 +320,12 @@ func (tx *Tx) conflict(t *touched, newest *version, why error) error {
 		typical(&h.losses.AbortCost, time.Since(tx.began).Seconds())
 	}
 	h.mu.Unlock()
-	if s.observed() {
+	if s.events.observed() {
 		reason := "strict"
 		if why != nil {
 			reason = why.Error()
 		}
-		s.emit(Event{Kind: EventConflict, Tx: tx.priority, Seq: newest.seq, Block: c.number, Edits: kindsOf(t.edits), Policy: s.mode(c).String(), Reason: reason})
+		s.events.emit(Event{Kind: EventConflict, Tx: tx.priority, Seq: newest.seq, Block: c.number, Edits: kindsOf(t.edits), Policy: s.opts.Policy.of(c).String(), Reason: reason})
 	}
 	return ErrConflict
 }
@@ -357,15 +353,15 @@ func (tx *Tx) merged(t *touched, began time.Time, err error) {
 			h.mu.Unlock()
 		}
 	}
-	if s.observed() {
-		e := Event{Kind: EventMergeChecked, Tx: tx.priority, Block: t.number, Edits: kindsOf(t.edits), Policy: s.mode(t.chain).String()}
-		s.emit(e)
+	if s.events.observed() {
+		e := Event{Kind: EventMergeChecked, Tx: tx.priority, Block: t.number, Edits: kindsOf(t.edits), Policy: s.opts.Policy.of(t.chain).String()}
+		s.events.emit(e)
 		if err == nil {
 			e.Kind, e.Proof = EventMergeApplied, tx.result.Proof.String()
 		} else {
 			e.Kind, e.Reason = EventMergeRejected, err.Error()
 		}
-		s.emit(e)
+		s.events.emit(e)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
@@ -37,20 +38,28 @@ func (s step) next(p float64) step {
 	return s
 }
 
+// backPressure holds a store's writers back while its log or its memory is nearly full.
+type backPressure struct {
+	s        *Store
+	step     atomic.Int32
+	heldBack atomic.Int64 // times that writers were held back
+	waiting  atomic.Int64 // transactions that are held back now
+}
+
 // updateStep brings the step up to date.
-func (s *Store) updateStep() (p float64, now step) {
-	p = s.pressure()
-	before := step(s.stats.step.Load())
-	if now = before.next(p); now != before && s.stats.step.CompareAndSwap(int32(before), int32(now)) && s.observed() {
-		s.emit(Event{Kind: EventStep, Seq: s.Published(), Reason: before.String() + " to " + now.String(), Count: int64(100 * p)})
+func (b *backPressure) updateStep() (p float64, now step) {
+	p = b.level()
+	before := step(b.step.Load())
+	if now = before.next(p); now != before && b.step.CompareAndSwap(int32(before), int32(now)) && b.s.events.observed() {
+		b.s.events.emit(Event{Kind: EventStep, Seq: b.s.Published(), Reason: before.String() + " to " + now.String(), Count: int64(100 * p)})
 	}
 	return p, now
 }
 
-// pressure is what share of the log's space or of the memory is in use.
-func (s *Store) pressure() float64 {
-	p := float64(s.chains.Load()*2*int64(s.size)+s.historyBytes.Load()) / float64(s.opts.Memory-s.opts.Memory/4)
-	return max(p, s.durability.pressure())
+// level is what share of the log's space or of the memory is in use.
+func (b *backPressure) level() float64 {
+	p := float64(b.s.chains.memory()) / float64(b.s.opts.Memory-b.s.opts.Memory/4)
+	return max(p, b.s.durability.pressure())
 }
 
 // PushBackError tells writers that versions cannot be dropped because a snapshot still reads them.
@@ -66,40 +75,40 @@ func (e *PushBackError) Error() string {
 
 // admit holds a transaction back while log or memory are nearly full: before it takes its snapshot, because that may be what keeps memory
 // from being given up.
-func (s *Store) admit(ctx context.Context) error {
-	if s.Published()&15 == 0 || step(s.stats.step.Load()) > noStep {
-		if err := s.relieve(ctx); err != nil {
+func (b *backPressure) admit(ctx context.Context) error {
+	if b.s.Published()&15 == 0 || step(b.step.Load()) > noStep {
+		if err := b.relieve(ctx); err != nil {
 			return err
 		}
 	}
-	return s.durability.admit(ctx)
+	return b.s.durability.admit(ctx)
 }
 
 // relieve does what the step asks for.
-func (s *Store) relieve(ctx context.Context) error {
-	p, now := s.updateStep()
+func (b *backPressure) relieve(ctx context.Context) error {
+	p, now := b.updateStep()
 	if now >= flushing {
-		s.askCheckpoint()
+		b.s.checkpoints.request()
 	}
 	switch now {
 	case slowing: // the fuller, the slower
 		time.Sleep(time.Duration(float64(longestSlowdown) * (p - stepMarks[slowing].leave) / (stepMarks[waiting].take - stepMarks[slowing].leave)))
 	case waiting:
 		began := time.Now()
-		return s.holdBack(ctx, false, func() bool {
-			p, now := s.updateStep()
-			return now < waiting || p < stepMarks[waiting].take && time.Since(began) > s.resumeAfter() // history may keep it between the two
+		return b.holdBack(ctx, false, func() bool {
+			p, now := b.updateStep()
+			return now < waiting || p < stepMarks[waiting].take && time.Since(began) > b.resumeAfter() // history may keep it between the two
 		})
 	}
 	return nil
 }
 
 // resumeAfter is after how long writers go on though it has become only a little less full: history may keep it so.
-func (s *Store) resumeAfter() time.Duration {
-	if s.opts.PushBack < 0 {
+func (b *backPressure) resumeAfter() time.Duration {
+	if b.s.opts.PushBack < 0 {
 		return 500 * time.Millisecond
 	}
-	return s.opts.PushBack / 2
+	return b.s.opts.PushBack / 2
 }
 
 // longestSlowdown is how long a writer is held up just before it would have to wait.
@@ -120,39 +129,39 @@ func (tx *Tx) overChainCap() bool {
 }
 
 // awaitShorter waits, without a snapshot, until a chain is below its cap.
-func (s *Store) awaitShorter(ctx context.Context, c *chain) error {
-	return s.holdBack(ctx, true, func() bool { return !c.overCap.Load() })
+func (b *backPressure) awaitShorter(ctx context.Context, c *chain) error {
+	return b.holdBack(ctx, true, func() bool { return !c.overCap.Load() })
 }
 
 // historyBound reports whether it is history that takes the room, or keeps blocks from being dropped: only the end of a snapshot helps then.
-func (s *Store) historyBound() bool {
-	return s.historyBytes.Load() > s.opts.Memory/4 || s.historyCount.Load() > 0 && s.durability.pressure() < stepMarks[waiting].take
+func (b *backPressure) historyBound() bool {
+	return b.s.chains.historyBytes.Load() > b.s.opts.Memory/4 || b.s.chains.historyCount.Load() > 0 && b.s.durability.pressure() < stepMarks[waiting].take
 }
 
 // holdBack waits until there is room. Where history takes it, as the caller knows or the store finds, only the end of a snapshot makes
 // some; so after a while it gives up, unless the store is to wait as long as it takes. Events and Stats name the oldest snapshot meanwhile.
-func (s *Store) holdBack(ctx context.Context, history bool, room func() bool) error {
-	s.stats.held.Add(1)
-	s.stats.waiting.Add(1)
-	defer s.stats.waiting.Add(-1)
+func (b *backPressure) holdBack(ctx context.Context, history bool, room func() bool) error {
+	b.heldBack.Add(1)
+	b.waiting.Add(1)
+	defer b.waiting.Add(-1)
 	began := time.Now()
 	told := false
 	for !room() {
-		if err := s.Err(); err != nil {
+		if err := b.s.Err(); err != nil {
 			return err
 		}
 		if ctx != nil && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		s.askCheckpoint()
+		b.s.checkpoints.request()
 		took := time.Since(began)
-		seq, name, ok := s.snapshots.oldest()
-		if !told && s.observed() {
+		seq, name, ok := b.s.snapshots.oldest()
+		if !told && b.s.events.observed() {
 			told = true
-			s.emit(Event{Kind: EventPressure, Seq: seq, Reason: "oldest snapshot: " + name, Count: s.historyBytes.Load()})
+			b.s.events.emit(Event{Kind: EventPressure, Seq: seq, Reason: "oldest snapshot: " + name, Count: b.s.chains.historyBytes.Load()})
 		}
-		if took > s.opts.PushBack && ok && (s.opts.PushBack > 0 || mutant.Off(mutant.Patience)) && (history || s.historyBound()) {
-			return &PushBackError{name, seq, s.historyBytes.Load()}
+		if took > b.s.opts.PushBack && ok && (b.s.opts.PushBack > 0 || mutant.Off(mutant.Patience)) && (history || b.historyBound()) {
+			return &PushBackError{name, seq, b.s.chains.historyBytes.Load()}
 		}
 		if took < time.Millisecond {
 			runtime.Gosched()

@@ -625,21 +625,26 @@ func TestFree_NotTooEarly(t *testing.T) {
 	s := mustOpen(t, Options{Durability: NativeLog{Options: wal.Options{Policy: wal.OnDemand}}})
 	mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(9, set(0, 1)) })
 	old := mustBegin(t, s, TxOptions{ReadOnly: true, Name: "old reader"})
-	mustUpdate(t, s, func(tx *Tx) error { tx.Free(9); return tx.Edit(1, set(0, 1)) })
-	if s.Reusable(9) {
+	freed := block.Seq(0)
+	mustUpdate(t, s, func(tx *Tx) error {
+		tx.Free(9)
+		tx.Sequenced(func(seq block.Seq) { freed = seq })
+		return tx.Edit(1, set(0, 1))
+	})
+	if s.Reusable(freed) {
 		t.Error("reusable before its freeing is durable")
 	}
 	if err := s.Sync(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if s.Reusable(9) {
+	if s.Reusable(freed) {
 		t.Error("reusable while a snapshot reads it")
 	}
-	if ns, by := s.Pinned(); len(ns) != 1 || by != "old reader" {
-		t.Errorf("pinned %v by %s", ns, by)
+	if seq, by, ok := s.OldestSnapshot(); !ok || seq >= freed || by != "old reader" {
+		t.Errorf("the oldest snapshot is %d of %q, %v", seq, by, ok)
 	}
 	old.Rollback()
-	if !s.Reusable(9) || !s.Reusable(10) {
+	if !s.Reusable(freed) || s.Reusable(freed+1) {
 		t.Error("never reusable")
 	}
 	data := bytes.Repeat([]byte{7}, 4096)

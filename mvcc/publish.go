@@ -56,7 +56,9 @@ func (tx *Tx) sequence() (bool, error) {
 	for _, do := range tx.sequenced {
 		do(seq)
 	}
-	tx.recordFrees(seq)
+	if len(tx.freed) > 0 {
+		s.durability.freed(tx.freed, seq)
+	}
 	tx.raiseGroups(seq)
 	s.durability.append(tx, seq)
 	s.order.published.Store(uint64(seq))

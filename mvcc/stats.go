@@ -19,13 +19,15 @@ type stats struct {
 	aborts    *xsync.Counter
 	waits     *xsync.Counter
 	switches  atomic.Int64
-	collected atomic.Int64
-	held      atomic.Int64 // times that writers were held back
-	all       contention   // of the whole store
+	all       storeLosses
 	hot       topK
 	kinds     [maxKinds]kindStats
-	step      atomic.Int32 // of back-pressure
-	waiting   atomic.Int64 // transactions that are held back now
+}
+
+// storeLosses are the losses of the whole store.
+type storeLosses struct {
+	mu     sync.Mutex
+	losses Losses // guarded by mu
 }
 
 // maxKinds bounds the kinds of blocks that are told apart in statistics.
@@ -90,10 +92,10 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	st := &s.stats
 	out := Stats{Commits: st.commits.Value(), Conflicts: st.conflicts.Value(), Merges: st.merges.Value(), Aborts: st.aborts.Value(), Waits: st.waits.Value(),
-		Switches: st.switches.Load(), Collected: st.collected.Load(), HeldBack: st.held.Load(), Chains: s.chains.Load(),
-		History: s.historyCount.Load(), HistoryBytes: s.historyBytes.Load(), CleanBlocks: s.clean.Stats().Blocks,
-		Published: uint64(s.Published()), Hot: st.hot.list(), BackPressure: step(st.step.Load()).String()}
-	if out.Waiting = st.waiting.Load(); out.Waiting > 0 {
+		Switches: st.switches.Load(), Collected: s.chains.collected.Load(), HeldBack: s.pressure.heldBack.Load(), Chains: s.chains.count.Load(),
+		History: s.chains.historyCount.Load(), HistoryBytes: s.chains.historyBytes.Load(), CleanBlocks: s.clean.Stats().Blocks,
+		Published: uint64(s.Published()), Hot: st.hot.list(), BackPressure: step(s.pressure.step.Load()).String()}
+	if out.Waiting = s.pressure.waiting.Load(); out.Waiting > 0 {
 		_, out.WaitingFor, _ = s.snapshots.oldest()
 	}
 	s.durability.count(&out)
@@ -123,8 +125,8 @@ func (st *stats) commit(tx *Tx) {
 		return
 	}
 	st.commits.Inc()
-	if tx.s.observed() {
-		tx.s.emit(Event{Kind: EventCommit, Tx: tx.priority, Seq: tx.seq, Wait: tx.waited, Count: int64(tx.lost), Policy: tx.s.opts.Policy.String()})
+	if tx.s.events.observed() {
+		tx.s.events.emit(Event{Kind: EventCommit, Tx: tx.priority, Seq: tx.seq, Wait: tx.waited, Count: int64(tx.lost), Policy: tx.s.opts.Policy.String()})
 	}
 }
 
@@ -135,21 +137,21 @@ func (st *stats) abort(s *Store, tx *Tx) {
 		typical(&st.all.losses.AbortCost, time.Since(tx.began).Seconds())
 		st.all.mu.Unlock()
 	}
-	if s.observed() {
+	if s.events.observed() {
 		e := Event{Kind: EventAbort, Tx: tx.priority, Count: int64(tx.lost + 1), Policy: s.opts.Policy.String()}
 		if tx.loser != nil {
 			e.Block = tx.loser.number
 		}
 		e.NoBlock = tx.loser == nil
-		s.emit(e)
+		s.events.emit(e)
 	}
 }
 
 // wait notes that a transaction waited in the line of a block. The hand-over is what a short line costs: the shortest wait seen lately.
-func (st *stats) wait(s *Store, n block.Number, took time.Duration) {
+func (st *stats) wait(t *chainTable, n block.Number, took time.Duration) {
 	st.waits.Inc()
 	st.hot.touch(n)
-	if c, _ := s.index.Load(n); c != nil {
+	if c, _ := t.index.Load(n); c != nil {
 		c.latch.lock()
 		k := &st.kinds[c.tag.Kind%maxKinds]
 		c.latch.unlock()

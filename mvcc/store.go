@@ -9,11 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/puzpuzpuz/xsync/v3"
-
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/block"
-	"github.com/varvefs/varve/internal/yield"
 	"github.com/varvefs/varve/wal"
 )
 
@@ -72,62 +69,24 @@ type Store struct {
 	_     [64]byte
 	order sequencer
 
-	index    *xsync.MapOf[block.Number, *chain]
-	shards   [shardCount]shard
-	versions versionPool
-	txs      *sync.Pool // of its own: the collector keeps what holds a pool for two rounds
+	chains    chainTable
+	snapshots *registry
+	txs       *sync.Pool // of its own: the collector keeps what holds a pool for two rounds
 
-	snapshots  *registry
-	groups     groups
-	frees      frees
-	stats      stats
-	priorities atomic.Uint64
-	queueCount atomic.Int64
-	clock      atomic.Int64 // coarse, nanoseconds
+	groups   groups
+	stats    stats
+	events   events
+	queues   waitQueues
+	pressure backPressure
 
-	chains       atomic.Int64
-	historyBytes atomic.Int64
-	historyCount atomic.Int64
+	checkpoints checkpointer
+	collector   collector
 
-	checkpoints   yield.Mutex // one at a time
-	collecting    yield.Mutex
-	longSnapshots longSnapshots // guarded by collecting
-	kick          chan struct{}
-	stop          chan struct{}
-	running       sync.WaitGroup
-	ending        atomic.Bool // no more commits; set under the sequencer's latch
-	closed        atomic.Bool
-	failed        atomic.Pointer[error]
-}
-
-const shardCount = 64
-
-// shard is the part of the bookkeeping that blocks with the same hash share. Chains are found without it.
-type shard struct {
-	mu      sync.Mutex
-	dirty   []*chain // changed since the last checkpoint
-	history []*chain // with more than one version, not looked at yet
-	kept    []*chain // with history that live snapshots kept when it was looked at; guarded by Store.collecting
-	epoch   []*chain // changed in the epoch that fills
-	queueMu sync.Mutex
-	queues  map[block.Number]*waitQueue // guarded by lineMu
-	_       [40]byte
-}
-
-func (s *Store) shardOf(n block.Number) *shard {
-	return &s.shards[uint64(n)*0x9e3779b97f4a7c15>>32%shardCount]
-}
-
-func (sh *shard) listDirty(c *chain) {
-	sh.mu.Lock()
-	sh.dirty = append(sh.dirty, c)
-	sh.mu.Unlock()
-}
-
-func (sh *shard) listHistory(c *chain) {
-	sh.mu.Lock()
-	sh.history = append(sh.history, c)
-	sh.mu.Unlock()
+	stop    chan struct{}
+	running sync.WaitGroup
+	ending  atomic.Bool // no more commits; set under the sequencer's latch
+	closed  atomic.Bool
+	failed  atomic.Pointer[error]
 }
 
 // Open recovers the device from its log and opens a store over it. The store does not own the devices.
@@ -137,8 +96,7 @@ func Open(o Options) (*Store, wal.Recovery, error) {
 		return nil, wal.Recovery{}, err
 	}
 	s := &Store{opts: o, size: o.BlockSize, home: o.Home, blocks: block.Number(o.Home.Size() / int64(o.BlockSize)),
-		index: xsync.NewMapOf[block.Number, *chain](), kick: make(chan struct{}, 1), stop: make(chan struct{}),
-		txs: new(sync.Pool), snapshots: new(registry)}
+		snapshots: new(registry), txs: new(sync.Pool), events: events{o.Events}, stop: make(chan struct{})}
 	if o.Durability == nil {
 		o.Durability = noLog{}
 	}
@@ -147,16 +105,15 @@ func Open(o Options) (*Store, wal.Recovery, error) {
 		return nil, rec, err
 	}
 	s.clean = blockcache.NewCache(o.Home, nil, o.BlockSize, o.Memory/4)
-	s.versions = versionPool{new(sync.Pool), o.BlockSize}
+	s.chains.init(o, s.snapshots)
 	s.order.published.Store(uint64(rec.Last))
 	s.groups.init()
 	s.stats.init()
-	for i := range s.shards {
-		s.shards[i].queues = map[block.Number]*waitQueue{}
-	}
-	s.clock.Store(time.Now().UnixNano())
-	s.running.Go(s.background)
-	s.running.Go(s.checkpointer)
+	s.queues.init()
+	s.checkpoints.init(s)
+	s.pressure.s, s.collector.s = s, s
+	s.running.Go(s.collector.background)
+	s.running.Go(s.checkpoints.background)
 	s.running.Go(s.durability.run)
 	return s, rec, nil
 }
@@ -167,35 +124,19 @@ func (s *Store) Blocks() block.Number { return s.blocks }
 // BlockSize is the size of a block in bytes.
 func (s *Store) BlockSize() block.Size { return s.size }
 
-// chainOf finds a block's chain, or makes one whose first version is base.
-func (s *Store) chainOf(n block.Number, base []byte) *chain {
-	if c, ok := s.index.Load(n); ok {
-		return c
-	}
-	c, _ := s.index.LoadOrCompute(n, func() *chain {
-		c := &chain{number: n, limit: 8}
-		v := &version{data: base, lent: true}
-		v.refs.Store(1)
-		c.head.Store(v)
-		s.chains.Add(1)
-		return c
-	})
-	return c
-}
-
 // Begin begins a transaction. It must be ended by Commit or Rollback: until then it holds a snapshot.
 func (s *Store) Begin(ctx context.Context, o TxOptions) (*Tx, error) {
 	if err := s.Err(); err != nil {
 		return nil, err
 	}
 	if !o.ReadOnly {
-		if err := s.admit(ctx); err != nil {
+		if err := s.pressure.admit(ctx); err != nil {
 			return nil, err
 		}
 	}
 	tx := s.begin(ctx, o)
 	tx.admitted = !o.ReadOnly
-	tx.priority = s.newPriority(uint64(tx.snap) + 1)
+	tx.priority = s.queues.newPriority(uint64(tx.snap) + 1)
 	return tx, nil
 }
 
@@ -270,7 +211,7 @@ func (tx *Tx) Commit() error {
 	if errors.Is(err, errChainCap) {
 		c := tx.overCap
 		tx.end()
-		return errors.Join(err, tx.s.awaitShorter(tx.ctx, c)) // when it is shorter: a conflict
+		return errors.Join(err, tx.s.pressure.awaitShorter(tx.ctx, c)) // when it is shorter: a conflict
 	}
 	if err == nil {
 		tx.s.stats.commit(tx)
@@ -377,8 +318,8 @@ func (s *Store) halt() {
 		close(s.stop)
 		s.durability.halt()
 		s.running.Wait()
-		s.checkpoints.Lock() // one that a caller asked for has ended, too: nothing is written any more
-		defer s.checkpoints.Unlock()
+		s.checkpoints.mu.Lock() // one that a caller asked for has ended, too: nothing is written any more
+		defer s.checkpoints.mu.Unlock()
 		for s.txs.Get() != nil { // each of them holds the store
 		}
 	}

@@ -229,7 +229,7 @@ func BenchmarkReadOlder(b *testing.B) {
 // forget makes a transaction look its blocks up again.
 func (tx *Tx) forget() {
 	for i := range tx.touched {
-		tx.touched[i].reset(&tx.s.versions)
+		tx.touched[i].reset(&tx.s.chains.versions)
 	}
 	tx.touched = tx.touched[:0]
 }

@@ -143,14 +143,14 @@ func (tx *Tx) touch(n block.Number) (*touched, error) {
 	if n >= tx.s.blocks {
 		return nil, fmt.Errorf("%v: %w of %d blocks", n, ErrRange, tx.s.blocks)
 	}
-	c, _ := tx.s.index.Load(n)
+	c, _ := tx.s.chains.index.Load(n)
 	if c != nil && !tx.readonly {
 		in := len(tx.queues)
 		if err := tx.waitTurn(c); err != nil {
 			return nil, err
 		}
 		if len(tx.queues) > in && !mutant.Off(mutant.WaitedChain) { // the snapshot is a newer one, and the chain may have been dropped before it
-			c, _ = tx.s.index.Load(n)
+			c, _ = tx.s.chains.index.Load(n)
 		}
 	}
 	k := len(tx.touched)
@@ -162,7 +162,7 @@ func (tx *Tx) touch(n block.Number) (*touched, error) {
 	t := &tx.touched[k]
 	t.number = n
 	if err := tx.load(t, c); err != nil {
-		t.reset(&tx.s.versions)
+		t.reset(&tx.s.chains.versions)
 		tx.touched = tx.touched[:k]
 		return nil, err
 	}
@@ -220,13 +220,13 @@ func (tx *Tx) load(t *touched, c *chain) error {
 	if c == nil {
 		data, err := tx.s.clean.ReadBlock(t.number)
 		// The first write of the block may have come meanwhile, and its checkpoint may have written while this read.
-		if c, _ = tx.s.index.Load(t.number); c == nil {
+		if c, _ = tx.s.chains.index.Load(t.number); c == nil {
 			t.base = data
 			return err
 		}
 	}
 	t.chain = c
-	v, exact := c.visible(tx.snap, &tx.s.versions)
+	v, exact := c.visible(tx.snap, &tx.s.chains.versions)
 	if exact {
 		if invariant.On {
 			invariant.Must(invariant.SnapshotVisibility(t.number, v.seq, tx.snap))
@@ -234,11 +234,11 @@ func (tx *Tx) load(t *touched, c *chain) error {
 		t.held, t.base = v, v.data
 		if tx.readonly && mutant.Off(mutant.M2) {
 			t.held = nil
-			v.release(&tx.s.versions)
+			v.release(&tx.s.chains.versions)
 		}
 		return nil
 	}
-	defer v.release(&tx.s.versions)
+	defer v.release(&tx.s.chains.versions)
 	if t.copied == nil {
 		t.copied = make([]byte, tx.s.size)
 	}
@@ -473,11 +473,11 @@ func (tx *Tx) Versioned(n block.Number) bool {
 	if t := tx.find(n); t != nil {
 		return t.chain != nil || len(t.edits) > 0
 	}
-	_, ok := tx.s.index.Load(n)
+	_, ok := tx.s.chains.index.Load(n)
 	return ok
 }
 
-// Free declares that the transaction makes a block free. Store.Reusable tells when it may be used again (W4).
+// Free declares that the transaction makes a block free. Store.Reusable reports when it may be used again (W4).
 func (tx *Tx) Free(n block.Number) { tx.freed = append(tx.freed, n) }
 
 // OnCommit has a function called when the transaction has committed, before Commit or Update returns: Placed then tells the
@@ -507,7 +507,7 @@ func (tx *Tx) end() {
 		tx.slot.name.Store(nil)
 	}
 	for i := range tx.touched {
-		tx.touched[i].reset(&tx.s.versions)
+		tx.touched[i].reset(&tx.s.chains.versions)
 	}
 	tx.touched = tx.touched[:0]
 	tx.places = reuseMap(tx.places)

@@ -48,43 +48,45 @@ type Outcome struct {
 
 // UpdateWith is Update with options, and tells the outcome.
 func (s *Store) UpdateWith(ctx context.Context, o TxOptions, fn func(*Tx) error) (Outcome, error) {
-	var a attempts
+	a := attempts{s: s}
 	for {
 		if err := s.Err(); err != nil {
 			return a.outcome, err
 		}
 		if a.yieldTo != nil {
-			// Somebody older is about to commit the block. To stand behind him would make a line that never ends.
+			// An older transaction is about to commit the block. A queue behind it would never end.
 			for range queueYields {
-				if s.mayCommit(a.priority, a.yieldTo.number) {
+				if s.queues.mayCommit(a.priority, a.yieldTo.number) {
 					break
 				}
 				runtime.Gosched()
 			}
 			a.yieldTo = nil
 		}
-		done, err := s.try(ctx, o, fn, &a)
+		done, err := a.try(ctx, o, fn)
 		if done {
 			return a.outcome, err
 		}
 	}
 }
 
-// queueYields is how often a transaction yields the processor to those that are in line.
+// queueYields is how often a transaction yields the processor to those that wait for a block before it.
 const queueYields = 16
 
 // attempts is what one call of Update remembers between its attempts.
 type attempts struct {
+	s        *Store
 	outcome  Outcome
 	first    uint64 // snapshot of the first attempt, plus one
 	priority uint64
-	yieldTo  *chain         // whose line to let pass before the next attempt
-	queues   []block.Number // lines to wait in before the next attempt, ascending
+	yieldTo  *chain         // whose queue goes first, before the next attempt
+	queues   []block.Number // to wait in before the next attempt, ascending
 }
 
-// try makes one attempt. done is false where it is to be made again.
-func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *attempts) (done bool, err error) {
-	if err := s.admit(ctx); err != nil {
+// try makes one attempt. done is false where another one must follow.
+func (a *attempts) try(ctx context.Context, o TxOptions, fn func(*Tx) error) (done bool, err error) {
+	s := a.s
+	if err := s.pressure.admit(ctx); err != nil {
 		return true, err
 	}
 	tx := s.begin(ctx, o)
@@ -93,8 +95,8 @@ func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *att
 	if a.first == 0 {
 		a.first = uint64(tx.snap) + 1
 	}
-	if s.observed() {
-		s.assignPriority(a)
+	if s.events.observed() {
+		a.assignPriority()
 	}
 	tx.priority, tx.first, tx.update, tx.lost = a.priority, a.first, true, a.outcome.Aborts
 	s.stats.measure(tx)
@@ -115,12 +117,12 @@ func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *att
 	default:
 		err = tx.commit()
 	}
-	a.priority = tx.priority // it may have got one in a line
+	a.priority = tx.priority // a queue may have given it one
 	a.outcome.Waited += tx.waited
 	if err == nil {
 		a.outcome.Seq, a.outcome.Merged = tx.seq, tx.mergedAny
 		s.stats.commit(tx)
-		tx.end() // those behind it in line need not wait for the device
+		tx.end() // its queues go on before the device's flush
 		return true, tx.awaitDurable()
 	}
 	if !errors.Is(err, ErrConflict) {
@@ -129,40 +131,38 @@ func (s *Store) try(ctx context.Context, o TxOptions, fn func(*Tx) error, a *att
 	if errors.Is(err, errChainCap) {
 		c := tx.overCap
 		tx.end()
-		err := s.awaitShorter(ctx, c)
+		err := s.pressure.awaitShorter(ctx, c)
 		return err != nil, err
 	}
-	s.assignPriority(a)
-	s.lostRace(tx, a)
+	a.assignPriority()
+	a.lostRace(tx)
 	return false, nil
 }
 
-// assignPriority gives a transaction its age: the snapshot of its first attempt, and a number that no other one has.
-func (s *Store) assignPriority(a *attempts) {
+// assignPriority gives a transaction its priority: the snapshot of its first attempt, and a number that no other one has.
+func (a *attempts) assignPriority() {
 	if a.priority == 0 {
-		a.priority = s.newPriority(a.first)
+		a.priority = a.s.queues.newPriority(a.first)
 	}
 }
 
-// newPriority is the age of a transaction with its first snapshot, plus one. It is given when it is needed only: the counter is one cache line.
-func (s *Store) newPriority(first uint64) uint64 { return first<<20 | s.priorities.Add(1)&(1<<20-1) }
-
-// lostRace notes a lost attempt, and which lines the next one waits in (M5).
-func (s *Store) lostRace(tx *Tx, a *attempts) {
+// lostRace counts a lost attempt, and chooses the queues that the next one waits in (M5).
+func (a *attempts) lostRace(tx *Tx) {
 	if tx.restart != nil {
 		a.queueFor(tx.restart.number)
-		for _, l := range tx.queues {
-			a.queueFor(l.number)
+		for _, q := range tx.queues {
+			a.queueFor(q.number)
 		}
 		return
 	}
 	a.outcome.Aborts++
-	s.stats.abort(s, tx)
-	if tx.queued && a.outcome.Aborts < s.opts.LostRaces {
+	a.s.stats.abort(a.s, tx)
+	limit := a.s.opts.LostRaces
+	if tx.queued && a.outcome.Aborts < limit {
 		a.yieldTo = tx.loser
 		return
 	}
-	if a.outcome.Aborts >= s.opts.LostRaces && !mutant.Off(mutant.M5) {
+	if a.outcome.Aborts >= limit && !mutant.Off(mutant.M5) {
 		if tx.loser != nil {
 			a.queueFor(tx.loser.number)
 		}

@@ -21,9 +21,9 @@ func increment(tx *Tx, n block.Number) error {
 
 // waiters is how many transactions wait in the line of a block.
 func (s *Store) waiters(n block.Number) int {
-	sh := s.shardOf(n)
-	sh.queueMu.Lock()
-	defer sh.queueMu.Unlock()
+	sh := s.queues.shardOf(n)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
 	if l := sh.queues[n]; l != nil {
 		return len(l.waiters)
 	}
@@ -81,7 +81,7 @@ func TestLine_ThenWins(t *testing.T) {
 	late := func(tx *Tx) error {
 		tx.Sequenced(func(block.Seq) {
 			close(inside)
-			for s.queueCount.Load() == 0 {
+			for s.queues.count.Load() == 0 {
 				time.Sleep(100 * time.Microsecond)
 			}
 			time.Sleep(5 * time.Millisecond) // time for the one in line to take its snapshot
@@ -124,7 +124,7 @@ func TestLine_ReadBlocks(t *testing.T) {
 		if err := s.Checkpoint(); err != nil {
 			return err
 		}
-		if _, ok := s.index.Load(5); ok {
+		if _, ok := s.chains.index.Load(5); ok {
 			t.Error("block 5 has a chain: this tests nothing")
 		}
 		if _, err := tx.ReadBlock(5); err != nil {

@@ -92,7 +92,8 @@ type driver struct {
 	trace *blockcache.Trace
 	store *mvcc.Store
 	model *model
-	used  map[block.Number]int // which file has a data block
+	used  map[block.Number]int       // which file has a data block
+	freed map[block.Number]block.Seq // by data block: the commit that freed it last
 	log   []string
 }
 
@@ -104,7 +105,7 @@ var errScript = errors.New("script")
 // record runs a script, or a random workload of so many steps, and returns its trace and its model.
 func record(seed uint64, script string, steps int) (tr *blockcache.Trace, m *model, did []string, err error) {
 	d := &driver{rng: rand.New(rand.NewPCG(seed, 1)), trace: &blockcache.Trace{}, model: newModel(),
-		used: map[block.Number]int{}}
+		used: map[block.Number]int{}, freed: map[block.Number]block.Seq{}}
 	home := blockcache.Record(blockcache.NewRAM(make([]byte, crashBlocks*int(crashBlock))), d.trace, crashHome)
 	log := blockcache.Record(blockcache.NewRAM(nil), d.trace, crashLog)
 	d.store, _, err = mvcc.Open(crashOptions(home, log))
@@ -330,7 +331,7 @@ func setPointers(list []byte) merge.Edit {
 // allocate gives a file a new data block: its contents go home before the commit that points at it (W3).
 func (d *driver) allocate(n block.Number) error {
 	for b := block.Number(crashFirst); b < crashBlocks; b++ {
-		if _, taken := d.used[b]; taken || !d.store.Reusable(b) {
+		if _, taken := d.used[b]; taken || !d.store.Reusable(d.freed[b]) {
 			continue
 		}
 		data := make([]byte, crashBlock)
@@ -366,5 +367,9 @@ func (d *driver) free(n block.Number) error {
 	b := block.Number(list[0])
 	cs := []change{{n, []merge.Edit{setPointers(slices.Clone(list[1:]))}}}
 	delete(d.used, b)
-	return d.transact(cs, func(tx *mvcc.Tx) error { tx.Free(b); return nil }, modelChange{b, nil})
+	return d.transact(cs, func(tx *mvcc.Tx) error {
+		tx.Free(b)
+		tx.Sequenced(func(seq block.Seq) { d.freed[b] = seq })
+		return nil
+	}, modelChange{b, nil})
 }

@@ -39,6 +39,12 @@ func (s store) Update(ctx context.Context, fn func(ext4.Tx) error) (ext4.Outcome
 	return ext4.Outcome(out), err
 }
 
+// Oldest follows ext4.Store.
+func (s store) Oldest() (name string, ok bool) {
+	_, name, ok = s.Store.OldestSnapshot()
+	return name, ok
+}
+
 // epoch is an epoch that closes, as package ext4 wants one.
 type epoch struct{ *mvcc.ClosingEpoch }
 

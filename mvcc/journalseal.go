@@ -52,7 +52,7 @@ func (e *ClosingEpoch) Image(n block.Number) ([]byte, error) {
 func (e *journalEpochs) gather(to *ClosingEpoch) error {
 	before := e.durable()
 	for _, c := range e.takeChanged() {
-		v, exact := c.visible(to.Last, &e.s.versions)
+		v, exact := c.visible(to.Last, &e.s.chains.versions)
 		data, seq := slices.Clone(v.data), v.seq
 		var err error
 		if !exact {
@@ -62,7 +62,7 @@ func (e *journalEpochs) gather(to *ClosingEpoch) error {
 			}
 			seq = to.Last
 		}
-		v.release(&e.s.versions)
+		v.release(&e.s.chains.versions)
 		if err != nil {
 			return err
 		}

@@ -1,13 +1,12 @@
 package mvcc
 
 import (
-	"errors"
 	"slices"
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/failpoint"
-	"github.com/varvefs/varve/wal"
+	"github.com/varvefs/varve/internal/yield"
 )
 
 // PackPolicy says which history is compressed in the background: deltas of at least MinBytes, by s2 when they are older than S2After, and
@@ -31,65 +30,53 @@ func (p PackPolicy) defaults() PackPolicy {
 	return p
 }
 
-const gcEvery = 10 * time.Millisecond
+// collector drops the versions that no live snapshot sees (M6), and compresses old history.
+type collector struct {
+	s    *Store
+	mu   yield.Mutex // one round at a time; guards long, and the kept lists of shards
+	long longSnapshots
+}
 
-// background collects history all the time.
-func (s *Store) background() {
-	t := time.NewTicker(gcEvery)
+// collectEvery is how often the collector makes a round, and sampleEvery how many rounds lie between two samples of
+// contention.
+const (
+	collectEvery = 10 * time.Millisecond
+	sampleEvery  = 10
+)
+
+// background collects history until the store ends.
+func (g *collector) background() {
+	s := g.s
+	t := time.NewTicker(collectEvery)
 	defer t.Stop()
 	for n := 1; ; n++ {
 		select {
 		case <-s.stop:
 			return
 		case now := <-t.C:
-			s.clock.Store(now.UnixNano())
-			s.collectOnce(false)
-			if n%sampleEvery == 0 && s.observed() {
-				s.emitContention()
-			}
-		}
-	}
-}
-
-// sampleEvery is how many rounds of collection lie between two samples of contention.
-const sampleEvery = 10
-
-// emitContention tells of the block with most conflicts, and the losses of the whole store.
-func (s *Store) emitContention() {
-	st := s.Stats()
-	e := Event{Kind: EventContention, Seq: s.Published(), Policy: s.opts.Policy.String(), Inputs: &st.Losses}
-	if e.NoBlock = len(st.Hot) == 0; !e.NoBlock {
-		e.Block, e.Count = st.Hot[0].Block, int64(st.Hot[0].Count)
-	}
-	s.emit(e)
-}
-
-// checkpointer checkpoints when it is asked to.
-func (s *Store) checkpointer() {
-	for {
-		select {
-		case <-s.stop:
-			return
-		case <-s.kick:
-			if err := s.Checkpoint(); err != nil && s.Err() == nil && !errors.Is(err, wal.ErrNoRoom) {
-				_ = s.fail(err)
+			s.chains.clock.Store(now.UnixNano())
+			g.once(false)
+			if n%sampleEvery == 0 && s.events.observed() {
+				s.events.emit(s.contentionSample())
 			}
 		}
 	}
 }
 
 // Collect drops every version that no live snapshot sees (M6), now instead of in a moment.
-func (s *Store) Collect() { s.collectOnce(true) }
+func (s *Store) Collect() { s.collector.once(true) }
 
-// collectOnce looks at the chains that have got history since the last round, and, where all is set or a lasting snapshot has ended, at those
-// that live snapshots keep. An idle snapshot over very many chains costs a look at each of them a second.
-func (s *Store) collectOnce(all bool) {
-	s.collecting.Lock() // a caller that asked for it finds all of it done
-	defer s.collecting.Unlock()
-	before := s.stats.collected.Load()
-	all = s.longSnapshots.ended(s.snapshots.live(nil), s.clock.Load()) || all
-	for i := range s.shards {
-		sh := &s.shards[i]
+// once looks at the chains that have got history since the last round. Where all is set, or a snapshot of several rounds
+// has ended, it also looks at those whose history live snapshots keep. An idle snapshot over very many chains costs a look
+// at each of them a second.
+func (g *collector) once(all bool) {
+	g.mu.Lock() // a caller that asked for a round finds all of it done
+	defer g.mu.Unlock()
+	t := &g.s.chains
+	before := t.collected.Load()
+	all = g.long.ended(t.snapshots.live(nil), t.clock.Load()) || all
+	for i := range t.shards {
+		sh := &t.shards[i]
 		sh.mu.Lock()
 		list := sh.history
 		sh.history = nil
@@ -98,7 +85,7 @@ func (s *Store) collectOnce(all bool) {
 			list, sh.kept = append(list, sh.kept...), nil
 		}
 		for _, c := range list {
-			switch s.collect(c) {
+			switch g.collect(c) {
 			case historyNew:
 				sh.listHistory(c)
 			case historyOld:
@@ -106,12 +93,12 @@ func (s *Store) collectOnce(all bool) {
 			}
 		}
 	}
-	n := s.stats.collected.Load() - before
+	n := t.collected.Load() - before
 	if n > 0 {
 		failpoint.At("collection", "chain")
 	}
-	if n > 0 && s.observed() {
-		s.emit(Event{Kind: EventGC, Count: n, Seq: s.Published()})
+	if n > 0 && g.s.events.observed() {
+		g.s.events.emit(Event{Kind: EventGC, Count: n, Seq: g.s.Published()})
 	}
 }
 
@@ -157,15 +144,16 @@ const (
 )
 
 // collect collects one chain.
-func (s *Store) collect(c *chain) historyState {
+func (g *collector) collect(c *chain) historyState {
+	t := &g.s.chains
 	c.latch.lock()
 	defer c.latch.unlock()
-	c.settle(s)
-	c.prune(s, nil)
-	c.pack(s)
+	c.settle(t)
+	c.prune(t, nil)
+	c.pack(t)
 	c.listed = c.history > 0
 	if c.idle && !c.listed && !c.dead && !c.dirty {
-		s.dropNow(c)
+		g.s.checkpoints.dropNow(c)
 	}
 	again := c.lookedAt
 	c.lookedAt = c.listed
@@ -179,8 +167,8 @@ func (s *Store) collect(c *chain) historyState {
 }
 
 // pack compresses old deltas. The caller holds the latch of a chain that was settled.
-func (c *chain) pack(s *Store) {
-	p, now := s.opts.Pack, s.clock.Load()
+func (c *chain) pack(t *chainTable) {
+	p, now := t.pack, t.clock.Load()
 	if p.MinBytes < 0 || c.history == 0 || c.bytes < int64(p.MinBytes) {
 		return
 	}
@@ -197,7 +185,7 @@ func (c *chain) pack(s *Store) {
 	if changed {
 		c.rebuild(head, keep, nil)
 		c.pruned = nil
-		c.grow(s, 0, total-c.bytes)
+		c.grow(t, 0, total-c.bytes)
 	}
 }
 

@@ -44,6 +44,8 @@ type journalEpochs struct {
 	expected int           // how many there were, served and not, when the last epoch ended
 	full     chan struct{} // told when as many are there again; nil where nobody gathers
 
+	listed [shardCount]changedList
+
 	last      atomic.Uint64 // block.Seq of the last durable commit
 	failed    atomic.Pointer[error]
 	blocks    atomic.Int64 // in the epoch that fills
@@ -52,6 +54,13 @@ type journalEpochs struct {
 	closeTime atomic.Int64 // nanoseconds
 	used      atomic.Int64 // blocks of the journal
 	ordered   atomic.Bool  // ordered data was written since the last epoch closed
+}
+
+// changedList is what the epoch that fills changes of the blocks with the same hash.
+type changedList struct {
+	mu     sync.Mutex
+	chains []*chain // guarded by mu
+	_      [32]byte
 }
 
 type freedBlock struct {
@@ -160,20 +169,20 @@ func (e *journalEpochs) changed(c *chain) {
 // list puts a chain into the list of the epoch that fills.
 func (e *journalEpochs) list(c *chain) {
 	e.blocks.Add(1)
-	sh := e.s.shardOf(c.number)
-	sh.mu.Lock()
-	sh.epoch = append(sh.epoch, c)
-	sh.mu.Unlock()
+	l := &e.listed[shardIndex(c.number)]
+	l.mu.Lock()
+	l.chains = append(l.chains, c)
+	l.mu.Unlock()
 }
 
 func (e *journalEpochs) takeChanged() []*chain {
 	var out []*chain
-	for i := range e.s.shards {
-		sh := &e.s.shards[i]
-		sh.mu.Lock()
-		out = append(out, sh.epoch...)
-		sh.epoch = nil
-		sh.mu.Unlock()
+	for i := range e.listed {
+		l := &e.listed[i]
+		l.mu.Lock()
+		out = append(out, l.chains...)
+		l.chains = nil
+		l.mu.Unlock()
 	}
 	e.blocks.Add(-int64(len(out)))
 	return out
@@ -209,9 +218,7 @@ func (e *journalEpochs) closeEpoch() error {
 		return e.abort(err)
 	}
 	e.closeTime.Add(int64(time.Since(began)))
-	if e.s.observed() {
-		e.s.emitFlush(nil)(block.Epoch(e.closed.Load()), sealing.Last, time.Since(began))
-	}
+	e.s.flushed(block.Epoch(e.closed.Load()), sealing.Last, time.Since(began))
 	return nil
 }
 
@@ -285,14 +292,14 @@ func (e *journalEpochs) run() {
 			if e.wait(context.Background(), now) != nil {
 				return
 			}
-			if now == last && e.s.chains.Load() > 0 {
-				e.s.askCheckpoint()
+			if now == last && e.s.chains.count.Load() > 0 {
+				e.s.checkpoints.request()
 			}
 			last = now
 		case <-idle.C:
 			now := e.s.Published()
 			if now == before && now == e.durable() && e.used.Load() > 0 {
-				e.s.askCheckpoint()
+				e.s.checkpoints.request()
 			}
 			before = now
 		}
@@ -309,14 +316,13 @@ func (e *journalEpochs) wroteHome(ordered bool) {
 	}
 }
 
-// freed keeps the blocks for the epoch, which revokes them. Store.Matured says when they may be used again.
-func (e *journalEpochs) freed(blocks []block.Number, seq block.Seq) bool {
+// freed keeps the blocks for the epoch, which revokes them. Store.Reusable reports when they may be used again.
+func (e *journalEpochs) freed(blocks []block.Number, seq block.Seq) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, n := range blocks {
 		e.frees = append(e.frees, freedBlock{n, seq})
 	}
-	return true
 }
 
 func (e *journalEpochs) encode(*Tx, int) error       { return nil }

@@ -25,7 +25,7 @@ func (e *journalEpochs) publishDurable(last block.Seq, images []wal.Image, freed
 	}
 	e.home.Unlock()
 	for _, n := range freed {
-		if c, _ := e.s.index.Load(n); c != nil {
+		if c, _ := e.s.chains.index.Load(n); c != nil {
 			e.dropFreed(c, last)
 		}
 	}
@@ -40,11 +40,11 @@ func (e *journalEpochs) dropFreed(c *chain, last block.Seq) {
 	if c.dead || c.head.Load().seq > last {
 		return
 	}
-	if !c.onlyNewest(e.s) {
+	if !c.onlyNewest(&e.s.chains) {
 		return
 	}
-	e.s.unlistDirty(c)
-	e.s.retire(c)
+	e.s.chains.unlistDirty(c)
+	e.s.chains.retire(c)
 }
 
 // writePending writes every pending image home and flushes. It returns what it wrote.
@@ -104,8 +104,8 @@ func (e *journalEpochs) checkpoint() error {
 	if err := e.wait(context.Background(), e.s.Published()); err != nil {
 		return err
 	}
-	e.s.checkpoints.Lock()
-	defer e.s.checkpoints.Unlock()
+	e.s.checkpoints.mu.Lock()
+	defer e.s.checkpoints.mu.Unlock()
 	if p := e.failed.Load(); p != nil {
 		return *p
 	}
@@ -116,7 +116,7 @@ func (e *journalEpochs) checkpoint() error {
 	}
 	e.io.Unlock()
 	yield.At("checkpoint begins")
-	dirty := e.s.takeDirty()
+	dirty := e.s.chains.takeDirty()
 	list, err := e.writePending()
 	e.io.Lock()
 	if err == nil {
@@ -128,7 +128,7 @@ func (e *journalEpochs) checkpoint() error {
 	}
 	e.io.Unlock()
 	if err != nil {
-		e.s.relist(dirty)
+		e.s.chains.relist(dirty)
 		return err
 	}
 	failpoint.At("checkpoint", "tail")
@@ -155,10 +155,10 @@ func (e *journalEpochs) dropSealed(c *chain, last block.Seq, waits bool) {
 		return
 	}
 	if c.head.Load().seq > last || c.inEpoch || waits {
-		e.s.shardOf(c.number).listDirty(c)
+		e.s.chains.shardOf(c.number).listDirty(c)
 		return
 	}
-	if c.markHome(e.s) {
-		e.s.retire(c)
+	if c.markHome(&e.s.chains) {
+		e.s.chains.retire(c)
 	}
 }
