@@ -316,7 +316,7 @@ func TestCLI_ManPages(t *testing.T) {
 	if err != nil || !bytes.Contains(page, []byte("allow_other")) {
 		t.Errorf("varve-mount.8: %v", err)
 	}
-	if !bytes.Contains(page, []byte("\n.EX\nro      ")) {
+	if !bytes.Contains(page, []byte("\n.EX\nro, rw  ")) {
 		t.Error("varve-mount.8: the list of options is a filled paragraph")
 	}
 	for _, shell := range []string{"bash", "zsh", "fish"} {

@@ -47,8 +47,8 @@ func mountHelperArgs(args []string) ([]string, error) {
 // write-protected. Where the list has an option that only read-write mounts have, rw was meant.
 func withoutRW(list string) string {
 	var kept []string
-	if o, err := parseMountOptions([]string{list}); err != nil || len(o.only) > 0 || o.overlay != "" {
-		return list // also where it is wrong, which varve mount will say: nothing is mounted then
+	if o, err := parseMountOptions([]string{list}); err != nil || len(o.given) > 0 {
+		return list // a list that is wrong, too: varve mount refuses it, and nothing is mounted
 	}
 	for _, o := range strings.Split(list, ",") {
 		if o == "rw" {

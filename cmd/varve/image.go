@@ -1,10 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"io"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,18 +36,3 @@ func openVolume(spec volume.Spec, image string) (*volume.Volume, error) {
 
 // data is the writer for contents that are written as they are.
 func data(cmd *cobra.Command) io.Writer { return output.Raw(cmd.OutOrStdout()) }
-
-// parseSize reads a number of bytes with an optional suffix K, M or G (powers of 1024).
-func parseSize(s string) (int64, error) {
-	digits, shift := s, 0
-	if n := len(s); n > 0 {
-		if i := strings.IndexByte("KMG", s[n-1]&^0x20); i >= 0 && s[n-1] >= 'A' {
-			digits, shift = s[:n-1], 10*(i+1)
-		}
-	}
-	v, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || v < 0 || v > 1<<62>>shift {
-		return 0, fmt.Errorf("%q is no size: expected a number of bytes, with K, M or G", s)
-	}
-	return v << shift, nil
-}

@@ -1,45 +1,35 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/fuse"
 	"github.com/varvefs/varve/internal/daemon"
 	"github.com/varvefs/varve/internal/volume"
-	"github.com/varvefs/varve/mvcc"
 )
 
-// mountOptions are what the -o options of a mount amount to.
+// mountOptions are a daemon's configuration as -o options and flags make it.
 type mountOptions struct {
-	spec volume.Spec
-	fuse fuse.Options
-	live bool
-	ro   bool // asked for, not only by default
-
-	overlay string
-	write   volume.WriteOptions
-	only    []string // options given that only a read-write mount takes
-
+	daemon.Config
+	ro    bool     // given, and not only the default
+	given []string // options that only read-write mounts take
 }
 
 // ignoredOptions mean something to mount(8) or fstab(5), and nothing to a FUSE mount.
 var ignoredOptions = []string{
 	"defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "loop",
-	"diratime", "nodiratime", "nostrictatime", "silent", "loud", "default_permissions",
-	"acl", "user_xattr",
+	"diratime", "nodiratime", "nostrictatime", "silent", "loud", "acl", "user_xattr",
 }
 
-// switches are the options that take no value.
-var switches = []string{"sync", "async", "dirsync", "strictatime", "norelatime", "lazytime", "nolazytime", "no_lock", "overlay_adopt", "allow_other", "auto_unmount", "norecovery", "noload", "suid", "nosuid", "dev", "nodev", "exec", "noexec",
-	"ro", "rw", "syncfs", "noatime", "relatime", "atime", "writeback_cache", "no_open"}
-
-// parseMountOptions reads options in mount(8)'s grammar: names and name=value, separated by commas, the later ones
-// counting.
+// parseMountOptions reads options in mount(8)'s grammar: names and name=value, separated by commas. Of two that
+// contradict each other the later one counts.
 func parseMountOptions(lists []string) (mountOptions, error) {
 	var o mountOptions
 	for _, list := range lists {
@@ -55,115 +45,102 @@ func parseMountOptions(lists []string) (mountOptions, error) {
 	return o, nil
 }
 
-func (o *mountOptions) set(item string) (err error) {
+// set applies one option.
+func (o *mountOptions) set(item string) error {
 	name, value, valued := strings.Cut(item, "=")
-	number := func(dst *int64, unit int64) {
-		var v int64
-		if v, err = strconv.ParseInt(value, 10, 64); err != nil || v < 0 || v > 1<<62/unit {
-			err = fmt.Errorf("option %s: %q is no number", name, value)
-		}
-		*dst = v * unit
-	}
-	switch name {
-	case "ro", "rw":
-		o.live, o.ro = name == "rw", name == "ro"
-	case "overlay":
-		o.overlay = value
-	case "no_lock":
-		o.spec.NoLock = true
-	case "overlay_adopt":
-		o.spec.Adopt = true
-	case "data":
-		o.only = append(o.only, item)
-		switch value {
-		case "ordered", "journal":
-			o.write.JournalData = value == "journal"
-		default:
-			err = fmt.Errorf("option data: %q is neither ordered nor journal", value)
-		}
-	case "commit":
-		o.only = append(o.only, item)
-		var n int64
-		if number(&n, 1); err == nil && (n < 1 || n > 3600) {
-			err = fmt.Errorf("option commit: %s is not within 1 to 3600 seconds", value)
-		}
-		o.write.Commit = time.Duration(n) * time.Second
-	case "memory":
-		o.only = append(o.only, item)
-		o.write.Memory, err = parseBound(value)
-	case "policy":
-		o.only = append(o.only, item)
-		o.write.Policy, err = mvcc.ParsePolicy(value)
-	case "writeback_cache":
-		o.only = append(o.only, item)
-		o.fuse.Writeback = true
-	case "syncfs":
-		o.only = append(o.only, item)
-		o.fuse.SyncFS = true
-	case "no_open":
-		o.only = append(o.only, item)
-		o.fuse.NoOpen = true
-	case "noatime", "relatime", "atime", "strictatime", "norelatime":
-		o.write.NoAtime, o.write.StrictAtime = name == "noatime", name == "strictatime" || name == "norelatime"
-	case "sync", "async":
-		o.write.Sync = name == "sync"
-	case "dirsync":
-		o.write.DirSync = true
-	case "lazytime", "nolazytime": // times are written with each commit, which lazytime allows
-	case "errors":
-		on, ok := map[string]ext4.OnDamage{"continue": ext4.Continue, "remount-ro": ext4.RemountRO, "panic": ext4.Panic}[value]
-		if !ok {
-			err = fmt.Errorf("option errors: %q is none of continue, remount-ro and panic", value)
-		}
-		o.write.OnDamage = on
-	case "allow_other":
-		o.fuse.AllowOther = true
-	case "auto_unmount":
-		o.fuse.AutoUnmount = true
-	case "max_background":
-		var n int64
-		if number(&n, 1); err == nil && (n < 1 || n > 65535) {
-			err = fmt.Errorf("option max_background: %s is not within 1 to 65535", value)
-		}
-		o.fuse.MaxBackground = int(n)
-	case "part":
-		o.spec.Part = value
-	case "fsoffset", "offset":
-		number(&o.spec.Offset, 1)
-	case "sb":
-		number(&o.spec.Superblock, 1024)
-	case "cache":
-		o.spec.Cache, err = parseBound(value)
-	case "trace":
-		o.spec.Trace = value
-	case "journal_path", "journal_device":
-		o.spec.Journal = value
-	case "norecovery", "noload":
-		o.spec.NoRecovery = true
-	case "suid", "nosuid":
-		o.fuse.Flags.Suid = name == "suid"
-	case "dev", "nodev":
-		o.fuse.Flags.Dev = name == "dev"
-	case "exec", "noexec":
-		o.fuse.Flags.NoExec = name == "noexec"
-	case "remount":
-		return fmt.Errorf("varve cannot remount: unmount, and mount again with the other options")
-	default:
-		if slices.Contains(ignoredOptions, name) || strings.HasPrefix(name, "x-") || name == "comment" {
-			return nil
-		}
+	row := findOption(name)
+	switch {
+	case row == nil && (slices.Contains(ignoredOptions, name) || strings.HasPrefix(name, "x-") || name == "comment"):
+		return nil
+	case name == "remount":
+		return errors.New("varve cannot remount: unmount, and mount again with the other options")
+	case row == nil:
 		return fmt.Errorf("unknown mount option %q (see varve mount --help)", item)
-	}
-	if err != nil {
-		return err
-	}
-	switch toggles := slices.Contains(switches, name); {
-	case toggles && valued:
+	case row.values == "" && valued:
 		return fmt.Errorf("option %s takes no value", name)
-	case !toggles && value == "": // overlay= of an unset variable must not become a mount in place
+	case row.values != "" && value == "": // overlay= of an unset variable must not become a mount in place
 		return fmt.Errorf("option %s needs a value", name)
 	}
+	if row.mounts == readWriteOnly {
+		o.given = append(o.given, item)
+	}
+	if err := row.set(o, name, value); err != nil {
+		return fmt.Errorf("option %s: %w", name, err)
+	}
 	return nil
+}
+
+// complete adds the image, the defaults, and all that follows from the options.
+func (o *mountOptions) complete(image string) error {
+	o.Spec.Image = image
+	o.Spec.Cache = cmp.Or(o.Spec.Cache, volume.DefaultCache)
+	o.Fuse.MaxBackground = cmp.Or(o.Fuse.MaxBackground, fuse.DefaultMaxBackground)
+	o.Write.Memory = cmp.Or(o.Write.Memory, volume.DefaultMemory)
+	o.Write.Commit = cmp.Or(o.Write.Commit, defaultCommit)
+	if abs, err := filepath.Abs(image); err == nil {
+		o.Fuse.Source = abs
+	}
+	if o.Overlay != "" {
+		abs, err := filepath.Abs(o.Overlay) // the daemon works in another directory
+		if err != nil {
+			return err
+		}
+		o.Overlay, o.Writable = abs, true
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	o.InForce = o.inForce()
+	return nil
+}
+
+// check checks the options against one another.
+func (o *mountOptions) check() error {
+	switch {
+	case o.ro && o.Overlay != "":
+		return errors.New("options ro and overlay: one or the other, since a mount with an overlay is read-write")
+	case o.ro && o.Writable:
+		return errors.New("options ro and rw: one or the other")
+	case !o.Writable && len(o.given) > 0:
+		return fmt.Errorf("option %s: for read-write mounts only (--rw)", o.given[0])
+	case o.Overlay != "" && slices.Contains(o.given, "data=ordered"):
+		return errors.New("option data=ordered: an overlay's journal always has the file data, too")
+	case o.Fuse.SyncFS && o.Fuse.AutoUnmount:
+		return errors.New("options syncfs and auto_unmount: one or the other")
+	case o.Writable && (o.Spec.Superblock != 0 || o.Spec.NoRecovery || o.Spec.Journal != ""):
+		return errors.New("sb, norecovery and journal_path are for read-only mounts")
+	}
+	return nil
+}
+
+// inForce lists the options that are in force, in mount(8)'s grammar and in the order of the table.
+func (o *mountOptions) inForce() string {
+	var out []string
+	for i := range optionTable {
+		row := &optionTable[i]
+		if !o.Writable && (row.mounts == readWriteOnly || row.mounts == writing) {
+			continue
+		}
+		if item := row.inForce(o); item != "" {
+			out = append(out, item)
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+// parseSize reads a number of bytes with an optional suffix K, M or G (powers of 1024).
+func parseSize(s string) (int64, error) {
+	digits, shift := s, 0
+	if n := len(s); n > 0 {
+		if i := strings.IndexByte("KMG", s[n-1]&^0x20); i >= 0 && s[n-1] >= 'A' {
+			digits, shift = s[:n-1], 10*(i+1)
+		}
+	}
+	v, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || v < 0 || v > 1<<62>>shift {
+		return 0, fmt.Errorf("%q is no size: expected a number of bytes, with K, M or G", s)
+	}
+	return v << shift, nil
 }
 
 // maxBound is the largest bound of memory, in bytes. Tables are made in proportion to it.
@@ -178,74 +155,27 @@ func parseBound(s string) (int64, error) {
 	return n, err
 }
 
-// check checks the options against one another.
-func (o *mountOptions) check() error {
+// formatSize is parseSize's inverse, in the largest unit that leaves no remainder.
+func formatSize(n int64) string {
+	for i, unit := range []string{"G", "M", "K"} {
+		if shift := 30 - 10*i; n != 0 && n%(1<<shift) == 0 {
+			return strconv.FormatInt(n>>shift, 10) + unit
+		}
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// parseNumber reads a number of an option's units; most bounds it.
+func parseNumber(s string, unit, least, most int64) (int64, error) {
+	v, err := strconv.ParseInt(s, 10, 64)
 	switch {
-	case o.ro && o.overlay != "":
-		return fmt.Errorf("options ro and overlay: one or the other, since a mount with an overlay is read-write")
-	case o.ro && o.live:
-		return fmt.Errorf("options ro and rw: one or the other")
-	case !o.live && len(o.only) > 0:
-		return fmt.Errorf("option %s: for read-write mounts only (--rw)", o.only[0])
-	case o.overlay != "" && len(o.only) > 0 && slices.Contains(o.only, "data=ordered"):
-		return fmt.Errorf("option data=ordered: an overlay's journal always has the file data, too")
-	case o.fuse.SyncFS && o.fuse.AutoUnmount:
-		return fmt.Errorf("options syncfs and auto_unmount: one or the other")
-	case o.live && (o.spec.Superblock != 0 || o.spec.NoRecovery || o.spec.Journal != ""):
-		return fmt.Errorf("sb, norecovery and journal_path are for read-only mounts")
+	case err != nil || v < 0:
+		return 0, fmt.Errorf("%q is no number", s)
+	case v < least || v > most:
+		return 0, fmt.Errorf("%s is not within %d to %d", s, least, most)
 	}
-	return nil
+	return v * unit, nil
 }
 
-// effective lists the options that are in force, in mount(8)'s grammar.
-func (o *mountOptions) effective() string {
-	out := []string{"ro"}
-	if o.live {
-		out[0] = "rw"
-	}
-	add := func(on bool, item string) {
-		if on {
-			out = append(out, item)
-		}
-	}
-	add(!o.fuse.Flags.Suid, "nosuid")
-	add(o.fuse.Flags.Suid, "suid")
-	add(!o.fuse.Flags.Dev, "nodev")
-	add(o.fuse.Flags.Dev, "dev")
-	add(o.fuse.Flags.NoExec, "noexec")
-	add(true, "default_permissions")
-	add(o.fuse.AllowOther, "allow_other")
-	add(o.fuse.AutoUnmount, "auto_unmount")
-	add(true, fmt.Sprintf("max_background=%d", o.fuse.MaxBackground))
-	add(o.spec.Part != "", "part="+o.spec.Part)
-	add(o.spec.Offset != 0, fmt.Sprintf("fsoffset=%d", o.spec.Offset))
-	add(o.spec.Superblock != 0, fmt.Sprintf("sb=%d", o.spec.Superblock/1024))
-	add(true, fmt.Sprintf("cache=%d", o.spec.Cache))
-	add(o.spec.Journal != "", "journal_path="+o.spec.Journal)
-	add(o.spec.NoRecovery, "norecovery")
-	if o.live {
-		data := "ordered"
-		add(o.overlay != "", "overlay="+o.overlay)
-		if o.write.JournalData || o.overlay != "" {
-			data = "journal"
-		}
-		add(true, "data="+data)
-		add(true, fmt.Sprintf("commit=%d", int(o.write.Commit.Seconds())))
-		add(o.write.NoAtime, "noatime")
-		add(!o.write.NoAtime && !o.write.StrictAtime, "relatime")
-		add(o.write.StrictAtime, "strictatime")
-		add(o.write.Sync, "sync")
-		add(o.write.DirSync, "dirsync")
-		add(true, fmt.Sprintf("memory=%d", o.write.Memory))
-		add(true, "policy="+o.write.Policy.String())
-		add(o.fuse.Writeback, "writeback_cache")
-		add(o.fuse.NoOpen, "no_open")
-		add(o.fuse.SyncFS, "syncfs")
-	}
-	return strings.Join(out, ",")
-}
-
-// config is what a daemon serves by these options.
-func (o *mountOptions) config() daemon.Config {
-	return daemon.Config{Spec: o.spec, Fuse: o.fuse, Write: o.write, Live: o.live, Overlay: o.overlay, InForce: o.effective()}
-}
+// defaultCommit is the default bound of the time until a change is durable.
+const defaultCommit = 5 * time.Second

@@ -18,14 +18,14 @@ import (
 
 // Config says what a daemon mounts, and how.
 type Config struct {
-	Spec    volume.Spec
-	Fuse    fuse.Options
-	Write   volume.WriteOptions // of a read-write mount
-	Live    bool                // read-write
-	Overlay string              // the file that takes the changes of a read-write mount; empty: they go into the image
-	InForce string              // the options in mount(8)'s grammar, for people
-	Metrics string              // the address at which a read-write mount serves metrics; empty: none
-	Ledger  string              // the file of the evidence ledger of a read-write mount; empty: none
+	Spec     volume.Spec
+	Fuse     fuse.Options
+	Write    volume.WriteOptions // of a read-write mount
+	Writable bool                // read-write
+	Overlay  string              // the file that takes the changes of a read-write mount; empty: they go into the image
+	InForce  string              // the options in mount(8)'s grammar, for people
+	Metrics  string              // the address at which a read-write mount serves metrics; empty: none
+	Ledger   string              // the file of the evidence ledger of a read-write mount; empty: none
 }
 
 // Mounted describes a new mount.
@@ -38,13 +38,13 @@ type Mounted struct {
 	Options        string `json:"options"`
 	ReplayedBlocks int    `json:"replayed_blocks"`
 	Orphans        int    `json:"orphans_finished"`
-	Live           bool   `json:"read_write"`
+	Writable       bool   `json:"read_write"`
 	Pid            int    `json:"pid"`
 }
 
 func (m *Mounted) String() string {
 	replayed := ""
-	if m.Live && m.ReplayedBlocks+m.Orphans > 0 {
+	if m.Writable && m.ReplayedBlocks+m.Orphans > 0 {
 		replayed = fmt.Sprintf("; recovered %d blocks from the journal, and finished %d orphan inodes", m.ReplayedBlocks, m.Orphans)
 	} else if m.ReplayedBlocks > 0 {
 		replayed = fmt.Sprintf("; %d blocks come from the journal, which was replayed in memory", m.ReplayedBlocks)
@@ -67,8 +67,8 @@ func (c Config) Serve(ctx context.Context, dir string, logger *log.Logger, ready
 	s := &session{Config: c, dir: dir, logger: logger, ready: ready}
 	s.Fuse.Logger = logger
 	serve := s.serve
-	if c.Live {
-		serve = s.serveLive
+	if c.Writable {
+		serve = s.serveWritable
 	}
 	err := serve(ctx)
 	if s.life != nil {
@@ -126,7 +126,7 @@ func (s *session) attend(ctx context.Context, mount *fuse.Mount, d *Mounted) {
 	served := make(chan struct{})
 	go func() { mount.Serve(); close(served) }()
 	d.SchemaVersion, d.Image, d.Dir, d.Options = output.SchemaVersion, s.Fuse.Source, s.dir, s.InForce
-	d.Live, d.Pid = s.Live, os.Getpid()
+	d.Writable, d.Pid = s.Writable, os.Getpid()
 	if err := s.ready(d); err != nil {
 		s.logger.Print(err)
 	}

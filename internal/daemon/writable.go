@@ -14,8 +14,8 @@ import (
 	"github.com/varvefs/varve/internal/volume"
 )
 
-// serveLive serves a read-write mount. The image is marked clean, and released, after the last request.
-func (s *session) serveLive(ctx context.Context) (err error) {
+// serveWritable serves a read-write mount. The image is marked clean, and released, after the last request.
+func (s *session) serveWritable(ctx context.Context) (err error) {
 	if s.Write.Notice == nil {
 		s.Write.Notice = func(text string) { s.logger.Print(text) }
 	}
