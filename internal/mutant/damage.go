@@ -10,4 +10,6 @@ const (
 	SyncFlags Promise = "sync-flags"
 	// OrphanList: an orphan for which the orphan file has no slot is not noted.
 	OrphanList Promise = "orphan-list"
+	// OwnBlocks: a damaged file writes over the file system's own blocks, and frees them.
+	OwnBlocks Promise = "own-blocks"
 )

@@ -65,3 +65,15 @@ func TestBitmaps_Mutant(t *testing.T) {
 		t.Errorf("bitmaps of 192 groups took %d bytes", most)
 	}
 }
+
+// TestOwnBlocks_Mutant: without the check, a damaged file takes an inode table for its data.
+func TestOwnBlocks_Mutant(t *testing.T) {
+	path, _, bad := ownBlock(t, "ext4", "block[5]", "dumpe2fs", `Inode table at (\d+)`)
+	mutant.Switch(mutant.OwnBlocks)
+	defer mutant.Switch(mutant.None)
+	w := open(t, path, volume.WriteOptions{})
+	defer func() { _ = w.Abandon() }()
+	if _, err := w.Write(root, bad, 0, []byte("worse"), false); err != nil {
+		t.Errorf("nothing was lost: %v", err)
+	}
+}

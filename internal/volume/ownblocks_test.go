@@ -29,24 +29,8 @@ func TestOwnBlocks_Kept(t *testing.T) {
 		} {
 			t.Run(form+", "+what, func(t *testing.T) {
 				t.Parallel()
-				path := mkfs(t, "16M", "-t", form, "-b", "1024")
+				path, at, bad := ownBlock(t, form, pointer, of[0], of[1])
 				w := open(t, path, volume.WriteOptions{})
-				mkfile(t, w, ext4.Root, "good", bytes.Repeat([]byte("good"), 1000))
-				bad := mkfile(t, w, ext4.Root, "bad", []byte("bad"))
-				if err := w.Close(); err != nil {
-					t.Fatal(err)
-				}
-				args := []string{path}
-				if of[0] == "debugfs" {
-					args = []string{"-R", "stat <8>", path}
-				}
-				found := regexp.MustCompile(of[1]).FindStringSubmatch(oracle.MustRun(t, of[0], args...))
-				if found == nil {
-					t.Fatal("no such block")
-				}
-				at := strings.Join(found[1:], "")
-				oracle.MustRun(t, "debugfs", "-w", "-R", fmt.Sprintf("sif /bad %s %s", pointer, at), path)
-				w = open(t, path, volume.WriteOptions{})
 				if _, err := w.Write(root, bad, 0, []byte("worse"), false); !errors.Is(err, ondisk.ErrCorrupt) {
 					t.Errorf("write: %v", err)
 				}
@@ -78,4 +62,27 @@ func TestOwnBlocks_Kept(t *testing.T) {
 			})
 		}
 	}
+}
+
+// ownBlock makes an image with a file "good", and a file "bad" whose first block is one of the file system's own.
+func ownBlock(t *testing.T, form, pointer, program, pattern string) (path, at string, bad ext4.Node) {
+	t.Helper()
+	path = mkfs(t, "16M", "-t", form, "-b", "1024")
+	w := open(t, path, volume.WriteOptions{})
+	mkfile(t, w, ext4.Root, "good", bytes.Repeat([]byte("good"), 1000))
+	bad = mkfile(t, w, ext4.Root, "bad", []byte("bad"))
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{path}
+	if program == "debugfs" {
+		args = []string{"-R", "stat <8>", path}
+	}
+	found := regexp.MustCompile(pattern).FindStringSubmatch(oracle.MustRun(t, program, args...))
+	if found == nil {
+		t.Fatal("no such block")
+	}
+	at = strings.Join(found[1:], "")
+	oracle.MustRun(t, "debugfs", "-w", "-R", fmt.Sprintf("sif /bad %s %s", pointer, at), path)
+	return path, at, bad
 }
