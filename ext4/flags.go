@@ -26,12 +26,6 @@ func (w *Writable) SetFlags(cred Cred, node Node, flags uint32) error {
 	return w.changeFlags(cred, node, func(uint32) uint32 { return flags }, nil)
 }
 
-// SetXflags sets those flags of a mask that are given, clears its others, and sets the project (FS_IOC_FSSETXATTR): all of it, or nothing. Flags beside the mask stay
-// as they are when the change happens.
-func (w *Writable) SetXflags(cred Cred, node Node, mask, flags, project uint32) error {
-	return w.changeFlags(cred, node, func(now uint32) uint32 { return now&^mask | flags&mask }, &project)
-}
-
 // changeFlags is one transaction, in which wanted makes the flags that users see out of those that there are. project may be nil.
 func (w *Writable) changeFlags(cred Cred, node Node, wanted func(now uint32) uint32, project *uint32) error {
 	var migration error

@@ -48,7 +48,7 @@ func (v IOFS) resolve(op, name string, follow bool) (*Inode, error) {
 // standard wraps our errors so that errors.Is finds those of io/fs in them.
 func standard(err error) error {
 	switch {
-	case errors.Is(err, ErrNotExist), errors.Is(err, ErrNotDir):
+	case errors.Is(err, ErrNotExist), errors.Is(err, ErrNotDir), errors.Is(err, ErrTooLong):
 		return both{err, iofs.ErrNotExist}
 	case errors.Is(err, ErrNoKey):
 		return both{err, iofs.ErrPermission}

@@ -34,14 +34,17 @@ func (n *Inode) LookupInto(c *Inode, name string) error {
 	return n.ReadChild(c, name, ino)
 }
 
-// LookupIno finds the inode number that a directory has for a name. Names of a case-folded directory match whatever
+// LookupIno finds the inode number that a directory has for a name: ErrTooLong where no name can be so long. Names of a case-folded directory match whatever
 // their case; those of an encrypted one match in their no-key form.
 func (n *Inode) LookupIno(name string) (Ino, error) {
 	if !n.IsDir() {
 		return 0, fmt.Errorf("inode %d: %w", n.Ino, ErrNotDir)
 	}
-	if len(name) == 0 || len(name) > MaxName && !n.Has(disk.InodeEncrypt) {
+	switch {
+	case len(name) == 0:
 		return 0, ErrNotExist
+	case len(name) > MaxName && !n.Has(disk.InodeEncrypt): // a no-key form may be longer than the name
+		return 0, ErrTooLong
 	}
 	if n.fs.fast != nil {
 		if d := n.fs.fast.dirs[n.Ino]; d != nil {

@@ -2,6 +2,7 @@ package ext4
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
@@ -25,6 +26,20 @@ func (n *Inode) Xattrs() ([]Xattr, error) {
 		return true
 	})
 	return out, err
+}
+
+// XattrNames are the names of an inode's attributes, as listxattr(2) gives them: each ends with a zero byte. Those in trusted.
+// are for the administrator.
+func (n *Inode) XattrNames(administrator bool) ([]byte, error) {
+	var names []byte
+	err := n.eachXattr(func(a disk.Xattr) bool {
+		name, ok := a.FullName()
+		if ok && (administrator || !strings.HasPrefix(name, "trusted.")) {
+			names = append(append(names, name...), 0)
+		}
+		return true
+	})
+	return names, err
 }
 
 // Xattr returns the value of one attribute, or ErrNoXattr. POSIX ACLs are in the form of getxattr(2).

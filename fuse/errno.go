@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"context"
 	"errors"
 	"io"
 	"syscall"
@@ -41,6 +42,7 @@ var errnos = []struct {
 	{ext4.ErrStale, syscall.ESTALE},
 	{ext4.ErrXattrName, syscall.ERANGE},
 	{ext4.ErrLoop, syscall.ELOOP},
+	{context.Canceled, syscall.EINTR}, // the kernel interrupted the request
 	{syscall.EFAULT, syscall.EFAULT},
 	{io.ErrUnexpectedEOF, syscall.EIO}, // the image is shorter than it says
 }

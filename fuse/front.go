@@ -78,9 +78,6 @@ func (f *front) Lookup(_ <-chan struct{}, header *gofuse.InHeader, name string, 
 	if status := f.inode(&dir, header.NodeId); !status.Ok() {
 		return status
 	}
-	if len(name) > ext4.MaxName && !dir.Has(disk.InodeEncrypt) {
-		return gofuse.Status(syscall.ENAMETOOLONG)
-	}
 	err := dir.LookupInto(&n, name)
 	if errors.Is(err, ext4.ErrNotExist) {
 		out.SetEntryTimeout(forever) // no such name, and the kernel may remember that

@@ -7,8 +7,6 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/varvefs/varve/ext4"
-
-	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
 // The ioctls that read what lsattr(1) shows (linux/fs.h). FS_IOC_GETVERSION is not among them: by its number it returns
@@ -21,12 +19,6 @@ const (
 
 // nativeEndian is the byte order of what ioctls hand over.
 var nativeEndian = binary.NativeEndian
-
-// xflags pairs inode flags with the bits of fsxattr.fsx_xflags.
-var xflags = []struct{ inode, xflag uint32 }{
-	{disk.InodeImmutable, 0x8}, {disk.InodeAppend, 0x10}, {disk.InodeSync, 0x20}, {disk.InodeNoAtime, 0x40},
-	{disk.InodeNoDump, 0x80}, {disk.InodeProjInherit, 0x200}, {disk.InodeDAX, 0x8000},
-}
 
 func (f *front) Ioctl(_ <-chan struct{}, in *gofuse.IoctlIn, _ []byte, _ *gofuse.IoctlOut, out []byte) gofuse.Status {
 	if in.Cmd == fsIocShutdown {
@@ -43,14 +35,9 @@ func (f *front) Ioctl(_ <-chan struct{}, in *gofuse.IoctlIn, _ []byte, _ *gofuse
 	case in.Cmd == fsIocGetVersion && len(out) >= 4:
 		le.PutUint32(out, n.Generation)
 	case in.Cmd == fsIocGetXattr && len(out) >= 16:
-		var bits uint32
-		for _, x := range xflags {
-			if n.Has(x.inode) {
-				bits |= x.xflag
-			}
-		}
-		le.PutUint32(out, bits)
-		le.PutUint32(out[12:], n.ProjectID)
+		a := n.FileAttr()
+		le.PutUint32(out, a.Xflags)
+		le.PutUint32(out[12:], a.Project)
 	default:
 		return gofuse.Status(syscall.ENOTTY)
 	}

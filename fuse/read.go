@@ -7,7 +7,6 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/varvefs/varve/ext4"
-	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
 // Open needs no handle, see OpenDir, unless some files are encrypted: opening those is refused.
@@ -18,15 +17,20 @@ func (f *front) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) 
 	if f.shut.Load() {
 		return gofuse.EIO
 	}
+	if status := f.checkOpen(in); !status.Ok() {
+		return status
+	}
+	out.OpenFlags = gofuse.FOPEN_KEEP_CACHE
+	return gofuse.OK
+}
+
+// checkOpen checks that a file may be opened.
+func (f *front) checkOpen(in *gofuse.OpenIn) gofuse.Status {
 	var n ext4.Inode
 	if status := f.inode(&n, in.NodeId); !status.Ok() {
 		return status
 	}
-	if n.IsRegular() && n.Has(disk.InodeEncrypt) {
-		return f.status("open", ext4.ErrNoKey)
-	}
-	out.OpenFlags = gofuse.FOPEN_KEEP_CACHE
-	return gofuse.OK
+	return f.status("open", n.CheckOpen(in.Flags))
 }
 
 var zeros [maxRead]byte

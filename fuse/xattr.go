@@ -1,7 +1,6 @@
 package fuse
 
 import (
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -51,16 +50,9 @@ func (f *front) ListXAttr(_ <-chan struct{}, header *gofuse.InHeader, dest []byt
 	if status := f.inode(&n, header.NodeId); !status.Ok() {
 		return 0, status
 	}
-	attrs, err := n.Xattrs()
+	names, err := n.XattrNames(header.Uid == 0)
 	if err != nil {
 		return 0, f.status("listxattr", err)
-	}
-	var names []byte
-	for _, a := range attrs {
-		if strings.HasPrefix(a.Name, "trusted.") && header.Uid != 0 {
-			continue // the kernel shows these to the administrator only
-		}
-		names = append(append(names, a.Name...), 0)
 	}
 	return fit(names, dest)
 }

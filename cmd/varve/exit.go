@@ -72,7 +72,8 @@ func exitCode(err error) int {
 		return exitDamaged
 	case errors.Is(err, ext4.ErrNoKey):
 		return exitNoKey
-	case errors.Is(err, ext4.ErrNotExist), errors.Is(err, ext4.ErrNotDir), errors.Is(err, ext4.ErrLoop):
+	case errors.Is(err, ext4.ErrNotExist), errors.Is(err, ext4.ErrNotDir), errors.Is(err, ext4.ErrLoop),
+		errors.Is(err, ext4.ErrTooLong):
 		return exitNotFound
 	}
 	return exitSystem

@@ -65,17 +65,17 @@ func TestSetFlags_Extents(t *testing.T) {
 	oracle.Clean(t, path)
 }
 
-// TestSetXflags_Whole: one request of chattr or its kind is one transaction. Where its project cannot be set its flags are not either; and a flag that somebody else sets
+// TestSetFileAttr_Whole: one request of chattr or its kind is one transaction. Where its project cannot be set its flags are not either; and a flag that somebody else sets
 // before it commits stays.
-func TestSetXflags_Whole(t *testing.T) {
-	const mask = disk.InodeImmutable | disk.InodeAppend | disk.InodeNoDump
+func TestSetFileAttr_Whole(t *testing.T) {
+	noDump := ext4.FileAttr{Xflags: 0x80, Project: 7} // FS_XFLAG_NODUMP
 	flagsOf := func(w *volume.Writable, name string) (uint32, uint32) {
 		n := must[ext4.Inode](t)(lookup(w, ext4.Root, name))
 		return n.Flags &^ disk.InodeExtents, n.ProjectID
 	}
 	plain := open(t, mkfs(t, "16M", "-t", "ext4", "-O", "^project"), volume.WriteOptions{})
 	n := mkfile(t, plain, ext4.Root, "file", nil)
-	if err := plain.SetXflags(root, n, mask, disk.InodeNoDump, 7); !errors.Is(err, ondisk.ErrUnsupported) {
+	if err := plain.SetFileAttr(root, n, noDump); !errors.Is(err, ondisk.ErrUnsupported) {
 		t.Errorf("a project without the feature: %v", err)
 	}
 	if flags, _ := flagsOf(plain, "file"); flags != 0 {
@@ -96,7 +96,7 @@ func TestSetXflags_Whole(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := w.SetXflags(root, dir, mask, disk.InodeNoDump, 7); err != nil {
+	if err := w.SetFileAttr(root, dir, noDump); err != nil {
 		t.Fatal(err)
 	}
 	if flags, project := flagsOf(w, "dir"); flags != disk.InodeDirSync|disk.InodeNoDump || project != 7 {

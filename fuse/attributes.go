@@ -1,0 +1,114 @@
+package fuse
+
+import (
+	"syscall"
+	"time"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/varvefs/varve/ext4"
+)
+
+func (f *writable) GetAttr(cancel <-chan struct{}, in *gofuse.GetAttrIn, out *gofuse.AttrOut) gofuse.Status {
+	if in.Flags()&gofuse.FUSE_GETATTR_FH != 0 && f.shortage.refuses(in.NodeId, f.fs.RoomFor) {
+		return gofuse.Status(syscall.ENOSPC)
+	}
+	return f.view(func(r *front) gofuse.Status { return r.GetAttr(cancel, in, out) })
+}
+
+func (f *writable) Statx(cancel <-chan struct{}, in *gofuse.StatxIn, out *gofuse.StatxOut) gofuse.Status {
+	return f.view(func(r *front) gofuse.Status { return r.Statx(cancel, in, out) })
+}
+
+func (f *writable) SetAttr(_ <-chan struct{}, in *gofuse.SetAttrIn, out *gofuse.AttrOut) gofuse.Status {
+	var a ext4.Attr
+	if mode, ok := in.GetMode(); ok {
+		m := uint16(mode & 0o7777)
+		a.Mode = &m
+	}
+	if uid, ok := in.GetUID(); ok {
+		a.UID = &uid
+	}
+	if gid, ok := in.GetGID(); ok {
+		a.GID = &gid
+	}
+	if size, ok := in.GetSize(); ok {
+		a.Size = &size
+	}
+	a.Atime = setTime(in, gofuse.FATTR_ATIME, gofuse.FATTR_ATIME_NOW, in.Atime, in.Atimensec)
+	a.Mtime = setTime(in, gofuse.FATTR_MTIME, gofuse.FATTR_MTIME_NOW, in.Mtime, in.Mtimensec)
+	a.Explicit = a.Atime != nil && in.Valid&gofuse.FATTR_ATIME_NOW == 0 || a.Mtime != nil && in.Valid&gofuse.FATTR_MTIME_NOW == 0
+	a.ClearPrivileges = in.Valid&gofuse.FATTR_KILL_SUIDGID != 0
+	n, err := f.fs.SetAttr(cred(&in.InHeader), node(in.NodeId), a)
+	if err == nil {
+		out.SetTimeout(forever)
+		fillAttr(&out.Attr, &n)
+	}
+	return f.status("setattr", err)
+}
+
+// setTime is a time that is to be set. It is signed, whatever the protocol says.
+func setTime(in *gofuse.SetAttrIn, given, now uint32, sec uint64, nsec uint32) *time.Time {
+	if in.Valid&given == 0 {
+		return nil
+	}
+	t := time.Now()
+	if in.Valid&now == 0 {
+		t = time.Unix(int64(sec), int64(nsec))
+	}
+	return &t
+}
+
+func (f *writable) GetXAttr(cancel <-chan struct{}, header *gofuse.InHeader, name string, dest []byte) (n uint32, status gofuse.Status) {
+	if f.fs.ShutDown() {
+		return 0, gofuse.EIO
+	}
+	status = f.view(func(r *front) gofuse.Status {
+		n, status = r.GetXAttr(cancel, header, name, dest)
+		return status
+	})
+	return n, status
+}
+
+func (f *writable) ListXAttr(cancel <-chan struct{}, header *gofuse.InHeader, dest []byte) (n uint32, status gofuse.Status) {
+	status = f.view(func(r *front) gofuse.Status {
+		n, status = r.ListXAttr(cancel, header, dest)
+		return status
+	})
+	return n, status
+}
+
+func (f *writable) SetXAttr(_ <-chan struct{}, in *gofuse.SetXAttrIn, name string, data []byte) gofuse.Status {
+	return f.status("setxattr", f.fs.SetXattr(cred(&in.InHeader), node(in.NodeId), name, append([]byte{}, data...), in.Flags,
+		in.SetXAttrFlags&gofuse.SETXATTR_ACL_KILL_SGID != 0))
+}
+
+func (f *writable) RemoveXAttr(_ <-chan struct{}, header *gofuse.InHeader, name string) gofuse.Status {
+	return f.status("removexattr", f.fs.RemoveXattr(cred(header), node(header.NodeId), name))
+}
+
+func (f *writable) StatFs(_ <-chan struct{}, _ *gofuse.InHeader, out *gofuse.StatfsOut) gofuse.Status {
+	s, err := f.fs.Stat()
+	fillStatfs(out, s)
+	return f.status("statfs", err)
+}
+
+// The ioctls that chattr(1) uses (linux/fs.h).
+const (
+	fsIocSetFlags = 0x40086602
+	fsIocSetXattr = 0x401c5820
+)
+
+func (f *writable) Ioctl(cancel <-chan struct{}, in *gofuse.IoctlIn, inbuf []byte, out *gofuse.IoctlOut, outbuf []byte) gofuse.Status {
+	who, n := cred(&in.InHeader), node(in.NodeId)
+	switch {
+	case in.Cmd == fsIocSetFlags && len(inbuf) >= 4:
+		return f.changed(in.NodeId, f.status("chattr", f.fs.SetFlags(who, n, nativeEndian.Uint32(inbuf))))
+	case in.Cmd == fsIocShutdown:
+		return f.shutdown(in, outbuf)
+	case in.Cmd == fsIocSetXattr && len(inbuf) >= 16:
+		a := ext4.FileAttr{Xflags: nativeEndian.Uint32(inbuf), Project: nativeEndian.Uint32(inbuf[12:])}
+		return f.changed(in.NodeId, f.status("chattr", f.fs.SetFileAttr(who, n, a)))
+	}
+	return f.view(func(r *front) gofuse.Status { return r.Ioctl(cancel, in, inbuf, out, outbuf) })
+}

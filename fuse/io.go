@@ -1,0 +1,120 @@
+package fuse
+
+import (
+	"errors"
+	"io"
+	"syscall"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/varvefs/varve/ext4"
+)
+
+// accessed notes a read, by the rule of relatime.
+func (f *writable) accessed(id uint64, status gofuse.Status) {
+	if status.Ok() {
+		if err := f.fs.Touch(node(id)); err != nil && !errors.Is(err, ext4.ErrFailed) {
+			f.report("note the time of access", err)
+		}
+	}
+}
+
+func (f *writable) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) gofuse.Status {
+	if f.noOpen {
+		return gofuse.ENOSYS
+	}
+	if f.fs.ShutDown() {
+		return gofuse.EIO
+	}
+	if in.Flags&(syscall.O_WRONLY|syscall.O_RDWR|syscall.O_TRUNC) != 0 {
+		status := f.view(func(r *front) gofuse.Status { return r.checkOpen(in) })
+		if !status.Ok() {
+			return status
+		}
+	}
+	f.opened(&in.InHeader, in.Flags, out)
+	return gofuse.OK
+}
+
+func (f *writable) Read(_ <-chan struct{}, in *gofuse.ReadIn, buf []byte) (result gofuse.ReadResult, status gofuse.Status) {
+	if f.fs.ShutDown() {
+		return nil, gofuse.EIO
+	}
+	touch := false
+	status = f.view(func(r *front) gofuse.Status {
+		var n ext4.Inode
+		if status := r.inode(&n, in.NodeId); !status.Ok() {
+			return status
+		}
+		touch = f.fs.NeedsTouch(&n)
+		got, err := n.ReadAt(buf, int64(in.Offset))
+		if err != nil && !errors.Is(err, io.EOF) {
+			return f.status("read", err)
+		}
+		result = gofuse.ReadResultVector([][]byte{buf[:got]}) // one writev; go-fuse would splice plain bytes, in four system calls
+		return gofuse.OK
+	})
+	if touch {
+		f.accessed(in.NodeId, status)
+	}
+	return result, status
+}
+
+func (f *writable) Lseek(cancel <-chan struct{}, in *gofuse.LseekIn, out *gofuse.LseekOut) gofuse.Status {
+	return f.view(func(r *front) gofuse.Status { return r.Lseek(cancel, in, out) })
+}
+
+// Flush has nothing to do: closing a file makes nothing durable (E1).
+func (f *writable) Flush(<-chan struct{}, *gofuse.FlushIn) gofuse.Status { return gofuse.ENOSYS }
+
+// Release has the file give up what it has reserved to grow.
+func (f *writable) Release(_ <-chan struct{}, in *gofuse.ReleaseIn) { f.fs.Closed(node(in.NodeId)) }
+
+// Fsync waits until the file is durable, or the kernel interrupts the request: then what is under way goes on, and EINTR
+// says that it may not be durable yet.
+func (f *writable) Fsync(cancel <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
+	return f.status("fsync", f.fs.SyncNode(until(cancel), node(in.NodeId)))
+}
+
+// FsyncDir is Fsync for a directory.
+func (f *writable) FsyncDir(cancel <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
+	return f.status("fsync", f.fs.SyncNode(until(cancel), node(in.NodeId)))
+}
+
+// The modes of fallocate(2) that FUSE passes on.
+const (
+	fallocKeepSize  = 0x1
+	fallocPunchHole = 0x2
+	fallocZeroRange = 0x10
+)
+
+func (f *writable) Fallocate(_ <-chan struct{}, in *gofuse.FallocateIn) gofuse.Status {
+	who, n, keep := cred(&in.InHeader), node(in.NodeId), in.Mode&fallocKeepSize != 0
+	var err error
+	switch in.Mode &^ fallocKeepSize {
+	case 0:
+		err = f.fs.Allocate(who, n, in.Offset, in.Length, keep)
+	case fallocPunchHole:
+		err = f.fs.Punch(who, n, in.Offset, in.Length)
+	case fallocZeroRange:
+		err = f.fs.ZeroRange(who, n, in.Offset, in.Length, keep)
+	default:
+		return gofuse.Status(syscall.EOPNOTSUPP)
+	}
+	return f.status("fallocate", err)
+}
+
+func (f *writable) CopyFileRange(cancel <-chan struct{}, in *gofuse.CopyFileRangeIn) (uint32, gofuse.Status) {
+	if f.fs.ShutDown() {
+		return 0, gofuse.EIO
+	}
+	from := ext4.Range{Node: node(in.NodeId), Offset: int64(in.OffIn)}
+	to := ext4.Range{Node: node(in.NodeIdOut), Offset: int64(in.OffOut)}
+	done, err := f.fs.CopyRange(until(cancel), cred(&in.InHeader), from, to, in.Len)
+	status := f.status("copy_file_range", err)
+	if done == 0 && !status.Ok() {
+		return 0, status
+	}
+	f.accessed(in.NodeId, gofuse.OK)
+	return uint32(done), gofuse.OK
+}

@@ -1,0 +1,99 @@
+package fuse
+
+import (
+	"context"
+	"log"
+	"sync"
+	"sync/atomic"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/mutant"
+)
+
+// live answers the kernel's requests for one read-write mount. It keeps nothing of the file system: questions go to a front over a snapshot, changes to
+// ext4.Writable. The kernel alone changes things, and drops what it has cached as it does so; so everything may be cached for ever.
+type writable struct {
+	gofuse.RawFileSystem // ENOSYS to what is not here
+	fs                   *ext4.Writable
+	listings             *listings
+	lookups              *lookups
+	shortage             shortage
+	server               notifier
+	fronts               sync.Pool
+	opendir              bool
+	writeback            bool // the kernel gathers writes
+	noOpen               bool // ENOSYS to OPEN and CREATE: the kernel does without, MKNOD creates, and no file has flags of its own
+	reporter
+}
+
+func newWritable(fs *ext4.Writable, logger *log.Logger) *writable {
+	fs.SetRights(mayUseReserved)
+	return &writable{RawFileSystem: gofuse.NewDefaultRawFileSystem(), fs: fs, reporter: reporter{log: logger, last: new(atomic.Int64), damaged: fs.Damaged},
+		listings: new(listings), lookups: new(lookups)}
+}
+
+func (f *writable) String() string { return "varve" }
+
+// Init keeps the way in which the kernel is told that what it has cached is not so any more.
+func (f *writable) Init(s *gofuse.Server) { f.listen(s) }
+
+func (f *writable) listen(n notifier) { f.server = n }
+
+// changed has the kernel ask for the attributes of a node again: it does not expect an ioctl to change them.
+func (f *writable) changed(id uint64, status gofuse.Status) gofuse.Status {
+	if status.Ok() && f.server != nil {
+		_ = f.server.InodeNotify(id, -1, 0)
+	}
+	return status
+}
+
+// view answers a question over a snapshot.
+func (f *writable) view(do func(*front) gofuse.Status) (status gofuse.Status) {
+	r, _ := f.fronts.Get().(*front)
+	if r == nil {
+		r = &front{reporter: f.reporter, listings: f.listings, lookups: f.lookups, opendir: f.opendir}
+	}
+	err := f.fs.View(func(fs *ext4.FS) error {
+		r.fs = fs
+		status = do(r)
+		return nil
+	})
+	r.fs = nil
+	f.fronts.Put(r)
+	if err != nil {
+		return f.status("read", err)
+	}
+	return status
+}
+
+// until is the context of a request: it ends when the kernel interrupts that.
+func until(cancel <-chan struct{}) context.Context { return &gofuse.Context{Cancel: cancel} }
+
+// node is what a node id names.
+func node(id uint64) ext4.Node {
+	if id == gofuse.FUSE_ROOT_ID {
+		return ext4.Root
+	}
+	return ext4.Node(id)
+}
+
+func cred(h *gofuse.InHeader) ext4.Cred { return ext4.Cred{UID: h.Uid, GID: h.Gid, Thread: h.Pid} }
+
+// entry tells the kernel about an inode that was made, or the error.
+func (f *writable) entry(op string, out *gofuse.EntryOut, n *ext4.Inode, err error) gofuse.Status {
+	if err == nil {
+		fillEntry(out, n)
+		f.lookups.add(out.NodeId)
+	}
+	return f.status(op, err)
+}
+
+// syncAll is syncfs(2). The kernel has written back before what it had gathered.
+func (f *writable) syncAll() gofuse.Status {
+	if mutant.Off(mutant.SyncFS) {
+		return gofuse.OK
+	}
+	return f.status("syncfs", f.fs.Sync(context.Background()))
+}
