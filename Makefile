@@ -12,9 +12,9 @@ APPS_CUTS ?= 20
 APPS_KILLS ?= 5
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 
-# What the tests need beside Go: a program and the Debian package that has it.
+# Programs that the tests need beside Go, with their Debian packages.
 PROGRAMS := mdl:ruby-mdl mkfs.ext4:e2fsprogs fusermount3:fuse3 setfacl:acl setfattr:attr losetup:mount sfdisk:fdisk gcc:gcc fio:fio dbench:dbench sqlite3:sqlite3 git:git
-# What crash-apps needs beside them.
+# Programs that crash-apps needs beside them.
 APPS     := pg_ctlcluster:postgresql
 BENCH    := fuse2fs:fuse2fs stress-ng:stress-ng
 MISSING   = $(sort $(foreach p,$(1),$(if $(shell PATH=$$PATH:/sbin:/usr/sbin command -v $(firstword $(subst :, ,$(p)))),,$(lastword $(subst :, ,$(p))))))
@@ -35,21 +35,21 @@ demo: deps build ## make an image, mount it, verify every byte, unmount; then ra
 
 RUNGS := check unit race invariants
 
-test: deps ## every rung, with the time of each: format, vet, staticcheck, unit, mounted end to end, race, invariants
+test: deps ## every rung, with the time of each: check, unit and mounted tests, race, invariants
 	@for rung in $(RUNGS); do began=$$(date +%s); $(MAKE) --no-print-directory $$rung CORPUS="$(CORPUS)" || exit 1; \
 		echo "rung $$rung: $$(($$(date +%s) - began)) s"; done
 	@$(MAKE) --no-print-directory announce CORPUS="$(CORPUS)"
 
 everything: test race-all soak soak-fs crash crash-fs crash-apps fuzz ## the tests, and every long run
 
-# go test keeps the words of skipped tests to itself.
+# go test prints no reasons of skipped tests without -v.
 announce:
 	@[ -e /dev/fuse ] || echo "SKIP: there is no /dev/fuse, so nothing was mounted with varve"
 	@[ "$$(id -u)" = 0 ] || echo "SKIP: not root, so nothing was compared with the kernel's ext4"
 	@echo "SKIP: stress-ng, which make soak-fs runs"
 	@[ -n "$(CORPUS)" ] || echo "SKIP: CORPUS names no folder of odd and damaged images"
 
-deps: ## install the Debian packages that the tests need (as root)
+deps: ## install the Debian packages that the checks and tests need (as root)
 	@$(call install,$(call MISSING,$(PROGRAMS)))
 
 lint-deps:
@@ -80,7 +80,7 @@ check: lint-deps ## format, length of lines, Markdown, vet, staticcheck
 unit: ## unit and mounted tests, with the test hooks: mutants, failpoints, yield points
 	VARVE_CORPUS=$(CORPUS) $(GO) test -tags testhooks -count=1 -timeout 20m ./...
 
-# What has concurrency; and mounts, which the unit rung has in all their forms, once.
+# The packages with concurrency. The unit rung has mounts in all their forms; the race rung has them once.
 RACE := ./blockcache ./wal ./mvcc ./fuse ./internal/evidence ./internal/volume ./stress
 
 race: ## the packages with concurrency, and mounts once, under the race detector
@@ -129,7 +129,7 @@ bench-engine: ## compare the engine with bbolt, badger and pebble
 bench-cache: build ## replay recorded block traces through several caches (IMAGE=FILE, see docs/cache.md)
 	cd bench/peers && $(GO) run ./cache -varve $(CURDIR)/$(BIN) -image $(abspath $(IMAGE))
 
-install: build ## install varve and its mount helpers
+install: build ## install varve, its mount helpers and manual pages
 	install -D $(BIN) $(DESTDIR)/usr/local/bin/varve
 	mkdir -p $(DESTDIR)/sbin
 	for h in mount.varve mount.fuse.varve umount.varve umount.fuse.varve; do ln -sf /usr/local/bin/varve $(DESTDIR)/sbin/$$h; done

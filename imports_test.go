@@ -49,7 +49,7 @@ var ours = map[string]struct {
 		[]string{"github.com/HdrHistogram/hdrhistogram-go", "github.com/anishathalye/porcupine"},
 		"it loads the engine from outside",
 	},
-	"stress/sched": {[]string{"blockcache"}, nil, "it schedules whatever yields"},
+	"stress/sched": {[]string{"blockcache"}, nil, "it schedules goroutines that yield, and knows no engine"},
 	"stress/files": {
 		[]string{"blockcache", "ext4", "internal/block", "internal/volume", "ondisk/ext4", "ondisk/jbd2"},
 		[]string{"golang.org/x/sys/unix"},

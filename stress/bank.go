@@ -80,8 +80,8 @@ func (k *bank) check(tx *mvcc.Tx, _ bool) (bad []string) {
 	return bad
 }
 
-// skew is the workload of pairs of which one must stay on. Who sees both on turns one off, and declares no dependency
-// on the other: under snapshot isolation both may go off, which is write skew.
+// skew is the workload of pairs of which one must stay on. A transaction that sees both on turns one off, and declares
+// no dependency on the other: under snapshot isolation both may go off, which is write skew.
 type skew struct{ run *Run }
 
 func newSkew(r *Run) load { return &skew{r} }
@@ -97,7 +97,7 @@ func (k *skew) setup(ctx context.Context) error {
 	})
 }
 
-// on reads one of a pair: the highest bit says that it is on, the rest tells its writes apart.
+// on reads one of a pair: the highest bit says that it is on, the rest distinguishes its writes.
 func (k *skew) on(tx *mvcc.Tx, w *writer, n block.Number) (value uint64, on bool, err error) {
 	var b [8]byte
 	if err := tx.ReadRange(n, 0, b[:]); err != nil {

@@ -70,7 +70,7 @@ func (m *model) put(n block.Number, seq block.Seq, data []byte) {
 	m.last = max(m.last, seq)
 }
 
-// compare tells in what an image differs from the model at a commit.
+// compare says in what an image differs from the model at a commit.
 func (m *model) compare(image []byte, seq block.Seq) error {
 	for n := range block.Number(crashBlocks) {
 		want := m.at(n, seq)

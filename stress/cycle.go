@@ -137,7 +137,7 @@ func (h *history) connectRead(i int, op Op, value uint64) {
 			h.edges[w] = append(h.edges[w], edge{i, kind})
 		}
 	} else if !ok && value != 0 {
-		h.report("G1a", "transaction %d read value %d of key %d, which nobody wrote", i, value, op.Key)
+		h.report("G1a", "transaction %d read value %d of key %d, which no transaction wrote", i, value, op.Key)
 	}
 	if n, ok := h.next[v]; ok && n != i && !op.Write {
 		h.edges[i] = append(h.edges[i], edge{n, rw})

@@ -14,7 +14,7 @@ const (
 	guardApart  = 4 // pairs in two blocks each
 	guardInside = 4 // pairs within one block each
 	guardBlocks = 2*guardApart + guardInside
-	guardOn     = 1 << 63 // the highest bit says that it is on, the rest tells its writes apart
+	guardOn     = 1 << 63 // the highest bit says that it is on, the rest distinguishes its writes
 )
 
 // guard is the workload of pairs of which one must stay on. A writer that turns one off has read that the other is on,

@@ -51,7 +51,7 @@ func openKilled(dir string) (*mvcc.Store, func(), error) {
 	}, err
 }
 
-// writeForever is the process that is killed. It prints a line for each commit that it was told is durable.
+// writeForever is the process that is killed. It prints a line for each commit that was acknowledged as durable.
 func writeForever(dir string) error {
 	s, _, err := openKilled(dir)
 	if err != nil {
@@ -78,7 +78,7 @@ func writeForever(dir string) error {
 			}
 		})
 	}
-	for line := range out { // unbuffered: what is not written was not told
+	for line := range out { // unbuffered: a line that is not written was not acknowledged
 		if _, err := os.Stdout.WriteString(line); err != nil {
 			return err
 		}
@@ -86,8 +86,8 @@ func writeForever(dir string) error {
 	return nil
 }
 
-// TestKill_NothingAcknowledgedIsMissing kills a process that writes durably, again and again, and looks for all that it
-// was told.
+// TestKill_NothingAcknowledgedIsMissing kills a process that writes durably, again and again, and looks for all commits
+// that it acknowledged.
 func TestKill_NothingAcknowledgedIsMissing(t *testing.T) {
 	rounds := 8
 	if n, err := strconv.Atoi(os.Getenv("VARVE_KILL_ROUNDS")); err == nil {

@@ -50,7 +50,7 @@ func TestDo_Mutants(t *testing.T) {
 	defer mutant.Switch(mutant.None)
 	for _, p := range mutant.Engine {
 		if _, ok := noticers[p]; !ok {
-			t.Errorf("nobody notices %s", p)
+			t.Errorf("no workload notices %s", p)
 		}
 	}
 	for p, n := range noticers {

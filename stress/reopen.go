@@ -70,7 +70,7 @@ func (r *Run) remove() {
 }
 
 // reopen closes the store, opens it from its files, and compares: each block is as it was, and the workload's check is
-// content. Where each commit waited until it was durable, the store first ends as a crash of the process would end it,
+// content. If each commit waited until it was durable, the store first ends as a crash of the process would end it,
 // so that the log alone has the newest commits.
 func (r *Run) reopen(ctx context.Context) error {
 	before, err := r.contents(ctx)

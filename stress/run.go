@@ -156,7 +156,7 @@ type part struct {
 	failed   error
 }
 
-// A counter's additions tell nothing of their order, so that porcupine may have to try all of them: few at a time, and
+// A counter's additions say nothing of their order, so that porcupine may have to try all of them: few at a time, and
 // not too many.
 const (
 	counterWriters = 4

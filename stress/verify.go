@@ -73,7 +73,7 @@ func (r *Run) verifyHistory() {
 	}
 }
 
-// verifyCounter checks a counter's history: additions that tell nothing, and reads.
+// verifyCounter checks a counter's history: additions without a result, and reads.
 func (r *Run) verifyCounter() {
 	var ops []porcupine.Operation
 	for _, t := range r.rec.txns {

@@ -23,10 +23,10 @@ type workload struct {
 type load interface {
 	// setup prepares the blocks.
 	setup(ctx context.Context) error
-	// step is one transaction of a writer. It may be run again. What it wants remembered only if it commits is done in
-	// the function that it returns.
+	// step is one transaction of a writer. It may be run again. Effects of a commit only are
+	// in the function that it returns.
 	step(tx *mvcc.Tx, w *writer) (done func(), err error)
-	// check tells what is wrong, in a snapshot. While writers run it is told so.
+	// check reports what is wrong in a snapshot. Its argument says whether writers still run.
 	check(tx *mvcc.Tx, running bool) []string
 }
 
@@ -36,7 +36,7 @@ type reader interface {
 	read(tx *mvcc.Tx, w *writer) error
 }
 
-// bounded is a load that touches no more than some blocks, whatever its transactions choose: no transaction loses many
+// bounded is a load that touches no more than some blocks in any choice of its transactions: no transaction loses many
 // races for them (M5).
 type bounded interface{ touches() int }
 
@@ -107,7 +107,7 @@ type writer struct {
 	uncounted uint64 // commits that were not yet counted
 }
 
-// fresh is a value that nobody else writes.
+// fresh is a value that no other write has.
 func (w *writer) fresh() uint64 {
 	w.ids++
 	return uint64(w.id+1)<<40 | w.ids

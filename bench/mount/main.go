@@ -21,7 +21,7 @@ func main() {
 	skip := flag.Bool("no-fuse2fs", false, "leave fuse2fs out")
 	only := flag.String("only", "", "run the rows whose names contain this")
 	rw := flag.Bool("rw", false,
-		"compare a read-write mount that nobody writes to with the read-only one and go-fuse's loopback, instead")
+		"compare an idle read-write mount with the read-only one and go-fuse's loopback, instead")
 	if fronts.Main() {
 		return
 	}

@@ -1,4 +1,4 @@
-// Package process runs programs for the benchmarks of mounts, and tells what /proc says of them.
+// Package process runs programs for the benchmarks of mounts, and reads their figures in /proc.
 package process
 
 import (
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Run runs a program to its end. What it printed is in the error.
+// Run runs a program to its end. Its output is in the error.
 func Run(name string, args ...string) error {
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)

@@ -10,8 +10,8 @@ import (
 	"github.com/varvefs/varve/bench/process"
 )
 
-// memory prints what a read-write mount takes at most under load, by its option memory=, and what is left of it when
-// nobody has done anything for two epochs.
+// memory prints the most memory that a read-write mount takes under load, by its option memory=, and the rest of it
+// after two idle epochs.
 func memory(b *bench) error {
 	fmt.Println("\n| memory | option, MiB | resident at most, MiB | afterwards | blocks with versions afterwards |")
 	fmt.Println("| --- | --- | --- | --- | --- |")

@@ -20,7 +20,7 @@ import (
 	"github.com/varvefs/varve/ext4"
 )
 
-// Node is what is compared of a file: everything that stat(2), listxattr(2), readlink(2) and read(2) tell.
+// Node is the compared part of a file: all results of stat(2), listxattr(2), readlink(2) and read(2).
 type Node struct {
 	Mode                uint32
 	UID, GID            uint32

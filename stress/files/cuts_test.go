@@ -339,7 +339,7 @@ func TestCuts_Rejects(t *testing.T) {
 	rejects("an image without the actors", "is not there", c.check(image))
 	other := maps.Clone(got)
 	other["/actor0/strange"] = &Node{Kind: 'f', Links: 1}
-	rejects("a file that nobody made", "actor0 is as after operation -1", c.legal(other))
+	rejects("a file that no actor made", "actor0 is as after operation -1", c.legal(other))
 	rejects("another tree the second time", "trees differ", c.again(device, other, "again"))
 	rejects("another tree for e2fsck", "trees differ", c.judged(all, device, other))
 	rejects("another tree after a cut recovery", "trees differ",

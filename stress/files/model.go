@@ -112,8 +112,8 @@ func (s State) shape() string {
 	return b.String()
 }
 
-// Allows tells whether a tree may be what a crash left, where the operations up to durable were promised and those up
-// to now had begun: the state after one of them. Where file data is not journalled, a sector that was written in place
+// Allows says whether a tree may be what a crash left, where the operations up to durable were promised and those up
+// to now had begun: the state after one of them. If file data is not journalled, a sector that was written in place
 // may also show what later operations wrote there, or what was there since the operations that were promised (W6).
 func (m *Model) Allows(got State, durable, now int, journalled bool) error {
 	now = min(now, len(m.States)-1)

@@ -52,7 +52,7 @@ func TestCrash_Mutants(t *testing.T) {
 	}
 }
 
-// noticed explores workloads until something is wrong, and tells what.
+// noticed explores workloads until something is wrong, and says what.
 func noticed(
 	t *testing.T, forms []form, images map[string][]byte, p mutant.Promise, seeds uint64,
 ) (states int, why string) {

@@ -120,7 +120,7 @@ func (w *Workload) Write(p string, off int, data []byte) error {
 	k, err := w.w.Write(someone, n, int64(off), data, false)
 	full := errors.Is(err, ext4.ErrNoSpace)
 	if full && k > 0 {
-		data, err = data[:k], nil // as write(2) tells
+		data, err = data[:k], nil // as write(2) reports
 	}
 	return w.done(err, fmt.Sprintf("write %d bytes at %d of %s", len(data), off, p), func(s State) {
 		s.alter(p, func(n *Node) {
@@ -164,7 +164,7 @@ func (w *Workload) Remove(p string) error {
 	if err := w.done(err, "remove "+p, func(s State) { s.remove(p) }); err != nil {
 		return err
 	}
-	if r.Last && (w.closed || w.rng.IntN(4) > 0) { // else somebody still has it open
+	if r.Last && (w.closed || w.rng.IntN(4) > 0) { // else it is still open
 		return w.w.Evict(r.Node)
 	}
 	return nil
@@ -305,7 +305,7 @@ func (w *Workload) Close() error { return w.w.Close() }
 // Abandon ends as a crash would.
 func (w *Workload) Abandon() { _ = w.w.Abandon() }
 
-// content is bytes that tell where they are from. Some blocks of it begin with the journal's magic.
+// content is bytes that show their origin. Some blocks of it begin with the journal's magic.
 func (w *Workload) content(n int) []byte {
 	p := bytes.Repeat(binary.LittleEndian.AppendUint32([]byte("data"), w.rng.Uint32()), n/8+1)[:n]
 	if n >= 4 && w.rng.IntN(4) == 0 {

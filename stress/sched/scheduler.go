@@ -44,7 +44,8 @@ func (s *Scheduler) At(point string) {
 	<-p.leave
 }
 
-// Run schedules the actors, and whatever they start, until all have returned. It is called in a bubble of synctest.
+// Run schedules the actors, and all goroutines that they start, until all have returned. It is called in a bubble of
+// synctest.
 func (s *Scheduler) Run(actors ...func()) {
 	yield.Set(s.At)
 	defer yield.Set(nil)
@@ -78,7 +79,7 @@ func (s *Scheduler) Run(actors ...func()) {
 	}
 }
 
-// timePasses lets timers fire although somebody is parked, now and then.
+// timePasses lets timers fire although a goroutine is parked, now and then.
 func (s *Scheduler) timePasses() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
