@@ -22,7 +22,7 @@ func TestCheckHistory_Rejects(t *testing.T) {
 		"serial": {[]Txn{committed(r(1, 0), w(1, 5, 0)), committed(r(1, 5), w(1, 6, 5))}, nil, nil},
 		"G0": {[]Txn{committed(w(1, 5, 0), w(2, 8, 7)), committed(w(1, 6, 5), w(2, 7, 0))}, []string{"G0"},
 			[]string{"G0"}},
-		"G1a":         {[]Txn{aborted(w(1, 5, 0)), committed(r(1, 5))}, []string{"G1a"}, []string{"G1a"}},
+		"G1a":                 {[]Txn{aborted(w(1, 5, 0)), committed(r(1, 5))}, []string{"G1a"}, []string{"G1a"}},
 		"from no transaction": {[]Txn{committed(r(1, 5))}, []string{"G1a"}, []string{"G1a"}},
 		"G1b": {[]Txn{committed(w(1, 5, 0), w(1, 6, 5)), committed(r(1, 5))}, []string{"G1b", "G-single"},
 			[]string{"G1b", "G-single"}},
