@@ -1,9 +1,11 @@
 package daemon
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +74,44 @@ func TestControl_Owner(t *testing.T) {
 	unmount()
 	if err := os.Remove(path); err != nil {
 		t.Errorf("another daemon's socket is gone: %v", err)
+	}
+}
+
+// TestWatch_Hostile: the user who mounted may open sockets that never say anything, or never end a line. Neither keeps an
+// umount of root's for long, and the second takes no memory.
+func TestWatch_Hostile(t *testing.T) {
+	const silent = 40
+	flood := make([]byte, 1<<16)
+	for i := range silent + 1 {
+		l, err := net.Listen("unix", fmt.Sprint(lifeName(noDevice), i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				for i == silent && err == nil {
+					_, err = c.Write(flood)
+				}
+			}
+		}()
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	began := time.Now()
+	found := watchLives(noDevice, uint32(os.Getuid()))
+	defer found.close()
+	runtime.ReadMemStats(&after)
+	if took := time.Since(began); took > silent/2*time.Second || len(found) < silent {
+		t.Errorf("%d daemons after %v", len(found), took)
+	}
+	if got := after.TotalAlloc - before.TotalAlloc; got > 64<<20 {
+		t.Errorf("%d bytes allocated", got)
 	}
 }
 

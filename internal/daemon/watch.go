@@ -27,6 +27,7 @@ func watchLives(dev uint64, owner uint32) (out lives) {
 	if err != nil {
 		return nil
 	}
+	deadline := time.Now().Add(time.Second) // for all: the one who mounted may have opened any number
 	for line := range strings.Lines(string(table)) {
 		f := strings.Fields(line)
 		if len(f) < 8 || !strings.HasPrefix(f[7], lifeName(dev)) {
@@ -34,7 +35,7 @@ func watchLives(dev uint64, owner uint32) (out lives) {
 		}
 		if c, err := net.Dial("unix", f[7]); err == nil {
 			w := watched{Conn: c, r: bufio.NewReader(c)}
-			if peer, err := peerOf(c); err == nil && (peer == owner || peer == 0) && w.greet() {
+			if peer, err := peerOf(c); err == nil && (peer == owner || peer == 0) && w.greet(deadline) {
 				out = append(out, w)
 			} else {
 				c.Close()
@@ -44,14 +45,15 @@ func watchLives(dev uint64, owner uint32) (out lives) {
 	return out
 }
 
-// greet reads a daemon's first line, and reports false for a daemon that is about to end.
-func (w *watched) greet() bool {
-	_ = w.SetReadDeadline(time.Now().Add(time.Second))
-	line, err := w.r.ReadString('\n')
+// greet reads a daemon's first line, and reports false for a daemon that is about to end, and for one that writes
+// anything else.
+func (w *watched) greet(deadline time.Time) bool {
+	_ = w.SetReadDeadline(deadline)
+	line, err := w.r.ReadSlice('\n')
 	if err != nil {
 		return errors.Is(err, os.ErrDeadlineExceeded) // it may be stopped
 	}
-	w.ended = strings.TrimSpace(line) != lifeServing
+	w.ended = strings.TrimSpace(string(line)) != lifeServing
 	return true
 }
 
