@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/varvefs/varve/bench/engine"
@@ -69,25 +68,6 @@ func newBench() *cobra.Command {
 	f.StringVar(&html, "html", "", "write a page with plots to this `file`")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
-}
-
-// progress shows a bar where standard error is a terminal.
-func progress(w io.Writer) func(done, all int, what string) {
-	f, ok := output.Raw(w).(*os.File)
-	if !ok {
-		return nil
-	}
-	if !isTerminal(f) {
-		return nil
-	}
-	var bar *progressbar.ProgressBar
-	return func(done, all int, what string) {
-		if bar == nil {
-			bar = progressbar.NewOptions(all, progressbar.OptionSetWriter(f), progressbar.OptionClearOnFinish(), progressbar.OptionShowCount())
-		}
-		bar.Describe(what)
-		_ = bar.Set(done + 1)
-	}
 }
 
 func writePage(path string, figures []engine.Figure, phases map[string][]engine.Sample) error {

@@ -29,21 +29,14 @@ are left out. If DEST is a directory the copy goes into it (the contents of / do
 Existing files are not overwritten.`,
 		Args: cobra.ExactArgs(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			v, err := openVolume(spec, args[0])
-			if err != nil {
+			return withInode(spec, args[0], args[1], false, func(n *ext4.Inode) error {
+				c := &copier{cmd: cmd, root: os.Geteuid() == 0, links: map[ext4.Ino]string{}}
+				err := c.copyTree(n, args[1], args[2])
+				if asJSON {
+					err = errors.Join(output.WriteJSON(cmd.OutOrStdout(), c.summary()), err)
+				}
 				return err
-			}
-			defer v.Close()
-			n, err := v.Resolve(args[1], false)
-			if err != nil {
-				return err
-			}
-			c := &copier{cmd: cmd, root: os.Geteuid() == 0, links: map[ext4.Ino]string{}}
-			err = c.copyTree(n, args[1], args[2])
-			if asJSON {
-				err = errors.Join(output.WriteJSON(cmd.OutOrStdout(), c.summary()), err)
-			}
-			return err
+			})
 		},
 	}
 	imageFlags(cmd, &spec)

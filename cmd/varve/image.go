@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
 )
@@ -32,6 +33,29 @@ func openVolume(spec volume.Spec, image string) (*volume.Volume, error) {
 		return nil, volume.Advise(err)
 	}
 	return v, nil
+}
+
+// withInode opens an image for a command that needs no mount, resolves a path, and calls fn. A symlink at the path's end
+// is followed where follow is set.
+func withInode(spec volume.Spec, image, path string, follow bool, fn func(*ext4.Inode) error) error {
+	v, err := openVolume(spec, image)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	n, err := v.Resolve(path, follow)
+	if err != nil {
+		return err
+	}
+	return fn(n)
+}
+
+// pathArg is the path within the image, the optional second argument of a command.
+func pathArg(args []string) string {
+	if len(args) < 2 {
+		return "/"
+	}
+	return args[1]
 }
 
 // data is the writer for contents that are written as they are.

@@ -22,31 +22,24 @@ func newLs() *cobra.Command {
 		Short: "List a directory of an image, without mounting it",
 		Args:  cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			v, err := openVolume(spec, args[0])
-			if err != nil {
-				return err
-			}
-			defer v.Close()
 			path := pathArg(args)
-			n, err := v.Resolve(path, true)
-			if err != nil {
-				return err
-			}
-			l, err := list(n, path, all)
-			if asJSON {
-				return errors.Join(output.WriteJSON(cmd.OutOrStdout(), l), err)
-			}
-			for _, e := range l.entries {
-				switch {
-				case !long:
-					_, _ = fmt.Fprintln(cmd.OutOrStdout(), output.Quote(e.node.Name))
-				case e.inode == nil:
-					_, _ = fmt.Fprintf(cmd.OutOrStdout(), "?????????? %s: %s\n", output.Quote(e.node.Name), e.node.Error)
-				default:
-					_, _ = fmt.Fprintln(cmd.OutOrStdout(), e.node.line(e.inode))
+			return withInode(spec, args[0], path, true, func(n *ext4.Inode) error {
+				l, err := list(n, path, all)
+				if asJSON {
+					return errors.Join(output.WriteJSON(cmd.OutOrStdout(), l), err)
 				}
-			}
-			return err
+				for _, e := range l.entries {
+					switch {
+					case !long:
+						_, _ = fmt.Fprintln(cmd.OutOrStdout(), output.Quote(e.node.Name))
+					case e.inode == nil:
+						_, _ = fmt.Fprintf(cmd.OutOrStdout(), "?????????? %s: %s\n", output.Quote(e.node.Name), e.node.Error)
+					default:
+						_, _ = fmt.Fprintln(cmd.OutOrStdout(), e.node.line(e.inode))
+					}
+				}
+				return err
+			})
 		},
 	}
 	imageFlags(cmd, &spec)
@@ -54,14 +47,6 @@ func newLs() *cobra.Command {
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "show . and .., too")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
-}
-
-// pathArg is the path within the image, the second argument of most commands.
-func pathArg(args []string) string {
-	if len(args) < 2 {
-		return "/"
-	}
-	return args[1]
 }
 
 // listing is a directory as varve ls shows it.

@@ -3,10 +3,9 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -33,24 +32,18 @@ func newMap() *cobra.Command {
 		Long:  "Show where a file's blocks lie on the image, which FIEMAP cannot tell through a mount.",
 		Args:  cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			v, err := openVolume(spec, args[0])
-			if err != nil {
-				return err
-			}
-			defer v.Close()
-			n, err := v.Resolve(args[1], false)
-			if err != nil {
-				return err
-			}
-			r := mapPrinter{out: bufio.NewWriter(cmd.OutOrStdout())}
-			if asJSON {
-				r = mapPrinter{out: bufio.NewWriter(output.Raw(cmd.OutOrStdout())), json: true}
-			}
-			if err := r.head(args[1], uint32(v.Superblock().BlockSize)); err != nil {
-				return err
-			}
-			err = mapFile(cmd.Context(), n, r.run)
-			return errors.Join(err, r.tail())
+			return withInode(spec, args[0], args[1], false, func(n *ext4.Inode) error {
+				found, end := mapLines(cmd.OutOrStdout())
+				if asJSON {
+					l, err := output.BeginList(cmd.OutOrStdout(), "runs", output.Field{Name: "path", Value: args[1]},
+						output.Field{Name: "block_size", Value: uint32(n.FS().Superblock().BlockSize)})
+					if err != nil {
+						return err
+					}
+					found, end = func(m mapping) error { return l.Add(m) }, l.End
+				}
+				return errors.Join(mapFile(cmd.Context(), n, found), end())
+			})
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -58,53 +51,16 @@ func newMap() *cobra.Command {
 	return cmd
 }
 
-// mapPrinter prints runs as they are found: the few indirect blocks of a crafted file can stand for 2^30 runs, which no memory holds.
-type mapPrinter struct {
-	out   *bufio.Writer
-	json  bool
-	count int
-}
-
-const mapRow = "%12s  %12s  %12s  %s\n"
-
-func (r *mapPrinter) head(path string, blockSize uint32) error {
-	if !r.json {
-		_, err := fmt.Fprintf(r.out, mapRow, "file block", "image block", "blocks", "kind")
+// mapLines prints runs as text, a line each, as they are found: the few indirect blocks of a crafted file can stand for
+// 2^30 runs, which no memory holds.
+func mapLines(w io.Writer) (found func(mapping) error, end func() error) {
+	const row = "%12v  %12v  %12v  %s\n"
+	out := bufio.NewWriter(w)
+	fmt.Fprintf(out, row, "file block", "image block", "blocks", "kind")
+	return func(m mapping) error {
+		_, err := fmt.Fprintf(out, row, m.File, m.Start, m.Length, m.Kind)
 		return err
-	}
-	p, err := json.Marshal(path)
-	if err == nil {
-		_, err = fmt.Fprintf(r.out, "{\n  \"schema_version\": %d,\n  \"path\": %s,\n  \"block_size\": %d,\n  \"runs\": [", output.SchemaVersion, output.EscapeJSON(p), blockSize)
-	}
-	return err
-}
-
-func (r *mapPrinter) run(m mapping) error {
-	if !r.json {
-		number := func(n uint64) string { return strconv.FormatUint(n, 10) }
-		_, err := fmt.Fprintf(r.out, mapRow, number(m.File), number(m.Start), number(m.Length), m.Kind)
-		return err
-	}
-	p, err := json.MarshalIndent(m, "    ", "  ")
-	if err != nil {
-		return err
-	}
-	comma := ","
-	if r.count++; r.count == 1 {
-		comma = ""
-	}
-	_, err = fmt.Fprintf(r.out, "%s\n    %s", comma, p)
-	return err
-}
-
-func (r *mapPrinter) tail() error {
-	if r.json {
-		if r.count > 0 {
-			fmt.Fprint(r.out, "\n  ")
-		}
-		fmt.Fprint(r.out, "]\n}\n")
-	}
-	return r.out.Flush()
+	}, out.Flush
 }
 
 // hasBlocks reports whether an inode refers to blocks, and does not itself hold the contents, a short target or a device number.

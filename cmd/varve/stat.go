@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
 )
@@ -24,27 +25,21 @@ func newStat() *cobra.Command {
 		Short: "Show the inode of a file of an image, without mounting it",
 		Args:  cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			v, err := openVolume(spec, args[0])
-			if err != nil {
-				return err
-			}
-			defer v.Close()
-			n, err := v.Resolve(args[1], follow)
-			if err != nil {
-				return err
-			}
-			d := newNode(base(args[1]), n)
-			d.Path = args[1]
-			d.addXattrs(n)
-			if asJSON {
-				err = output.WriteJSON(cmd.OutOrStdout(), struct {
-					SchemaVersion int `json:"schema_version"`
-					*node
-				}{output.SchemaVersion, d})
-			} else {
-				err = d.print(cmd.OutOrStdout())
-			}
-			return errors.Join(err, d.err)
+			return withInode(spec, args[0], args[1], follow, func(n *ext4.Inode) error {
+				d := newNode(base(args[1]), n)
+				d.Path = args[1]
+				d.addXattrs(n)
+				var err error
+				if asJSON {
+					err = output.WriteJSON(cmd.OutOrStdout(), struct {
+						SchemaVersion int `json:"schema_version"`
+						*node
+					}{output.SchemaVersion, d})
+				} else {
+					err = d.print(cmd.OutOrStdout())
+				}
+				return errors.Join(err, d.err)
+			})
 		},
 	}
 	imageFlags(cmd, &spec)

@@ -18,42 +18,40 @@ import (
 
 func newTar() *cobra.Command {
 	var spec volume.Spec
-	var output string
+	var file string
 	cmd := &cobra.Command{
 		Use:   "tar IMAGE [PATH]",
 		Short: "Write a directory of an image as a tar archive, without mounting it",
 		Long: `Write a file, or a directory and all below it, as a tar archive (pax format: nanosecond times, extended attributes and
 ACLs, hard links, device nodes; sockets are left out). Names are relative to PATH.`,
 		Args: cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			v, err := openVolume(spec, args[0])
-			if err != nil {
-				return err
-			}
-			defer v.Close()
-			n, err := v.Resolve(pathArg(args), true)
-			if err != nil {
-				return err
-			}
-			w := data(cmd)
-			if output != "-" {
-				spec.Image = args[0]
-				if err := spec.Spare(output); err != nil {
-					return err
+		RunE: func(cmd *cobra.Command, args []string) error {
+			spec.Image = args[0]
+			return withInode(spec, args[0], pathArg(args), true, func(n *ext4.Inode) error {
+				name := base(pathArg(args))
+				if file == "-" {
+					return writeTar(cmd, data(cmd), n, name)
 				}
-				f, err := os.Create(output)
-				if err != nil {
-					return err
-				}
-				defer func() { err = errors.Join(err, f.Close()) }()
-				w = f
-			}
-			return writeTar(cmd, w, n, base(pathArg(args)))
+				return tarFile(cmd, spec, file, n, name)
+			})
 		},
 	}
 	imageFlags(cmd, &spec)
-	cmd.Flags().StringVarP(&output, "output", "o", "-", "write to `FILE`")
+	cmd.Flags().StringVarP(&file, "output", "o", "-", "write to `FILE`")
 	return cmd
+}
+
+// tarFile writes an archive to a file, which must be none of those that the image is read from.
+func tarFile(cmd *cobra.Command, spec volume.Spec, file string, n *ext4.Inode, name string) (err error) {
+	if err := spec.Spare(file); err != nil {
+		return err
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return writeTar(cmd, f, n, name)
 }
 
 // writeTar archives n; a single file is archived by its name, a directory as ".".

@@ -24,20 +24,13 @@ func newTree() *cobra.Command {
 		Short: "Show a directory of an image and all below it, without mounting it",
 		Args:  cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			v, err := openVolume(spec, args[0])
-			if err != nil {
-				return err
-			}
-			defer v.Close()
-			n, err := v.Resolve(pathArg(args), true)
-			if err != nil {
-				return err
-			}
-			t := tree{cmd: cmd, level: level}
-			if asJSON {
-				return t.json(pathArg(args), n)
-			}
-			return t.print(pathArg(args), n)
+			return withInode(spec, args[0], pathArg(args), true, func(n *ext4.Inode) error {
+				t := tree{cmd: cmd, level: level}
+				if asJSON {
+					return t.json(pathArg(args), n)
+				}
+				return t.print(pathArg(args), n)
+			})
 		},
 	}
 	imageFlags(cmd, &spec)

@@ -88,3 +88,54 @@ func TestWriteJSON(t *testing.T) {
 		t.Error("a function has JSON")
 	}
 }
+
+// TestList writes a document that any reader of JSON takes, with no element, one, and many.
+func TestList(t *testing.T) {
+	for _, n := range []int{0, 1, 3} {
+		var b bytes.Buffer
+		l, err := BeginList(NewGuard(&b), "rows", Field{"path", "a\u202e"}, Field{"size", 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			if err := l.Add(map[string]any{"n": i, "text": "\u009b"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.End(); err != nil {
+			t.Fatal(err)
+		}
+		var doc struct {
+			Version int `json:"schema_version"`
+			Path    string
+			Size    int
+			Rows    []struct{ N int }
+		}
+		err = json.Unmarshal(b.Bytes(), &doc)
+		if err != nil || doc.Version != SchemaVersion || doc.Path != "a\u202e" || doc.Size != 7 || len(doc.Rows) != n {
+			t.Errorf("%d elements: %v, %+v\n%s", n, err, doc, b.String())
+		}
+		if bytes.ContainsAny(b.Bytes(), "\u202e\u009b") {
+			t.Errorf("%q", b.String())
+		}
+	}
+	if _, err := BeginList(&bytes.Buffer{}, "rows", Field{"bad", func() {}}); err == nil {
+		t.Error("a function has JSON")
+	}
+}
+
+// TestList_Error: a full device is reported by the end at the latest.
+func TestList_Error(t *testing.T) {
+	l, err := BeginList(full{}, "rows")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3000 {
+		if err := l.Add(1); err != nil {
+			break
+		}
+	}
+	if err := l.End(); !errors.Is(err, errFull) {
+		t.Errorf("%v", err)
+	}
+}
