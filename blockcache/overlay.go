@@ -60,13 +60,6 @@ const (
 	maxBase        = 1 << 48 // bytes of it: the map has 8 bytes in memory for each 127 MiB, whether they are there or holes
 )
 
-// Errors of overlays.
-var (
-	ErrNoOverlay      = errors.New("is no overlay of varve")
-	ErrOverlayDamaged = errors.New("the overlay is damaged")
-	ErrForeign        = errors.New("the image is another one, or was changed since the overlay was made")
-)
-
 var overlayTable = crc32.MakeTable(crc32.Castagnoli)
 
 func (h overlayHeader) encode() []byte {

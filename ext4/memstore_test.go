@@ -324,7 +324,7 @@ func (tx *memTx) Edit(n block.Number, e merge.Edit) error {
 func (tx *memTx) Depend(n block.Number, r merge.Range) error {
 	t, err := tx.touch(n)
 	if err == nil && int64(r.End()) > int64(len(t.base)) {
-		err = merge.ErrRange
+		err = merge.ErrOutside
 	}
 	if err == nil {
 		t.depends = append(t.depends, r)
@@ -335,7 +335,7 @@ func (tx *memTx) Depend(n block.Number, r merge.Range) error {
 func (tx *memTx) WriteHome(n block.Number, off uint32, data []byte, _ bool) error {
 	at := tx.s.size.Offset(n) + int64(off)
 	if at+int64(len(data)) > int64(len(tx.s.image.p)) {
-		return fmt.Errorf("%d bytes for %v: %w", len(data), n, merge.ErrRange)
+		return fmt.Errorf("%d bytes for %v: %w", len(data), n, merge.ErrOutside)
 	}
 	tx.homes = append(tx.homes, memHome{at, data})
 	return nil

@@ -13,7 +13,7 @@ func Apply(block []byte, e *Edit) (placed uint32, err error) {
 	switch e.kind {
 	case KindSet, KindExtent:
 		if !(Range{e.off, uint32(len(e.data))}).within(len(block)) {
-			return 0, ErrRange
+			return 0, ErrOutside
 		}
 		copy(block[e.off:], e.data)
 	case KindAppend:
@@ -28,7 +28,7 @@ func Apply(block []byte, e *Edit) (placed uint32, err error) {
 		return 0, call(block, e)
 	case KindWhole:
 		if len(e.data) != len(block) {
-			return 0, fmt.Errorf("%w: %d bytes for a block of %d", ErrRange, len(e.data), len(block))
+			return 0, fmt.Errorf("%w: %d bytes for a block of %d", ErrOutside, len(e.data), len(block))
 		}
 		copy(block, e.data)
 	default:
@@ -50,7 +50,7 @@ func (e *Edit) Total(size int) bool {
 
 func appendTo(block []byte, e *Edit) (uint32, error) {
 	if !e.field.valid(len(block)) || e.high > uint64(len(block)) || uint64(e.off) > e.high {
-		return 0, ErrRange
+		return 0, ErrOutside
 	}
 	used := e.field.Get(block)
 	room := e.high - uint64(e.off)
@@ -65,7 +65,7 @@ func appendTo(block []byte, e *Edit) (uint32, error) {
 
 func add(block []byte, e *Edit) error {
 	if !e.field.valid(len(block)) {
-		return ErrRange
+		return ErrOutside
 	}
 	v := e.field.Get(block)
 	var sum, carry uint64
@@ -83,11 +83,11 @@ func add(block []byte, e *Edit) error {
 
 func raise(block []byte, e *Edit) error {
 	if len(e.fields) != len(e.values) {
-		return ErrRange
+		return ErrOutside
 	}
 	for _, f := range e.fields {
 		if !f.valid(len(block)) {
-			return ErrRange
+			return ErrOutside
 		}
 	}
 	for i, f := range e.fields {
@@ -111,7 +111,7 @@ func flip(block []byte, e *Edit) error {
 		var err error
 		switch {
 		case at >= uint64(len(block)):
-			err = ErrRange
+			err = ErrOutside
 		case block[at]&mask != 0 == e.set:
 			if mutant.Off(mutant.BitsAsserted) {
 				continue

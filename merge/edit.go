@@ -2,7 +2,6 @@ package merge
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 )
 
@@ -31,17 +30,6 @@ func (k Kind) String() string {
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
-
-// Why an edit cannot be applied to the bytes at hand.
-var (
-	ErrRange    = errors.New("the edit lies outside the block")
-	ErrBounds   = errors.New("the sum leaves the bounds")
-	ErrRoom     = errors.New("there is no room left to append")
-	ErrAsserted = errors.New("a bit is not what the edit asserts")
-	ErrCheck    = errors.New("the check does not hold")
-	ErrPanic    = errors.New("the edit's function panicked")
-	ErrKind     = errors.New("there is no such type of edit")
-)
 
 // Range is Len bytes at Off of a block.
 type Range struct{ Off, Len uint32 }

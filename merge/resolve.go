@@ -3,15 +3,11 @@ package merge
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"math/bits"
 	"slices"
 
 	"github.com/varvefs/varve/internal/mutant"
 )
-
-// ErrChanged says that another transaction changed bytes which the edit needs as they were.
-var ErrChanged = errors.New("another transaction changed the bytes")
 
 // Result is what Resolve found. Its slices are reused by the next call with the same Result.
 type Result struct {

@@ -10,6 +10,7 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/internal/yield"
 	"github.com/varvefs/varve/merge"
+	"github.com/varvefs/varve/wal"
 )
 
 // commit runs the protocol of the package comment. On an error nothing of the transaction stays (M7).
@@ -202,7 +203,7 @@ func (tx *Tx) unlatch() {
 // have. The latches are held.
 func (tx *Tx) resolve() (size int, err error) {
 	s := tx.s
-	size = recordOverhead + len(tx.fresh)*recordOverhead
+	size = wal.RecordOverhead + len(tx.fresh)*wal.RecordOverhead
 	for _, t := range tx.writes {
 		c := t.chain
 		newest := c.head.Load()
@@ -224,17 +225,14 @@ func (tx *Tx) resolve() (size int, err error) {
 		}
 		t.next.changed = append(t.next.changed[:0], tx.result.Ranges...)
 		copy(t.placed, tx.result.Placed)
-		size += recordOverhead
+		size += wal.RecordOverhead
 		for _, r := range t.next.changed {
-			size += int(r.Len) + recordOverhead
+			size += int(r.Len) + wal.RecordOverhead
 		}
 		c.observe(s, tx, t.stood)
 	}
 	return size, nil
 }
-
-// recordOverhead is at least what a record, a block or a range of it needs beside its bytes.
-const recordOverhead = 20
 
 // merge resolves one block, and checks the ranges of it that the transaction depends on.
 func (tx *Tx) merge(t *touched, newest *version, base []byte) error {

@@ -57,7 +57,7 @@ func (l *nativeLog) wroteHome(bool) {
 // encode makes the record: ranges as resolved (W7). Its sequence is filled in by append.
 func (l *nativeLog) encode(tx *Tx, size int) error {
 	if largest := l.log.Largest(); size > largest {
-		return fmt.Errorf("%w: its record may have %d bytes, and %d fit a segment; split it, or open the store with larger segments", wal.ErrSize, size, largest)
+		return fmt.Errorf("%w: its record may have %d bytes, and %d fit a segment; split it, or open the store with larger segments", wal.ErrTooLarge, size, largest)
 	}
 	n := len(tx.fresh)
 	for _, t := range tx.writes {
@@ -65,9 +65,9 @@ func (l *nativeLog) encode(tx *Tx, size int) error {
 			n++
 		}
 	}
-	tx.record = wal.BeginCommit(tx.record[:0], 0, n)
+	tx.record.Begin(n)
 	for _, f := range tx.fresh {
-		tx.record = wal.AppendFresh(tx.record, f.number)
+		tx.record.Fresh(f.number)
 	}
 	for _, t := range tx.writes {
 		if len(t.next.changed) == 0 {
@@ -77,15 +77,13 @@ func (l *nativeLog) encode(tx *Tx, size int) error {
 		if mutant.Off(mutant.W7) {
 			data, _ = tx.current(t)
 		}
-		tx.record = wal.AppendChange(tx.record, t.number, t.next.changed, data)
+		tx.record.Change(t.number, t.next.changed, data)
 	}
 	return nil
 }
 
 func (l *nativeLog) append(tx *Tx, seq block.Seq) {
-	wal.SetSeq(tx.record, seq)
-	wal.EndRecord(tx.record, 0, l.log.Salt())
-	l.log.Append(tx.record, seq)
+	l.log.Append(&tx.record, seq)
 }
 
 func (l *nativeLog) durable() block.Seq                            { return l.log.Durable() }

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/mutant"
 )
 
@@ -60,17 +59,6 @@ func (b *backPressure) updateStep() (p float64, now step) {
 func (b *backPressure) level() float64 {
 	p := float64(b.s.chains.memory()) / float64(b.s.opts.Memory-b.s.opts.Memory/4)
 	return max(p, b.s.durability.pressure())
-}
-
-// PushBackError tells writers that versions cannot be dropped because a snapshot still reads them.
-type PushBackError struct {
-	Snapshot string
-	Seq      block.Seq
-	History  int64 // bytes
-}
-
-func (e *PushBackError) Error() string {
-	return fmt.Sprintf("too many old versions (%d bytes) are kept for the snapshot of %s, taken at commit %d; end it, or give the store more memory", e.History, e.Snapshot, e.Seq)
 }
 
 // admit holds a transaction back while log or memory are nearly full: before it takes its snapshot, because that may be what keeps memory

@@ -366,7 +366,7 @@ func TestCommit_TooLarge(t *testing.T) {
 		}
 		return nil
 	})
-	if !errors.Is(err, wal.ErrSize) {
+	if !errors.Is(err, wal.ErrTooLarge) {
 		t.Errorf("got %v", err)
 	}
 	mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(1, set(8, 1)) })
@@ -386,7 +386,7 @@ func TestEdit_Refuses(t *testing.T) {
 			t.Errorf("%v was taken", e.Kind())
 		}
 	}
-	if err := tx.Edit(5000, set(0, 1)); !errors.Is(err, ErrRange) {
+	if err := tx.Edit(5000, set(0, 1)); !errors.Is(err, ErrNoBlock) {
 		t.Errorf("got %v", err)
 	}
 	if b, _ := tx.ReadBlock(1); b[100] != 0 || b[0] != 5 {

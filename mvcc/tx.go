@@ -2,7 +2,6 @@ package mvcc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,21 +10,7 @@ import (
 	"github.com/varvefs/varve/internal/invariant"
 	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/merge"
-)
-
-// Errors of transactions.
-var (
-	// ErrConflict: another transaction committed first, and no proof shows that both may stand. Update tries again by itself.
-	ErrConflict = errors.New("another transaction committed first")
-	ErrReadOnly = errors.New("the transaction is read-only")
-	ErrDone     = errors.New("the transaction has ended")
-	ErrRange    = errors.New("outside the device")
-	// ErrEdited: WriteNew is for blocks that the transaction did not edit before.
-	ErrEdited = errors.New("the transaction has edited the block before")
-	ErrClosed = errors.New("the store is closed")
-	// ErrInDoubt: the commit is visible, and it is unknown whether it is durable, because the flush failed or the context ended. After a
-	// crash it is there or not; to run it again may do it twice.
-	ErrInDoubt = errors.New("the commit is visible, and may not be durable")
+	"github.com/varvefs/varve/wal"
 )
 
 // Isolation is what a transaction is protected from.
@@ -66,7 +51,7 @@ type Tx struct {
 	freshAt   map[block.Number]int // in fresh
 	homes     []homeWrite
 	admitted  bool // by the durability, which has it released
-	record    []byte
+	record    wal.Record
 	hooks     []func()
 	sequenced []func(block.Seq)
 	result    merge.Result
@@ -141,7 +126,7 @@ func (tx *Tx) touch(n block.Number) (*touched, error) {
 		return t, nil
 	}
 	if n >= tx.s.blocks {
-		return nil, fmt.Errorf("%v: %w of %d blocks", n, ErrRange, tx.s.blocks)
+		return nil, fmt.Errorf("%v: %w of %d blocks", n, ErrNoBlock, tx.s.blocks)
 	}
 	c, _ := tx.s.chains.index.Load(n)
 	if c != nil && !tx.readonly {
@@ -270,7 +255,7 @@ func (tx *Tx) ReadBlock(n block.Number) ([]byte, error) {
 // bytes only.
 func (tx *Tx) ReadRange(n block.Number, off uint32, p []byte) error {
 	if uint64(off)+uint64(len(p)) > uint64(tx.s.size) {
-		return fmt.Errorf("%w: bytes %d to %d of a block of %d", merge.ErrRange, off, uint64(off)+uint64(len(p)), tx.s.size)
+		return fmt.Errorf("%w: bytes %d to %d of a block of %d", merge.ErrOutside, off, uint64(off)+uint64(len(p)), tx.s.size)
 	}
 	if f := tx.freshBlock(n); f != nil {
 		copy(p, f.data[off:])
@@ -380,7 +365,7 @@ func (tx *Tx) readPlace(t *touched, i int) {
 // Depend declares that the transaction's edits follow from these bytes of a block: if somebody changes them first, it conflicts (M4).
 func (tx *Tx) Depend(n block.Number, r merge.Range) error {
 	if uint64(r.Off)+uint64(r.Len) > uint64(tx.s.size) {
-		return fmt.Errorf("%w: bytes %d to %d of a block of %d", merge.ErrRange, r.Off, uint64(r.Off)+uint64(r.Len), tx.s.size)
+		return fmt.Errorf("%w: bytes %d to %d of a block of %d", merge.ErrOutside, r.Off, uint64(r.Off)+uint64(r.Len), tx.s.size)
 	}
 	if tx.freshBlock(n) != nil || mutant.Off(mutant.Depends) {
 		return nil // its contents are this transaction's
@@ -403,7 +388,7 @@ func (tx *Tx) WriteNew(n block.Number, data []byte) error {
 	case tx.readonly:
 		return ErrReadOnly
 	case n >= tx.s.blocks || len(data) != int(tx.s.size):
-		return fmt.Errorf("%d bytes for %v: %w of %d blocks of %d bytes", len(data), n, ErrRange, tx.s.blocks, tx.s.size)
+		return fmt.Errorf("%d bytes for %v: %w of %d blocks of %d bytes", len(data), n, ErrNoBlock, tx.s.blocks, tx.s.size)
 	}
 	if t := tx.find(n); t != nil && len(t.edits) > 0 {
 		return fmt.Errorf("new contents for %v: %w", n, ErrEdited)
@@ -453,7 +438,7 @@ func (tx *Tx) WriteHome(n block.Number, off uint32, data []byte, ordered bool) e
 	case tx.readonly:
 		return ErrReadOnly
 	case n >= tx.s.blocks || uint64(n)+(end+uint64(tx.s.size)-1)/uint64(tx.s.size) > uint64(tx.s.blocks):
-		return fmt.Errorf("%d bytes for %v: %w of %d blocks of %d bytes", len(data), n, ErrRange, tx.s.blocks, tx.s.size)
+		return fmt.Errorf("%d bytes for %v: %w of %d blocks of %d bytes", len(data), n, ErrNoBlock, tx.s.blocks, tx.s.size)
 	}
 	tx.homes = append(tx.homes, homeWrite{n, off, data, ordered})
 	return nil

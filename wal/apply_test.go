@@ -28,12 +28,13 @@ func (e *endless) Size() int64 { return 1 << 50 }
 // TestApply_ManyBlocks: one record of a few kilobytes may name more blocks than there is memory for. They go home as they come.
 func TestApply_ManyBlocks(t *testing.T) {
 	const blocks = 3 * applyBytes / int(block.MaxSize)
-	b := BeginCommit(nil, 1, blocks)
+	var b Record
+	b.Begin(blocks)
 	for n := range block.Number(blocks) {
-		b = AppendChange(b, n, []merge.Range{{Off: 0, Len: 1}}, []byte{1})
+		b.Change(n, []merge.Range{{Off: 0, Len: 1}}, []byte{1})
 	}
-	EndRecord(b, 0, 0)
-	r, err := decodeRecord(b, 0)
+	b.end(1, 0)
+	r, err := decodeRecord(b.bytes, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,10 +16,10 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	record := wal.BeginCommit(nil, 1, 1)
-	record = wal.AppendChange(record, 3, []merge.Range{{Off: 0, Len: 5}}, []byte("hello"))
-	wal.EndRecord(record, 0, log.Salt())
-	log.Append(record, 1)
+	var record wal.Record
+	record.Begin(1) // block
+	record.Change(3, []merge.Range{{Off: 0, Len: 5}}, []byte("hello"))
+	log.Append(&record, 1)
 	if err := log.Wait(context.Background(), 1); err != nil {
 		panic(err)
 	}

@@ -64,7 +64,7 @@ func OpenJournal(dev blockcache.Writable, size block.Size, places []block.Number
 		return nil, err
 	}
 	if j.super.Version < 2 {
-		return nil, fmt.Errorf("%w: the journal has the format of version 1; make a new one with tune2fs -O ^has_journal and tune2fs -j", ErrForeign)
+		return nil, fmt.Errorf("%w; make a new one with tune2fs -O ^has_journal and tune2fs -j", ErrJournalVersion)
 	}
 	j.clean = j.super.Incompat &^ jbd2.IncompatAsyncCommit
 	if mutant.Off(mutant.J5) {

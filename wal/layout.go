@@ -12,18 +12,6 @@ import (
 // Version is the format that this package writes and reads.
 const Version = 1
 
-// Errors of a log that cannot be used.
-var (
-	ErrNewer   = errors.New("the log has a newer format")
-	ErrForeign = errors.New("the log belongs to another image")
-	ErrCorrupt = errors.New("the log is damaged in a way that no crash explains")
-	ErrFull    = errors.New("the log is full")
-	ErrClosed  = errors.New("the log is closed")
-	ErrSize    = errors.New("the transaction is too large for the log")
-	// ErrNoRoom ends nothing: what was not written stays in memory, and is tried again.
-	ErrNoRoom = errors.New("there is no room to extend the log")
-)
-
 // Identity tells images apart.
 type Identity [16]byte
 

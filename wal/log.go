@@ -66,7 +66,7 @@ type Log struct {
 	dev  blockcache.Writable
 	home blockcache.Writable
 	opts Options
-	salt Salt
+	salt salt
 
 	io      yield.Mutex // held while the device is written; guards the next group
 	ctl     control
@@ -145,15 +145,12 @@ func (l *Log) writeControl() error {
 	return nil
 }
 
-// Salt begins the checksums of this incarnation's records.
-func (l *Log) Salt() Salt { return l.salt }
-
-// Append takes whole records, the last of which has the given sequence. The caller appends in sequence order, one call at
-// a time. The bytes are copied.
-func (l *Log) Append(records []byte, last block.Seq) {
+// Append takes the record of a commit. The caller appends in sequence order, one call at a time. The bytes are copied.
+func (l *Log) Append(r *Record, seq block.Seq) {
+	r.end(seq, l.salt)
 	l.mu.Lock()
-	l.pending = append(l.pending, records...)
-	l.last = last
+	l.pending = append(l.pending, r.bytes...)
+	l.last = seq
 	n := len(l.pending)
 	l.mu.Unlock()
 	l.gather.Store(int64(n))
@@ -437,7 +434,7 @@ func (l *Log) halt() {
 
 var errClosed error = ErrClosed
 
-func recordLength(b []byte) int { return int(binary.LittleEndian.Uint32(b[4:]) & MaxRecord) }
+func recordLength(b []byte) int { return int(binary.LittleEndian.Uint32(b[4:]) & maxRecord) }
 
 func recordSeq(b []byte) block.Seq { return block.Seq(binary.LittleEndian.Uint64(b[8:])) }
 

@@ -43,11 +43,11 @@ func (f *fixture) open(t testing.TB) (*Log, Recovery) {
 // put appends a commit that writes v at the beginning of block n.
 func (f *fixture) put(l *Log, n block.Number, v uint64) {
 	f.seq++
-	b := BeginCommit(nil, f.seq, 1)
+	var r Record
+	r.Begin(1)
 	data := binary.LittleEndian.AppendUint64(nil, v)
-	b = AppendChange(b, n, []merge.Range{{Off: 0, Len: 8}}, data)
-	EndRecord(b, 0, l.Salt())
-	l.Append(b, f.seq)
+	r.Change(n, []merge.Range{{Off: 0, Len: 8}}, data)
+	l.Append(&r, f.seq)
 }
 
 func (f *fixture) at(n block.Number) uint64 {
@@ -123,13 +123,13 @@ func TestOpen_Refuses(t *testing.T) {
 		want  error
 		says  string
 	}{
-		"another image":      {func(f *fixture, _ []byte) { f.opts.Identity = Identity{8} }, ErrForeign, "own log"},
-		"another size":       {func(f *fixture, _ []byte) { f.home = blockcache.NewRAM(make([]byte, 32<<10)) }, ErrForeign, "bytes"},
-		"a newer format":     {func(_ *fixture, b []byte) { b[8], b[controlSize+8] = 2, 2 }, ErrNewer, "newer varve"},
-		"no log at all":      {func(_ *fixture, b []byte) { copy(b, "PNG"); copy(b[controlSize:], "PNG") }, ErrCorrupt, "no log of varve"},
-		"both controls":      {func(_ *fixture, b []byte) { b[20] ^= 1; b[controlSize+20] ^= 1 }, ErrCorrupt, "control"},
-		"a middle record":    {func(_ *fixture, b []byte) { b[controlArea+headerSize+20] ^= 1 }, ErrCorrupt, "flushed beyond"},
-		"a middle segment":   {func(_ *fixture, b []byte) { b[controlArea+4096+5] ^= 1 }, ErrCorrupt, "flushed beyond"},
+		"another image":            {func(f *fixture, _ []byte) { f.opts.Identity = Identity{8} }, ErrForeign, "own log"},
+		"another size":             {func(f *fixture, _ []byte) { f.home = blockcache.NewRAM(make([]byte, 32<<10)) }, ErrForeign, "bytes"},
+		"a newer format":           {func(_ *fixture, b []byte) { b[8], b[controlSize+8] = 2, 2 }, ErrNewer, "newer varve"},
+		"no log at all":            {func(_ *fixture, b []byte) { copy(b, "PNG"); copy(b[controlSize:], "PNG") }, ErrCorrupt, "no log of varve"},
+		"both controls":            {func(_ *fixture, b []byte) { b[20] ^= 1; b[controlSize+20] ^= 1 }, ErrCorrupt, "control"},
+		"a middle record":          {func(_ *fixture, b []byte) { b[controlArea+headerSize+20] ^= 1 }, ErrCorrupt, "flushed beyond"},
+		"a middle segment":         {func(_ *fixture, b []byte) { b[controlArea+4096+5] ^= 1 }, ErrCorrupt, "flushed beyond"},
 		"the end record's padding": {func(_ *fixture, b []byte) { b[controlArea+300] ^= 1 }, ErrCorrupt, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -190,13 +190,13 @@ func TestLog_TooLarge(t *testing.T) {
 	l, _ := f.open(t)
 	defer l.Abandon()
 	f.seq++
-	b := BeginCommit(nil, f.seq, 8)
+	var r Record
+	r.Begin(8)
 	for n := range block.Number(8) {
-		b = AppendChange(b, n, []merge.Range{{Off: 0, Len: uint32(size)}}, make([]byte, size))
+		r.Change(n, []merge.Range{{Off: 0, Len: uint32(size)}}, make([]byte, size))
 	}
-	EndRecord(b, 0, l.Salt())
-	l.Append(b, f.seq)
-	if err := l.Sync(); !errors.Is(err, ErrSize) {
+	l.Append(&r, f.seq)
+	if err := l.Sync(); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -232,14 +232,15 @@ func FuzzRecovery(f *testing.F) {
 
 // FuzzRecord decodes arbitrary bytes with a checksum that is right.
 func FuzzRecord(f *testing.F) {
-	b := BeginCommit(nil, 1, 1)
-	b = AppendChange(b, 3, []merge.Range{{Off: 8, Len: 4}}, make([]byte, 16))
-	f.Add(b)
+	var r Record
+	r.Begin(1)
+	r.Change(3, []merge.Range{{Off: 8, Len: 4}}, make([]byte, 16))
+	f.Add(r.bytes)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) < recordHeader || len(b) > MaxRecord {
+		if len(b) < recordHeader || len(b) > maxRecord {
 			return
 		}
-		EndRecord(b, 0, 5)
+		endRecord(b, 5)
 		r, err := decodeRecord(b, 5)
 		if err != nil || r.kind != typeCommit {
 			return
@@ -257,11 +258,12 @@ func BenchmarkAppend(b *testing.B) {
 	f.opts.SegmentSize = 4 << 20
 	l, _ := f.open(b)
 	defer l.Abandon()
-	rec := BeginCommit(nil, 1, 1)
-	rec = AppendChange(rec, 1, []merge.Range{{Off: 0, Len: 32}}, make([]byte, 32))
+	var rec Record
+	rec.Begin(1)
+	rec.Change(1, []merge.Range{{Off: 0, Len: 32}}, make([]byte, 32))
 	b.ReportAllocs()
 	for b.Loop() {
-		EndRecord(rec, 0, l.Salt())
+		rec.end(1, l.salt)
 	}
 }
 

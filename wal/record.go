@@ -9,7 +9,7 @@ import (
 	"github.com/varvefs/varve/merge"
 )
 
-// A record, little-endian:
+// Layout of a record, little-endian:
 //
 //	0   u32  CRC32C of the incarnation (u64) and of all that follows in the record
 //	4   u24  length of the record in bytes, these included
@@ -30,47 +30,58 @@ const (
 	epochMagic  = "vEpoch\r\n"
 	epochLength = recordHeader + 8 + 8 + 8
 	endLength   = recordHeader + 32
-	// MaxRecord is the greatest length of a record in bytes.
-	MaxRecord = 1<<24 - 1
+	maxRecord   = 1<<24 - 1 // bytes
 )
+
+// RecordOverhead is at least what a record, a block of it, or a range of a block takes beside its bytes.
+const RecordOverhead = 20
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Salt begins the checksum of each record, so that those which an earlier incarnation left behind are not taken for new ones.
-type Salt uint32
+// salt begins the checksum of each record, so that recovery rejects the records of an earlier incarnation.
+type salt uint32
 
-func saltOf(incarnation uint64) Salt {
+func saltOf(incarnation uint64) salt {
 	var b [8]byte
 	binary.LittleEndian.PutUint64(b[:], incarnation)
-	return Salt(crc32.Update(0, castagnoli, b[:]))
+	return salt(crc32.Update(0, castagnoli, b[:]))
 }
 
-// BeginCommit appends the beginning of a commit record with a number of changed blocks. AppendChange adds each of them, EndRecord
-// completes it.
-func BeginCommit(to []byte, seq block.Seq, blocks int) []byte {
-	to = beginRecord(to, typeCommit, seq)
-	return binary.AppendUvarint(to, uint64(blocks))
+// Record builds the record of one commit: Begin, then Change or Fresh for each block, then Log.Append. Its memory is used
+// again after the next Begin. The zero value is ready for Begin.
+type Record struct{ bytes []byte }
+
+// Begin begins a record of so many blocks.
+func (r *Record) Begin(blocks int) {
+	r.bytes = binary.AppendUvarint(beginRecord(r.bytes[:0], typeCommit, 0), uint64(blocks))
 }
 
-// SetSeq gives the record at the beginning of b another sequence. EndRecord comes after.
-func SetSeq(b []byte, seq block.Seq) { binary.LittleEndian.PutUint64(b[8:], uint64(seq)) }
-
-// AppendChange appends the bytes of data that lie in ranges: the resolved delta of one block (W7).
-func AppendChange(to []byte, n block.Number, ranges []merge.Range, data []byte) []byte {
-	to = binary.AppendUvarint(to, uint64(n))
-	to = binary.AppendUvarint(to, uint64(len(ranges)))
-	for _, r := range ranges {
-		to = binary.AppendUvarint(to, uint64(r.Off))
-		to = binary.AppendUvarint(to, uint64(r.Len))
-		to = append(to, data[r.Off:r.End()]...)
+// Change adds the bytes of a block that lie in ranges: its resolved delta (W7). data is the whole block; ranges lie within
+// it, and there is at least one.
+func (r *Record) Change(n block.Number, ranges []merge.Range, data []byte) {
+	b := binary.AppendUvarint(r.bytes, uint64(n))
+	b = binary.AppendUvarint(b, uint64(len(ranges)))
+	for _, rg := range ranges {
+		b = binary.AppendUvarint(b, uint64(rg.Off))
+		b = binary.AppendUvarint(b, uint64(rg.Len))
+		b = append(b, data[rg.Off:rg.End()]...)
 	}
-	return to
+	r.bytes = b
 }
 
-// AppendFresh appends, instead of a change, that a newly allocated block got its contents at home (W3): what earlier commits did
-// to it is of its former life, and recovery leaves it alone. A change without ranges says so.
-func AppendFresh(to []byte, n block.Number) []byte {
-	return append(binary.AppendUvarint(to, uint64(n)), 0)
+// Fresh adds a newly allocated block that got its contents at home (W3): earlier commits changed a former use of the
+// block, and recovery leaves it alone. On the device it is a change without ranges.
+func (r *Record) Fresh(n block.Number) {
+	r.bytes = append(binary.AppendUvarint(r.bytes, uint64(n)), 0)
+}
+
+// Len is the length of the record in bytes.
+func (r *Record) Len() int { return len(r.bytes) }
+
+// end fills in the sequence, the length and the checksum.
+func (r *Record) end(seq block.Seq, s salt) {
+	binary.LittleEndian.PutUint64(r.bytes[8:], uint64(seq))
+	endRecord(r.bytes, s)
 }
 
 func beginRecord(to []byte, t recordType, seq block.Seq) []byte {
@@ -78,26 +89,25 @@ func beginRecord(to []byte, t recordType, seq block.Seq) []byte {
 	return binary.LittleEndian.AppendUint64(to, uint64(seq))
 }
 
-// EndRecord fills in the length and the checksum of the record that begins at start.
-func EndRecord(b []byte, start int, salt Salt) {
-	r := b[start:]
+// endRecord fills in the length and the checksum of a record.
+func endRecord(r []byte, s salt) {
 	binary.LittleEndian.PutUint32(r[4:], uint32(len(r))|uint32(r[7])<<24)
-	binary.LittleEndian.PutUint32(r, crc32.Update(uint32(salt), castagnoli, r[4:]))
+	binary.LittleEndian.PutUint32(r, crc32.Update(uint32(s), castagnoli, r[4:]))
 }
 
-func appendEpoch(to []byte, e block.Epoch, last block.Seq, flushed position, salt Salt) []byte {
+func appendEpoch(to []byte, e block.Epoch, last block.Seq, flushed position, s salt) []byte {
 	start := len(to)
 	to = append(beginRecord(to, typeEpoch, last), epochMagic...)
 	to = binary.LittleEndian.AppendUint64(to, uint64(e))
 	to = binary.LittleEndian.AppendUint64(to, uint64(flushed))
-	EndRecord(to, start, salt)
+	endRecord(to[start:], s)
 	return to
 }
 
-func appendEnd(to []byte, last block.Seq, sum [32]byte, salt Salt) []byte {
+func appendEnd(to []byte, last block.Seq, digest [32]byte, s salt) []byte {
 	start := len(to)
-	to = append(beginRecord(to, typeEnd, last), sum[:]...)
-	EndRecord(to, start, salt)
+	to = append(beginRecord(to, typeEnd, last), digest[:]...)
+	endRecord(to[start:], s)
 	return to
 }
 
@@ -112,15 +122,16 @@ type record struct {
 var errNoRecord = errors.New("no whole record")
 
 // decodeRecord decodes the record at the beginning of b.
-func decodeRecord(b []byte, salt Salt) (record, error) {
+func decodeRecord(b []byte, s salt) (record, error) {
 	if len(b) < recordHeader {
 		return record{}, errNoRecord
 	}
-	n := int(binary.LittleEndian.Uint32(b[4:]) & MaxRecord)
-	if n < recordHeader || n > len(b) || binary.LittleEndian.Uint32(b) != crc32.Update(uint32(salt), castagnoli, b[4:n]) {
+	n := int(binary.LittleEndian.Uint32(b[4:]) & maxRecord)
+	if n < recordHeader || n > len(b) || binary.LittleEndian.Uint32(b) != crc32.Update(uint32(s), castagnoli, b[4:n]) {
 		return record{}, errNoRecord
 	}
-	r := record{kind: recordType(b[7]), seq: block.Seq(binary.LittleEndian.Uint64(b[8:])), length: n, body: b[recordHeader:n]}
+	seq := block.Seq(binary.LittleEndian.Uint64(b[8:]))
+	r := record{kind: recordType(b[7]), seq: seq, length: n, body: b[recordHeader:n]}
 	switch {
 	case r.kind == typeCommit, r.kind == typeEnd && n == endLength:
 		return r, nil
@@ -134,8 +145,8 @@ func (r record) epoch() (block.Epoch, position) {
 	return block.Epoch(binary.LittleEndian.Uint64(r.body[8:])), position(binary.LittleEndian.Uint64(r.body[16:]))
 }
 
-// changes calls do for each range of a commit record, and with no data for each block that is fresh. It reports whether the body is well formed; do may have been called before
-// that shows.
+// changes calls do for each range of a commit record, and with no data for each block that is fresh. It reports whether
+// the body is well formed; do may have been called before that shows.
 func (r record) changes(size block.Size, do func(n block.Number, off uint32, data []byte)) bool {
 	b, ok := r.body, true
 	number := func() uint64 {

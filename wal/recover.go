@@ -120,7 +120,7 @@ func readControl(dev blockcache.Writable) (control, error) {
 type scanner struct {
 	dev     blockcache.Writable
 	ctl     control
-	salt    Salt
+	salt    salt
 	places  map[uint64]int // by segment number: where the segments of this incarnation lie
 	heads   map[uint64]header
 	count   int    // places on the device

@@ -13,7 +13,7 @@ import (
 
 const (
 	minSegment     = 4 << 10
-	maxSegment     = MaxRecord &^ (segmentUnit - 1)
+	maxSegment     = maxRecord &^ (segmentUnit - 1)
 	segmentUnit    = 4096
 	defaultSegment = 4 << 20
 )
@@ -158,7 +158,7 @@ func (l *Log) write(records []byte) error {
 			continue
 		}
 		if l.tail.off <= headerSize {
-			return fmt.Errorf("%w: a record of %d bytes in segments of %d", ErrSize, recordLength(records), l.segs.length)
+			return fmt.Errorf("%w: a record of %d bytes in segments of %d", ErrTooLarge, recordLength(records), l.segs.length)
 		}
 		if err := l.closeSegment(); err != nil {
 			return err
