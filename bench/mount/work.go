@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -181,21 +180,14 @@ func readFile(path string) error {
 func fio(jobs int) func(*bench) (float64, bool, error) {
 	return func(b *bench) (float64, bool, error) {
 		out, err := exec.Command("fio", "--name=r", "--filename="+filepath.Join(b.dir, "big", "1"), "--readonly",
-			"--rw=randread",
-			"--bs=4k", "--ioengine=psync", fmt.Sprint("--numjobs=", jobs), "--size=256M", fmt.Sprintf("--io_size=%dM", 160/jobs),
+			"--rw=randread", "--bs=4k", "--ioengine=psync", fmt.Sprint("--numjobs=", jobs), "--size=256M",
+			fmt.Sprintf("--io_size=%dM", 160/jobs),
 			"--group_reporting", "--output-format=json", "--fadvise_hint=random", "--randseed=7").Output()
 		if err != nil {
 			return 0, false, fmt.Errorf("fio: %w", err)
 		}
-		var report struct {
-			Jobs []struct {
-				Read struct{ IOPS float64 }
-			}
-		}
-		if err := json.Unmarshal(out, &report); err != nil || len(report.Jobs) == 0 {
-			return 0, false, fmt.Errorf("fio printed no report: %w", err)
-		}
-		return report.Jobs[0].Read.IOPS, false, nil
+		rate, err := process.IOPS(out, "read")
+		return rate, false, err
 	}
 }
 

@@ -187,7 +187,7 @@ func (t table) parse(r io.Reader) (records [][]string, err error) {
 		}
 		if keep == nil {
 			for i, c := range cells {
-				if !slices.ContainsFunc(t.ratios, func(r ratio) bool { return strings.HasSuffix(c, r.title) }) {
+				if t.ratios == nil || !strings.HasPrefix(c, "of ") && !strings.Contains(c, ", of ") {
 					keep = append(keep, i)
 				}
 			}

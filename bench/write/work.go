@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -61,16 +60,7 @@ func fio(rw string, jobs int, args ...string) func(*bench, string) (float64, err
 		if err != nil {
 			return 0, fmt.Errorf("fio: %w: %s", err, out)
 		}
-		for len(out) > 0 && out[0] != '{' { // notes come before the document
-			out = out[1:]
-		}
-		var r struct {
-			Jobs []struct{ Write struct{ IOPS float64 } }
-		}
-		if err := json.Unmarshal(out, &r); err != nil {
-			return 0, err
-		}
-		return r.Jobs[0].Write.IOPS, nil
+		return process.IOPS(out, "write")
 	}
 }
 
