@@ -32,7 +32,8 @@ func (w *Writable) CopyRange(ctx context.Context, cred Cred, from, to Range, len
 		if got, err = w.readNode(from.Node, buf[:min(limit-done, copyChunk)], from.Offset+done); err != nil || got == 0 {
 			break
 		}
-		put, err = w.Write(cred, to.Node, to.Offset+done, buf[:got], true)
+		clear := ClearPrivileges(cred.UID != 0) // as with fallocate: the request does not say who has CAP_FSETID
+		put, err = w.Write(cred, to.Node, to.Offset+done, buf[:got], clear)
 		done += int64(put)
 	}
 	return done, err

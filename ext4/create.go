@@ -1,6 +1,8 @@
 package ext4
 
 import (
+	"errors"
+
 	"github.com/varvefs/varve/merge"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
@@ -81,6 +83,9 @@ func (w *Writable) Tmpfile(cred Cred, parent Node, c CreateOptions) (Inode, erro
 	var out Inode
 	err := w.do(opCreate, cred, func(o *op) error {
 		dir, err := o.parent(parent)
+		if errors.Is(err, ErrNotExist) {
+			return ErrNotPermit // of a removed directory, as the kernel says it
+		}
 		if err != nil {
 			return err
 		}

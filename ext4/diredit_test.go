@@ -153,10 +153,11 @@ func TestDirectory_Rmdir(t *testing.T) {
 		for what, err := range map[string]error{
 			"create in a removed directory": second(m.Create(Cred{}, dir, "late", CreateOptions{Mode: disk.ModeRegular})),
 			"link into it":                  second(m.Link(Cred{}, file, dir, "late")),
-			"tmpfile in it":                 second(m.Tmpfile(Cred{}, sub, CreateOptions{Mode: disk.ModeRegular})),
 		} {
 			is(t, what, err, ErrNotExist)
 		}
+		is(t, "tmpfile in it", second(m.Tmpfile(Cred{}, sub, CreateOptions{Mode: disk.ModeRegular})), ErrNotPermit)
+
 		is(t, "evict", m.Evict(dir), nil)
 		_, err := m.Create(Cred{}, dir, "late", CreateOptions{Mode: disk.ModeRegular})
 		is(t, "create in an evicted directory", err, ErrStale)

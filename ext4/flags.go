@@ -13,7 +13,7 @@ const VisibleFlags = 0x725bdfff
 
 // Those that chattr(1) sets (EXT4_FL_USER_MODIFIABLE), and those that files have not (EXT4_REG_FLMASK).
 const (
-	userModifiable = 0x604bc0ff
+	userModifiable = 0x604bc0ff | disk.InodeDAX
 	notOfFiles     = dirOnlyFlags | disk.InodeCasefold
 	// Those that need more than a bit, and that varve does not act upon.
 	refusedFlags = disk.InodeJournalData | disk.InodeCasefold

@@ -52,7 +52,7 @@ func (s *orphans) note(seq block.Seq, changes []orphanChange) {
 	for _, c := range changes {
 		s.log = append(s.log, orphanStep{seq, c})
 		if c.add {
-			s.now[c.ino] = c.linkable
+			s.now[c.ino] = c.linkable || s.now[c.ino] // a file without a name that is cut shorter may still get one
 		} else {
 			delete(s.now, c.ino)
 		}

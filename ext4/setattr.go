@@ -2,8 +2,10 @@ package ext4
 
 import (
 	"encoding/binary"
+	"errors"
 	"time"
 
+	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -14,6 +16,7 @@ type Attr struct {
 	Size            *uint64
 	Atime, Mtime    *time.Time
 	Explicit        bool            // a time is one that the caller chose, and not now
+	Gathered        bool            // the time is that of a write which the kernel took before: flags that came later do not refuse it
 	ClearPrivileges ClearPrivileges // setuid and setgid go, where the size changes
 }
 
@@ -27,7 +30,7 @@ func (w *Writable) SetAttr(cred Cred, node Node, a Attr) (Inode, error) {
 			return err
 		}
 		done = true
-		if n.Has(disk.InodeImmutable) || n.Has(disk.InodeAppend) && (a.Mode != nil || a.UID != nil || a.GID != nil || a.Size != nil || a.Explicit) {
+		if !a.Gathered && n.Has(disk.InodeImmutable) || n.Has(disk.InodeAppend) && (a.Mode != nil || a.UID != nil || a.GID != nil || a.Size != nil || a.Explicit) {
 			return ErrNotPermit
 		}
 		if a.Size != nil {
@@ -129,18 +132,31 @@ func (o *op) clearBits(n *Inode) error {
 	return o.setMode(n, mode)
 }
 
-// dropCapabilities removes security.capability.
+// dropCapabilities removes security.capability. Attributes that are damaged give a program no capabilities, and do not keep a file from being changed.
 func (o *op) dropCapabilities(n *Inode) error {
 	if !n.HasXattrs() {
 		return nil
 	}
+	a, err := o.readXattrs(n)
+	if errors.Is(err, ondisk.ErrCorrupt) {
+		return nil
+	}
+	if err != nil || findXattr(a.inside, disk.XattrSecurity, "capability") < 0 && findXattr(a.outside, disk.XattrSecurity, "capability") < 0 {
+		return err
+	}
 	return o.setXattr(n, disk.XattrSecurity, "capability", nil, 0)
 }
 
-// clearPrivileges is what a write does to a file that runs with rights of its own.
-func (o *op) clearPrivileges(n *Inode) error {
-	if err := o.dropCapabilities(n); err != nil {
-		return err
+// clearPrivileges is what a write does to a file that runs with rights of its own. Capabilities go whoever writes; the kernel sees to them itself where it
+// gathers writes.
+func (o *op) clearPrivileges(n *Inode, how *writing) error {
+	if bool(how.clear) || !how.gathered {
+		if err := o.dropCapabilities(n); err != nil {
+			return err
+		}
+	}
+	if !how.clear {
+		return nil
 	}
 	return o.clearBits(n)
 }

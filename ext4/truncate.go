@@ -78,10 +78,10 @@ func (w *Writable) finishTruncate(ino Ino) error {
 				return err
 			}
 			o.reach("blocks")
-			if n.Links > 0 {
+			if n.Links > 0 { // and keeps its names until the commit: without, it stays an orphan
 				o.removeOrphan(ino)
 			}
-			return nil
+			return o.dependInode(ino, disk.OffLinks, 2)
 		})
 		if err != nil {
 			return err

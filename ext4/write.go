@@ -1,7 +1,9 @@
 package ext4
 
 import (
+	"bytes"
 	"errors"
+	"io"
 
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/merge"
@@ -14,18 +16,34 @@ type ClearPrivileges bool
 // maxJournalled bounds the bytes that one transaction writes to the journal as file data, in blocks.
 const maxJournalled = 16
 
+// writing is what distinguishes the kinds of writes.
+type writing struct {
+	clear     ClearPrivileges
+	whole     bool // nothing is written where there is no room for all
+	gathered  bool // whole pages, which the kernel took before; so it has seen to capabilities
+	allocated bool // set by the write: the file has got blocks
+}
+
 // Write writes data into a regular file at an offset, and makes it longer where needed. It returns how much was written: less than all together
 // with an error only.
 func (w *Writable) Write(cred Cred, node Node, offset int64, data []byte, clear ClearPrivileges) (int, error) {
-	return w.writeAll(cred, node, offset, data, clear, false)
+	return w.writeAll(cred, node, offset, data, &writing{clear: clear})
+}
+
+// WriteBack is Write for whole pages that write(2) or a mapping has filled before: those of an append-only file begin with what it has already. allocated
+// reports whether the file has got blocks by it.
+func (w *Writable) WriteBack(cred Cred, node Node, offset int64, data []byte, clear ClearPrivileges) (n int, allocated bool, err error) {
+	how := &writing{clear: clear, gathered: true}
+	n, err = w.writeAll(cred, node, offset, data, how)
+	return n, how.allocated, err
 }
 
 // WriteWhole is Write that writes nothing where there is no room for all; with data in the journal, which takes several transactions, some of it.
 func (w *Writable) WriteWhole(cred Cred, node Node, offset int64, data []byte, clear ClearPrivileges) (int, error) {
-	return w.writeAll(cred, node, offset, data, clear, true)
+	return w.writeAll(cred, node, offset, data, &writing{clear: clear, whole: true})
 }
 
-func (w *Writable) writeAll(cred Cred, node Node, offset int64, data []byte, clear ClearPrivileges, whole bool) (int, error) {
+func (w *Writable) writeAll(cred Cred, node Node, offset int64, data []byte, how *writing) (int, error) {
 	if offset < 0 {
 		return 0, ErrInvalid
 	}
@@ -41,10 +59,13 @@ func (w *Writable) writeAll(cred Cred, node Node, offset int64, data []byte, cle
 			if err != nil {
 				return err
 			}
-			return o.write(n, uint64(offset)+uint64(done), piece, clear)
+			took := len(o.took)
+			err = o.write(n, uint64(offset)+uint64(done), piece, how)
+			how.allocated = how.allocated || len(o.took) > took
+			return err
 		})
 		skip := (offset + int64(done)) % bs
-		if errors.Is(err, ErrNoSpace) && !whole && skip+int64(len(piece)) > bs {
+		if errors.Is(err, ErrNoSpace) && !how.whole && skip+int64(len(piece)) > bs {
 			most = max(len(piece)/2, 1) // what there is room for is written, down to the part in one block
 			if int64(most) < bs {
 				most = int(bs - skip)
@@ -71,7 +92,7 @@ func (w *Writable) maxSize(n *Inode) uint64 {
 }
 
 // write is the part of Write that is one transaction.
-func (o *op) write(n *Inode, offset uint64, data []byte, clear ClearPrivileges) error {
+func (o *op) write(n *Inode, offset uint64, data []byte, how *writing) error {
 	switch {
 	case n.IsDir():
 		return ErrIsDir
@@ -80,7 +101,11 @@ func (o *op) write(n *Inode, offset uint64, data []byte, clear ClearPrivileges) 
 	case n.Has(disk.InodeImmutable):
 		return ErrNotPermit
 	case n.Has(disk.InodeAppend) && offset < n.Size:
-		return ErrNotPermit
+		if !how.gathered || !n.keeps(offset, data) {
+			return ErrNotPermit
+		}
+	}
+	switch {
 	case offset+uint64(len(data)) > o.w.maxSize(n):
 		return ErrTooBig
 	case len(data) == 0:
@@ -89,10 +114,8 @@ func (o *op) write(n *Inode, offset uint64, data []byte, clear ClearPrivileges) 
 	if err := o.dependMap(n); err != nil {
 		return err
 	}
-	if clear {
-		if err := o.clearPrivileges(n); err != nil {
-			return err
-		}
+	if err := o.clearPrivileges(n, how); err != nil {
+		return err
 	}
 	bs := uint64(o.w.super.BlockSize)
 	for at, end := offset/bs, (offset+uint64(len(data))+bs-1)/bs; at < end; {
@@ -137,6 +160,13 @@ func (o *op) write(n *Inode, offset uint64, data []byte, clear ClearPrivileges) 
 	err := o.stamp(n, disk.OffMtime, disk.OffCtime)
 	o.reach("inode")
 	return err
+}
+
+// keeps reports whether a write at an offset leaves the bytes that the file has as they are.
+func (n *Inode) keeps(offset uint64, data []byte) bool {
+	old := make([]byte, min(uint64(len(data)), n.Size-offset))
+	k, err := n.ReadAt(old, int64(offset))
+	return k == len(old) && (err == nil || errors.Is(err, io.EOF)) && bytes.Equal(old, data[:k])
 }
 
 // allocateFor allocates blocks for a hole of a file at at, of which a write goes on to end.

@@ -30,6 +30,8 @@ func (w *Writable) SetXattr(cred Cred, node Node, name string, value []byte, fla
 			return err
 		case !ok && len(name) > 255:
 			return ErrXattrName
+		case disk.IsXattrPrefix(name):
+			return ErrInvalid
 		case !ok:
 			return ondisk.ErrUnsupported
 		case len(value) > maxXattrValue:
@@ -45,10 +47,13 @@ func (w *Writable) SetXattr(cred Cred, node Node, name string, value []byte, fla
 	})
 }
 
-// RemoveXattr removes an extended attribute: ErrNoXattr where there is none.
+// RemoveXattr removes an extended attribute: ErrNoXattr where there is none, unless it is an ACL.
 func (w *Writable) RemoveXattr(cred Cred, node Node, name string) error {
 	index, rest, ok := disk.SplitXattrName(name)
-	if !ok {
+	switch {
+	case disk.IsXattrPrefix(name):
+		return ErrInvalid
+	case !ok:
 		return ondisk.ErrUnsupported
 	}
 	return w.do(opXattr, cred, func(o *op) error {
@@ -56,10 +61,11 @@ func (w *Writable) RemoveXattr(cred Cred, node Node, name string) error {
 		if err != nil {
 			return err
 		}
-		if index == disk.XattrACLDefault && !n.IsDir() {
-			return ErrNoXattr
+		flags := uint32(XattrReplace)
+		if index == disk.XattrACLAccess || index == disk.XattrACLDefault {
+			flags = 0 // an ACL that is not there is the same as none
 		}
-		if err := o.setXattr(n, index, rest, nil, XattrReplace); err != nil {
+		if err := o.setXattr(n, index, rest, nil, flags); err != nil {
 			return err
 		}
 		return o.stamp(n, disk.OffCtime)

@@ -7,6 +7,7 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/varvefs/varve/ext4"
+	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
 func (f *writable) GetAttr(cancel <-chan struct{}, in *gofuse.GetAttrIn, out *gofuse.AttrOut) gofuse.Status {
@@ -37,7 +38,11 @@ func (f *writable) SetAttr(_ <-chan struct{}, in *gofuse.SetAttrIn, out *gofuse.
 	}
 	a.Atime = setTime(in, gofuse.FATTR_ATIME, gofuse.FATTR_ATIME_NOW, in.Atime, in.Atimensec)
 	a.Mtime = setTime(in, gofuse.FATTR_MTIME, gofuse.FATTR_MTIME_NOW, in.Mtime, in.Mtimensec)
-	a.Explicit = a.Atime != nil && in.Valid&gofuse.FATTR_ATIME_NOW == 0 || a.Mtime != nil && in.Valid&gofuse.FATTR_MTIME_NOW == 0
+	a.Explicit = a.Atime != nil && in.Valid&gofuse.FATTR_ATIME_NOW == 0 ||
+		a.Mtime != nil && in.Valid&gofuse.FATTR_MTIME_NOW == 0 && !f.writeback
+	// With the writeback cache, the kernel so hands over the time of writes.
+	const others = gofuse.FATTR_MODE | gofuse.FATTR_UID | gofuse.FATTR_GID | gofuse.FATTR_SIZE | gofuse.FATTR_ATIME
+	a.Gathered = f.writeback && in.Valid&(others|gofuse.FATTR_MTIME) == gofuse.FATTR_MTIME
 	a.ClearPrivileges = in.Valid&gofuse.FATTR_KILL_SUIDGID != 0
 	n, err := f.fs.SetAttr(cred(&in.InHeader), node(in.NodeId), a)
 	if err == nil {
@@ -79,12 +84,14 @@ func (f *writable) ListXAttr(cancel <-chan struct{}, header *gofuse.InHeader, de
 }
 
 func (f *writable) SetXAttr(_ <-chan struct{}, in *gofuse.SetXAttrIn, name string, data []byte) gofuse.Status {
-	return f.status("setxattr", f.fs.SetXattr(cred(&in.InHeader), node(in.NodeId), name, append([]byte{}, data...), in.Flags,
-		in.SetXAttrFlags&gofuse.SETXATTR_ACL_KILL_SGID != 0))
+	err := f.fs.SetXattr(cred(&in.InHeader), node(in.NodeId), name, append([]byte{}, data...), in.Flags,
+		in.SetXAttrFlags&gofuse.SETXATTR_ACL_KILL_SGID != 0)
+	return f.blocksChanged(in.NodeId, f.status("setxattr", err))
 }
 
 func (f *writable) RemoveXAttr(_ <-chan struct{}, header *gofuse.InHeader, name string) gofuse.Status {
-	return f.status("removexattr", f.fs.RemoveXattr(cred(header), node(header.NodeId), name))
+	err := f.fs.RemoveXattr(cred(header), node(header.NodeId), name)
+	return f.blocksChanged(header.NodeId, f.status("removexattr", err))
 }
 
 func (f *writable) StatFs(_ <-chan struct{}, _ *gofuse.InHeader, out *gofuse.StatfsOut) gofuse.Status {
@@ -103,10 +110,15 @@ func (f *writable) Ioctl(cancel <-chan struct{}, in *gofuse.IoctlIn, inbuf []byt
 	who, n := cred(&in.InHeader), node(in.NodeId)
 	switch {
 	case in.Cmd == fsIocSetFlags && len(inbuf) >= 4:
-		return f.changed(in.NodeId, f.status("chattr", f.fs.SetFlags(who, n, nativeEndian.Uint32(inbuf))))
+		flags := nativeEndian.Uint32(inbuf)
+		if flags&(disk.InodeImmutable|disk.InodeAppend) != 0 {
+			f.handOver(in.NodeId)
+		}
+		return f.changed(in.NodeId, f.status("chattr", f.fs.SetFlags(who, n, flags)))
 	case in.Cmd == fsIocShutdown:
 		return f.shutdown(in, outbuf)
 	case in.Cmd == fsIocSetXattr && len(inbuf) >= 16:
+		f.handOver(in.NodeId) // it may become immutable
 		a := ext4.FileAttr{Xflags: nativeEndian.Uint32(inbuf), Project: nativeEndian.Uint32(inbuf[12:])}
 		return f.changed(in.NodeId, f.status("chattr", f.fs.SetFileAttr(who, n, a)))
 	}

@@ -8,6 +8,7 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/mutant"
 )
 
 // accessed notes a read, by the rule of relatime.
@@ -33,6 +34,7 @@ func (f *writable) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOu
 		}
 	}
 	f.opened(&in.InHeader, in.Flags, out)
+	f.writers.opened(in.NodeId, in.Flags, gofuse.OK)
 	return gofuse.OK
 }
 
@@ -60,7 +62,12 @@ func (f *writable) Read(_ <-chan struct{}, in *gofuse.ReadIn, buf []byte) (resul
 	return result, status
 }
 
+// Lseek looks for data and holes. What the page cache holds of a file that is open for writing is not in the file yet,
+// and the kernel asks nevertheless: it hands its pages over first.
 func (f *writable) Lseek(cancel <-chan struct{}, in *gofuse.LseekIn, out *gofuse.LseekOut) gofuse.Status {
+	if !mutant.Off(mutant.SeekPages) {
+		f.handOver(in.NodeId)
+	}
 	return f.view(func(r *front) gofuse.Status { return r.Lseek(cancel, in, out) })
 }
 
@@ -68,11 +75,17 @@ func (f *writable) Lseek(cancel <-chan struct{}, in *gofuse.LseekIn, out *gofuse
 func (f *writable) Flush(<-chan struct{}, *gofuse.FlushIn) gofuse.Status { return gofuse.ENOSYS }
 
 // Release has the file give up what it has reserved to grow.
-func (f *writable) Release(_ <-chan struct{}, in *gofuse.ReleaseIn) { f.fs.Closed(node(in.NodeId)) }
+func (f *writable) Release(_ <-chan struct{}, in *gofuse.ReleaseIn) {
+	f.writers.released(in.NodeId, in.Flags)
+	f.fs.Closed(node(in.NodeId))
+}
 
 // Fsync waits until the file is durable, or the kernel interrupts the request: then what is under way goes on, and EINTR
 // says that it may not be durable yet.
 func (f *writable) Fsync(cancel <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
+	if f.grown.take(in.NodeId) {
+		f.askAgain(in.NodeId)
+	}
 	return f.status("fsync", f.fs.SyncNode(until(cancel), node(in.NodeId)))
 }
 
@@ -101,6 +114,9 @@ func (f *writable) Fallocate(_ <-chan struct{}, in *gofuse.FallocateIn) gofuse.S
 	default:
 		return gofuse.Status(syscall.EOPNOTSUPP)
 	}
+	if err == nil {
+		err = f.durable(in.NodeId, in.Fh)
+	}
 	return f.status("fallocate", err)
 }
 
@@ -116,5 +132,8 @@ func (f *writable) CopyFileRange(cancel <-chan struct{}, in *gofuse.CopyFileRang
 		return 0, status
 	}
 	f.accessed(in.NodeId, gofuse.OK)
+	if err := f.durable(in.NodeIdOut, in.FhOut); err != nil {
+		return 0, f.status("copy_file_range", err)
+	}
 	return uint32(done), gofuse.OK
 }

@@ -29,6 +29,7 @@ func (f *front) Ioctl(_ <-chan struct{}, in *gofuse.IoctlIn, _ []byte, _ *gofuse
 		return status
 	}
 	le := nativeEndian
+	clear(out) // what is not set is the caller's to see, too
 	switch {
 	case in.Cmd == fsIocGetFlags && len(out) >= 4:
 		le.PutUint32(out, n.Flags&ext4.VisibleFlags)

@@ -52,14 +52,18 @@ func (f *writable) Create(_ <-chan struct{}, in *gofuse.CreateIn, name string, o
 	n, err := f.fs.Create(cred(&in.InHeader), node(in.NodeId), name,
 		ext4.CreateOptions{Mode: uint16(in.Mode)&0o7777 | disk.ModeRegular, Umask: uint16(in.Umask)})
 	f.opened(&in.InHeader, in.Flags, &out.OpenOut)
-	return f.entry("create", &out.EntryOut, &n, err)
+	status := f.entry("create", &out.EntryOut, &n, err)
+	f.writers.opened(out.NodeId, in.Flags, status)
+	return status
 }
 
 func (f *writable) Tmpfile(_ <-chan struct{}, in *gofuse.CreateIn, out *gofuse.CreateOut) gofuse.Status {
 	n, err := f.fs.Tmpfile(cred(&in.InHeader), node(in.NodeId),
 		ext4.CreateOptions{Mode: uint16(in.Mode)&0o7777 | disk.ModeRegular, Umask: uint16(in.Umask)})
 	f.opened(&in.InHeader, in.Flags, &out.OpenOut)
-	return f.entry("tmpfile", &out.EntryOut, &n, err)
+	status := f.entry("tmpfile", &out.EntryOut, &n, err)
+	f.writers.opened(out.NodeId, in.Flags, status)
+	return status
 }
 
 func (f *writable) Unlink(_ <-chan struct{}, header *gofuse.InHeader, name string) gofuse.Status {

@@ -20,6 +20,8 @@ type writable struct {
 	listings             *listings
 	lookups              *lookups
 	shortage             shortage
+	writers              writers
+	grown                grown
 	server               notifier
 	fronts               sync.Pool
 	opendir              bool
@@ -47,6 +49,25 @@ func (f *writable) changed(id uint64, status gofuse.Status) gofuse.Status {
 		_ = f.server.InodeNotify(id, -1, 0)
 	}
 	return status
+}
+
+// blocksChanged is changed for what changes the number of blocks: with the writeback cache the kernel asks for nothing
+// else that it does not expect.
+func (f *writable) blocksChanged(id uint64, status gofuse.Status) gofuse.Status {
+	if !f.writeback {
+		return status
+	}
+	return f.changed(id, status)
+}
+
+// askAgain has the kernel ask for the attributes of a node again.
+func (f *writable) askAgain(id uint64) { f.changed(id, gofuse.OK) }
+
+// handOver has the kernel write what it holds of a file that is open for writing.
+func (f *writable) handOver(id uint64) {
+	if f.server != nil && (f.noOpen || f.writers.any(id)) {
+		_ = f.server.InodeNotify(id, 0, 0)
+	}
 }
 
 // view answers a question over a snapshot.

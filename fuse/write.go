@@ -13,8 +13,11 @@ import (
 )
 
 // openPrivileged is the handle of a file whose opener may use reserved blocks; others are 0. What the kernel writes back later, gathered or mapped, tells
-// by it alone who wrote: its user is root, or none.
-const openPrivileged = 1
+// by it alone who wrote: its user is root, or none. openDurable is added for O_SYNC and O_DSYNC: requests other than writes do not tell that.
+const (
+	openPrivileged = 1 << iota
+	openDurable
+)
 
 // scarce is the room in bytes below which files are opened for writing past the writeback cache, so that write(2) itself tells that it is short.
 const scarce = 8 << 20
@@ -30,8 +33,19 @@ func (f *writable) opened(h *gofuse.InHeader, flags uint32, out *gofuse.OpenOut)
 		out.OpenFlags = gofuse.FOPEN_DIRECT_IO
 	}
 	if writing && f.fs.MayUseReserved(cred(h)) {
-		out.Fh = openPrivileged
+		out.Fh |= openPrivileged
 	}
+	if writing && flags&syscall.O_DSYNC != 0 {
+		out.Fh |= openDurable
+	}
+}
+
+// durable makes durable what was done through a handle that asks for that.
+func (f *writable) durable(id, fh uint64) error {
+	if fh&openDurable == 0 || mutant.Off(mutant.DirectSync) {
+		return nil
+	}
+	return f.fs.SyncNode(context.Background(), node(id))
 }
 
 func (f *writable) Write(_ <-chan struct{}, in *gofuse.WriteIn, data []byte) (uint32, gofuse.Status) {
@@ -62,10 +76,13 @@ func (f *writable) Write(_ <-chan struct{}, in *gofuse.WriteIn, data []byte) (ui
 // writeBack writes pages that were gathered or mapped. It is answered short never: the kernel would take that for success.
 func (f *writable) writeBack(in *gofuse.WriteIn, data []byte) (uint32, gofuse.Status) {
 	who := ext4.Cred{UID: 1<<32 - 1, GID: 1<<32 - 1}
-	if in.Fh == openPrivileged {
+	if in.Fh&openPrivileged != 0 {
 		who = ext4.Cred{}
 	}
-	n, err := f.fs.Write(who, node(in.NodeId), int64(in.Offset), data, in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
+	n, allocated, err := f.fs.WriteBack(who, node(in.NodeId), int64(in.Offset), data, in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
+	if allocated && f.writeback {
+		f.grown.note(in.NodeId, f.askAgain)
+	}
 	if err == nil {
 		return uint32(n), gofuse.OK
 	}

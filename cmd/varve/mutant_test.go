@@ -21,6 +21,14 @@ func TestRW_DirectSyncMutant(t *testing.T) {
 	}
 }
 
+// TestRW_SeekPagesMutant: where the page cache is not seen, the same steps find other data and holes.
+func TestRW_SeekPagesMutant(t *testing.T) {
+	t.Setenv("VARVE_MUTANT", string(mutant.SeekPages))
+	if written, mapped := seekPages(t, "rw,writeback_cache"); written[0] == 0 || mapped[0] == 8192 {
+		t.Errorf("data in the page cache was found: %v, %v", written, mapped)
+	}
+}
+
 // TestFull_MountMutants: on a full file system each of these is found out by the same steps.
 func TestFull_MountMutants(t *testing.T) {
 	t.Setenv("VARVE_MUTANT", string(mutant.DirectWhole))

@@ -8,4 +8,6 @@ const (
 	ForgetCount Promise = "forget-count"
 	// ListingCount: entries of READDIRPLUS are not counted as lookups.
 	ListingCount Promise = "listing-count"
+	// SeekPages: a search for data does not see what the page cache holds.
+	SeekPages Promise = "seek-pages"
 )

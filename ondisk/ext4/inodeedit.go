@@ -48,7 +48,7 @@ func PackTime(t time.Time, extra bool) (sec, more uint32) {
 	}
 	const last = 1<<34 - 1<<31 - 1
 	nsec := uint32(t.Nanosecond())
-	if s < -1<<31 || s > last {
+	if s <= -1<<31 || s >= last { // at the limits, too, as the kernel has it (fs/inode.c, timestamp_truncate)
 		s, nsec = min(max(s, -1<<31), last), 0
 	}
 	return uint32(s), uint32((s-int64(int32(s)))>>32)&3 | nsec<<2

@@ -26,6 +26,16 @@ func SplitXattrName(name string) (index uint8, rest string, ok bool) {
 	return 0, "", false
 }
 
+// IsXattrPrefix reports whether a name is that of a namespace, without an attribute's own.
+func IsXattrPrefix(name string) bool {
+	for _, i := range []uint8{XattrUser, XattrTrusted, XattrSecurity} {
+		if name == xattrPrefixes[i] {
+			return true
+		}
+	}
+	return false
+}
+
 // XattrSpace is the room that an attribute takes among the entries and among the values.
 func XattrSpace(x Xattr) int {
 	return (xattrEntrySize+len(x.Name)+3)&^3 + (len(x.Value)+3)&^3
