@@ -22,11 +22,12 @@ image.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec.Image = args[0]
 			var bar *progressbar.ProgressBar
-			copied, err := volume.CommitOverlay(spec, args[1], func(done, all int64) {
+			copied, err := volume.CommitOverlay(spec, args[1], func(done, all int64) error {
 				if bar == nil {
 					bar = newBar(cmd.ErrOrStderr(), all, "commit")
 				}
 				_ = bar.Set64(done)
+				return cmd.Context().Err()
 			}, func(notice string) { fmt.Fprintf(cmd.ErrOrStderr(), "varve: %s\n", notice) })
 			if bar != nil {
 				_ = bar.Clear()

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -145,4 +147,28 @@ func TestOverlay_CommitKilled(t *testing.T) {
 	oracle.Clean(t, image)
 	dir, _ = mountImage(t, image)
 	oracle.Compare(t, "the overlay", want, "the image", oracle.Tree(t, dir), "times")
+}
+
+// TestOverlay_CommitInterrupted ends a commit by a signal's context, says so, and goes on when it is called again.
+func TestOverlay_CommitInterrupted(t *testing.T) {
+	image, overlay := smallImage(t), filepath.Join(t.TempDir(), "overlay")
+	dir, unmount := program.Mount(t, image, "--overlay", overlay)
+	if err := os.WriteFile(filepath.Join(dir, "new"), []byte("new\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	unmount()
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	root := newRoot()
+	root.SetOut(io.Discard)
+	root.SetErr(io.Discard)
+	root.SetArgs([]string{"commit", image, overlay})
+	if err := root.ExecuteContext(ctx); exitCode(err) != exitInterrupted {
+		t.Errorf("%v: exit code %d", err, exitCode(err))
+	}
+	program.MustRun(t, "commit", image, overlay)
+	if r := program.MustRun(t, "cat", image, "/new"); r.Stdout != "new\n" {
+		t.Errorf("%+v", r)
+	}
+	oracle.Clean(t, image)
 }

@@ -207,10 +207,11 @@ func (w *Writable) emptyImageJournal(base *ext4.FS) error {
 	})
 }
 
-// CommitOverlay copies the changes in an overlay to its image, and tells how many bytes that were. It may be cut off at any instant and called again: the overlay
-// notes durably that it has begun, keeps every block until all are in the image, and flushed, and from then on nothing else may be done with it. progress is
+// CommitOverlay copies the changes in an overlay to its image, and tells how many bytes that were. It may be cut off
+// at any instant and called again: the overlay notes durably that it has begun, keeps every block until all are in
+// the image, and flushed, and from then on nothing else may be done with it. progress, an error of which ends it, is
 // called now and then. notice is told where it has to wait.
-func CommitOverlay(s Spec, path string, progress func(done, all int64), notice func(string)) (copied int64, err error) {
+func CommitOverlay(s Spec, path string, progress func(done, all int64) error, notice func(string)) (copied int64, err error) {
 	v, overlay, fresh, err := openOverlay(s, path)
 	if err != nil {
 		return 0, err
@@ -256,7 +257,9 @@ func CommitOverlay(s Spec, path string, progress func(done, all int64), notice f
 	err = overlay.EachBlock(func(offset int64, p []byte) error {
 		copied += int64(len(p))
 		if progress != nil {
-			progress(copied, all)
+			if err := progress(copied, all); err != nil {
+				return err
+			}
 		}
 		if p := lost.Load(); p != nil {
 			return *p
