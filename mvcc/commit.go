@@ -316,9 +316,5 @@ func (tx *Tx) install() {
 			continue
 		}
 		t.chain.prepare(&s.chains, t.next)
-		if t.tag != (Tag{}) {
-			t.chain.tag = t.tag
-		}
-		s.durability.changed(t.chain)
 	}
 }

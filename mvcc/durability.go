@@ -32,7 +32,10 @@ type durability interface {
 	wroteHome(ordered bool)
 	// encode makes a resolved transaction's record, which may have size bytes.
 	encode(tx *Tx, size int) error
-	// changed notes that a chain is about to have a new version. The caller holds the chain's latch until that is published.
+	// fits reports whether there is room for a commit that changes so many blocks. Where there will be, the error is a conflict. The caller holds the
+	// sequencer's latch.
+	fits(blocks int) error
+	// changed notes that a chain is about to have a new version. The caller holds the chain's latch, and the sequencer's until that is published.
 	changed(c *chain)
 	// freed takes the blocks that a commit frees. The caller holds the sequencer's latch.
 	freed(blocks []block.Number, seq block.Seq)
@@ -78,6 +81,7 @@ func (volatile) admit(context.Context) error             { return nil }
 func (volatile) release()                                {}
 func (volatile) wroteHome(bool)                          {}
 func (volatile) encode(*Tx, int) error                   { return nil }
+func (volatile) fits(int) error                          { return nil }
 func (volatile) changed(*chain)                          {}
 func (volatile) freed([]block.Number, block.Seq)         {}
 func (volatile) append(*Tx, block.Seq)                   {}

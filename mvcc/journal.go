@@ -184,7 +184,6 @@ func (e *journalEpochs) takeChanged() []*chain {
 		l.chains = nil
 		l.mu.Unlock()
 	}
-	e.blocks.Add(-int64(len(out)))
 	return out
 }
 

@@ -2,9 +2,11 @@ package mvcc
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/wal"
 )
 
 // credits is how many blocks a transaction under way is taken to add to the epoch.
@@ -20,6 +22,9 @@ func (e *journalEpochs) admit(ctx context.Context) error {
 			return nil
 		}
 		e.release()
+		if err := e.s.Err(); err != nil {
+			return err
+		}
 		if ctx != nil && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -32,6 +37,24 @@ func (e *journalEpochs) admit(ctx context.Context) error {
 			time.Sleep(20 * time.Microsecond)
 		}
 	}
+}
+
+// errEpochFull asks for a wait until the epoch has ended.
+var errEpochFull = fmt.Errorf("%w: the epoch has no room for it", ErrConflict)
+
+// fits keeps an epoch within half of the journal, whatever transactions add beyond their credits: one that the journal cannot take would end the
+// store. A quarter (J9) is what admit aims at; the other half is for what the sealer adds.
+func (e *journalEpochs) fits(blocks int) error {
+	largest := 2 * e.opts.Journal.Largest()
+	switch {
+	case mutant.Off(mutant.EpochFits):
+		return nil
+	case blocks > largest:
+		return fmt.Errorf("%w: it changes %d blocks, and the journal takes %d at a time; split it, or make a larger journal", wal.ErrTooLarge, blocks, largest)
+	case e.blocks.Load()+int64(blocks) > int64(largest):
+		return errEpochFull
+	}
+	return nil
 }
 
 // release gives back what admit took: the transaction's blocks are in the epoch, or nowhere.

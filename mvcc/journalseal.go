@@ -72,6 +72,7 @@ func (e *journalEpochs) gather(to *ClosingEpoch) error {
 		} else {
 			c.inEpoch = false
 		}
+		e.blocks.Add(-1) // not before: a chain that is listed again stays counted
 		tag := c.tag
 		c.latch.unlock()
 		if seq > before {

@@ -44,6 +44,7 @@ func (n NativeLog) open(s *Store) (wal.Recovery, error) {
 
 func (l *nativeLog) admit(context.Context) error     { return nil }
 func (l *nativeLog) release()                        {}
+func (l *nativeLog) fits(int) error                  { return nil }
 func (l *nativeLog) changed(*chain)                  {}
 func (l *nativeLog) freed([]block.Number, block.Seq) {}
 

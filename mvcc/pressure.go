@@ -2,6 +2,7 @@ package mvcc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync/atomic"
@@ -104,6 +105,19 @@ const longestSlowdown = 200 * time.Microsecond
 
 // errChainCap asks for a wait until a chain over its cap has become shorter.
 var errChainCap = fmt.Errorf("%w: too many old versions of a block are kept", ErrConflict)
+
+// lacksRoom reports whether a commit failed for want of room that there will be.
+func lacksRoom(err error) bool { return errors.Is(err, errChainCap) || errors.Is(err, errEpochFull) }
+
+// awaitRoom ends a transaction that lacks room, and waits until there is.
+func (tx *Tx) awaitRoom(err error) error {
+	s, c := tx.s, tx.overCap
+	tx.end()
+	if errors.Is(err, errEpochFull) {
+		return s.durability.wait(orBackground(tx.ctx), s.Published())
+	}
+	return s.pressure.awaitShorter(tx.ctx, c)
+}
 
 // overChainCap tells whether a block that is written has more history than the cap.
 func (tx *Tx) overChainCap() bool {

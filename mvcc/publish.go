@@ -27,7 +27,7 @@ type sequencer struct {
 func (s *Store) Published() block.Seq { return block.Seq(s.order.published.Load()) }
 
 // sequence gives a transaction that is resolved its sequence, and publishes it. It reports whether what the transaction depends on is
-// unchanged; if not, nothing has happened. The latches of the chains that it writes are held.
+// unchanged, and there is room for it; if not, nothing has happened. The latches of the chains that it writes are held.
 //
 // A store that has ended, or whose log has failed, refuses: the latch orders this with Close, and a commit that got its sequence before a flush
 // failed is in doubt.
@@ -41,9 +41,16 @@ func (tx *Tx) sequence() (bool, error) {
 	if !mutant.Off(mutant.M4) && !tx.validate() {
 		return false, nil
 	}
+	if err := s.durability.fits(len(tx.writes)); err != nil {
+		return false, err
+	}
 	seq := s.Published() + 1
 	for i, t := range tx.writes {
 		if t.next != nil {
+			s.durability.changed(t.chain)
+			if t.tag != (Tag{}) {
+				t.chain.tag = t.tag
+			}
 			t.next.seq = seq
 			t.chain.head.Store(t.next)
 			t.next = nil

@@ -208,10 +208,8 @@ func (tx *Tx) Commit() error {
 		return ErrDone
 	}
 	err := tx.commit()
-	if errors.Is(err, errChainCap) {
-		c := tx.overCap
-		tx.end()
-		return errors.Join(err, tx.s.pressure.awaitShorter(tx.ctx, c)) // when it is shorter: a conflict
+	if lacksRoom(err) {
+		return errors.Join(err, tx.awaitRoom(err)) // when there is room: a conflict
 	}
 	if err == nil {
 		tx.s.stats.commit(tx)

@@ -128,10 +128,8 @@ func (a *attempts) try(ctx context.Context, o TxOptions, fn func(*Tx) error) (do
 	if !errors.Is(err, ErrConflict) {
 		return true, err
 	}
-	if errors.Is(err, errChainCap) {
-		c := tx.overCap
-		tx.end()
-		err := s.pressure.awaitShorter(ctx, c)
+	if lacksRoom(err) {
+		err := tx.awaitRoom(err)
 		return err != nil, err
 	}
 	a.assignPriority()

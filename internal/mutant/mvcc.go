@@ -35,4 +35,6 @@ const (
 	HomeFlush Promise = "home-flush"
 	// FailedHome: a checkpoint after a failed flush of home goes on, and gives up the log.
 	FailedHome Promise = "failed-home"
+	// EpochFits: an epoch takes whatever transactions change, also more than the journal does.
+	EpochFits Promise = "epoch-fits"
 )
