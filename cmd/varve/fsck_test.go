@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/varvefs/varve/internal/oracle"
+	"github.com/varvefs/varve/internal/program"
 )
 
 // TestFsck_Damage breaks one thing after the other with debugfs: the checker finds each, with e2fsck, and calls the whole image clean before.
@@ -70,5 +73,34 @@ func TestFsck_Exit(t *testing.T) {
 	}
 	if r := varve(t, "fsck", image+".missing"); r.Code != fsckFailed {
 		t.Errorf("no image: %+v", r)
+	}
+}
+
+// TestFsck_ExitCodes are those of fsck(8): there 1 says that errors were repaired, and 2 that the machine needs a restart.
+func TestFsck_ExitCodes(t *testing.T) {
+	image := smallImage(t)
+	for _, c := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"fsck"}, fsckUsage}, {[]string{"fsck", "--nonsense", image}, fsckUsage}, {[]string{"fsck", image, image}, fsckUsage}, {[]string{"fsck", "-y", image}, fsckUsage},
+		{[]string{"fsck", image + ".missing"}, fsckFailed}, {[]string{"fsck", "--part", "1", image}, fsckFailed}, {[]string{"fsck", "-f", image}, exitOK},
+	} {
+		if r := program.Run(t, c.args...); r.Code != c.code {
+			t.Errorf("varve %s: %+v; expected %d", strings.Join(c.args, " "), r, c.code)
+		}
+	}
+}
+
+// TestFsck_Interrupted ends a check by the command's context, which the first signal ends.
+func TestFsck_Interrupted(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	root := newRoot()
+	root.SetOut(io.Discard)
+	root.SetErr(io.Discard)
+	root.SetArgs([]string{"fsck", "-f", smallImage(t)})
+	if err := root.ExecuteContext(ctx); fsckCode(err) != fsckInterrupted {
+		t.Errorf("%v: exit code %d, expected %d", err, fsckCode(err), fsckInterrupted)
 	}
 }

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"strings"
 	"testing"
 
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/program"
 )
 
@@ -24,6 +28,47 @@ func must(t testing.TB, args ...string) program.Result {
 func mountImage(t testing.TB, image string, args ...string) (dir string, unmount func()) {
 	t.Helper()
 	return program.Mount(t, image, args...)
+}
+
+// command runs a command line in this process, as main does. It is for commands that start no daemon.
+func command(t testing.TB, args ...string) program.Result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	errs := output.NewGuard(&stderr)
+	code := run(append([]string{"varve"}, args...), output.NewGuard(&stdout), errs)
+	_ = errs.Flush()
+	return program.Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: code}
+}
+
+// commandCase is a command line and its outcome.
+type commandCase struct {
+	args           []string
+	code           int
+	stdout, stderr string // each is part of the output
+}
+
+// checkCommands runs command lines in this process. One that fails prints nothing on standard output.
+func checkCommands(t *testing.T, cases []commandCase) {
+	t.Helper()
+	for _, c := range cases {
+		r := command(t, c.args...)
+		if r.Code != c.code || !strings.Contains(r.Stdout, c.stdout) || !strings.Contains(r.Stderr, c.stderr) {
+			t.Errorf("varve %s: %+v\nexpected %d, %q, %q", strings.Join(c.args, " "), r, c.code, c.stdout, c.stderr)
+		}
+		if c.code != exitOK && c.stdout == "" && r.Stdout != "" {
+			t.Errorf("varve %s fails, but prints %q on standard output", strings.Join(c.args, " "), r.Stdout)
+		}
+	}
+}
+
+// parseJSON runs a command line in this process and reads the document that it prints.
+func parseJSON(t testing.TB, doc any, args ...string) program.Result {
+	t.Helper()
+	r := command(t, args...)
+	if err := json.Unmarshal([]byte(r.Stdout), doc); err != nil {
+		t.Fatalf("varve %s: %v: %+v", strings.Join(args, " "), err, r)
+	}
+	return r
 }
 
 // rwImage makes an image to be written.

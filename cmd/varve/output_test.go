@@ -2,9 +2,7 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -38,35 +36,6 @@ func TestCLI_FullOutput(t *testing.T) {
 		if code := cmd.ProcessState.ExitCode(); code != want || !strings.Contains(stderr.String(), "no space left") {
 			t.Errorf("varve %s: exit code %d, %q; expected %d", strings.Join(args, " "), code, stderr.String(), want)
 		}
-	}
-}
-
-// TestFsck_ExitCodes are those of fsck(8): there 1 says that errors were repaired, and 2 that the machine needs a restart.
-func TestFsck_ExitCodes(t *testing.T) {
-	image := smallImage(t)
-	for _, c := range []struct {
-		args []string
-		code int
-	}{
-		{[]string{"fsck"}, fsckUsage}, {[]string{"fsck", "--nonsense", image}, fsckUsage}, {[]string{"fsck", image, image}, fsckUsage}, {[]string{"fsck", "-y", image}, fsckUsage},
-		{[]string{"fsck", image + ".missing"}, fsckFailed}, {[]string{"fsck", "--part", "1", image}, fsckFailed}, {[]string{"fsck", "-f", image}, exitOK},
-	} {
-		if r := program.Run(t, c.args...); r.Code != c.code {
-			t.Errorf("varve %s: %+v; expected %d", strings.Join(c.args, " "), r, c.code)
-		}
-	}
-}
-
-// TestFsck_Interrupted ends a check by the command's context, which the first signal ends.
-func TestFsck_Interrupted(t *testing.T) {
-	ctx, interrupt := context.WithCancel(t.Context())
-	interrupt()
-	root := newRoot()
-	root.SetOut(io.Discard)
-	root.SetErr(io.Discard)
-	root.SetArgs([]string{"fsck", "-f", smallImage(t)})
-	if err := root.ExecuteContext(ctx); fsckCode(err) != fsckInterrupted {
-		t.Errorf("%v: exit code %d, expected %d", err, fsckCode(err), fsckInterrupted)
 	}
 }
 

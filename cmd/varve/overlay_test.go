@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -171,4 +172,16 @@ func TestOverlay_CommitInterrupted(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	oracle.Clean(t, image)
+}
+
+// TestOverlay_Mode makes an overlay that only its owner may read, whatever the umask: it gets contents that the image's file system keeps from others.
+func TestOverlay_Mode(t *testing.T) {
+	oracle.NeedFUSE(t)
+	defer syscall.Umask(syscall.Umask(0))
+	overlay := filepath.Join(t.TempDir(), "overlay")
+	program.Mount(t, smallImage(t), "--overlay", overlay)
+	info, err := os.Stat(overlay)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
 }

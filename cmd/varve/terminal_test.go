@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"encoding/json"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -100,19 +99,6 @@ func TestTerminal_Data(t *testing.T) {
 		}
 		if !names["file"+s] {
 			t.Errorf("tar does not have %q", "file"+s)
-		}
-	}
-}
-
-// TestPlace_String: a place has the path that its names make.
-func TestPlace_String(t *testing.T) {
-	for _, top := range []string{"/", ".", "/a/b", "a/", "a/../b", "//x"} {
-		p, want := &place{name: top}, top
-		for depth, name := range []string{"one", "two", "three"} {
-			if p.String() != want {
-				t.Errorf("%q at depth %d: %q, expected %q", top, depth, p.String(), want)
-			}
-			p, want = &place{up: p, name: name, depth: depth + 1}, path.Join(want, name)
 		}
 	}
 }

@@ -2,9 +2,9 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -80,60 +80,15 @@ func heapOf(t *testing.T, args ...string) (most int) {
 	return most
 }
 
-// TestTree_JSON: what is printed as the tree is walked is one document, with each node below its directory.
-func TestTree_JSON(t *testing.T) {
-	oracle.NeedRoot(t)
-	image := rwImage(t, "16M")
-	dir, unmount := oracle.MountKernel(t, image, "rw")
-	for _, d := range []string{"a/b/c", "a/empty", "z"} {
-		fatal(t, os.MkdirAll(filepath.Join(dir, d), 0o755))
-	}
-	for _, f := range []string{"a/b/c/file", "a/file", "file"} {
-		fatal(t, os.WriteFile(filepath.Join(dir, f), nil, 0o644))
-	}
-	unmount()
-	var doc struct {
-		SchemaVersion int   `json:"schema_version"`
-		Root          *node `json:"root"`
-	}
-	names := func(level string) string {
-		fatal(t, json.Unmarshal([]byte(must(t, "tree", "--json", "--level", level, image).Stdout), &doc))
-		var out []string
-		var add func(d *node)
-		add = func(d *node) {
-			out = append(out, d.Path)
-			for _, c := range d.Children {
-				add(c)
+// TestPlace_String: a place has the path that its names make.
+func TestPlace_String(t *testing.T) {
+	for _, top := range []string{"/", ".", "/a/b", "a/", "a/../b", "//x"} {
+		p, want := &place{name: top}, top
+		for depth, name := range []string{"one", "two", "three"} {
+			if p.String() != want {
+				t.Errorf("%q at depth %d: %q, expected %q", top, depth, p.String(), want)
 			}
+			p, want = &place{up: p, name: name, depth: depth + 1}, path.Join(want, name)
 		}
-		add(doc.Root)
-		doc.Root = nil
-		return strings.Join(out, " ")
-	}
-	for level, want := range map[string]string{
-		"0": "/ /a /a/b /a/b/c /a/b/c/file /a/empty /a/file /file /lost+found /z",
-		"2": "/ /a /a/b /a/empty /a/file /file /lost+found /z",
-		"1": "/ /a /file /lost+found /z",
-	} {
-		if got := names(level); got != want {
-			t.Errorf("level %s: %s, expected %s", level, got, want)
-		}
-	}
-}
-
-// TestTar_Header: what no archive can hold, such as an attribute with an equals sign in its name, is reported, and the rest is there.
-func TestTar_Header(t *testing.T) {
-	oracle.NeedRoot(t)
-	image := rwImage(t, "16M")
-	dir, unmount := oracle.MountKernel(t, image, "rw")
-	for _, name := range []string{"a", "b", "c"} {
-		fatal(t, os.WriteFile(filepath.Join(dir, name), []byte("contents"), 0o644))
-	}
-	fatal(t, unix.Setxattr(filepath.Join(dir, "b"), "user.x=y", []byte("1"), 0))
-	unmount()
-	archive := filepath.Join(t.TempDir(), "archive")
-	r := varve(t, "tar", "-o", archive, image)
-	if got := oracle.MustRun(t, "tar", "-tf", archive); got != "./\na\nc\nlost+found/\n" || r.Code == 0 || !strings.Contains(r.Stderr, "varve: b: ") {
-		t.Errorf("%q, exit code %d: %s", got, r.Code, r.Stderr)
 	}
 }

@@ -4,14 +4,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/varvefs/varve/internal/daemon"
 	"github.com/varvefs/varve/internal/oracle"
-	"github.com/varvefs/varve/internal/program"
 )
 
 // TestMount_Shared: two mounts of one image, one of which writes, are refused in either order, and two that read are not.
@@ -87,79 +83,5 @@ func TestMount_DamagedRoot(t *testing.T) {
 	}
 	if r := varve(t, "info", "--json", image); !strings.Contains(r.Stdout, `"readable": false`) || !strings.Contains(r.Stdout, "root directory") {
 		t.Errorf("varve info: %+v", r)
-	}
-}
-
-// TestUmount_Bind: the end of a bind mount is not the end of the daemon, and waits for nothing.
-func TestUmount_Bind(t *testing.T) {
-	oracle.NeedFUSE(t)
-	oracle.NeedRoot(t)
-	dir, unmount := mountImage(t, rwImage(t, "16M"), "--rw")
-	bound := t.TempDir()
-	if err := unix.Mount(dir, bound, "", unix.MS_BIND, ""); err != nil {
-		t.Fatal(err)
-	}
-	must(t, "umount", "--timeout", "2s", bound)
-	if _, err := os.Stat(dir); err != nil {
-		t.Errorf("the mount itself is gone: %v", err)
-	}
-	unmount()
-}
-
-// TestUmount_BusyForAMoment: a mount that is busy for a moment is tried again.
-func TestUmount_BusyForAMoment(t *testing.T) {
-	oracle.NeedFUSE(t)
-	oracle.NeedRoot(t)
-	dir := t.TempDir()
-	mountPid(t, rwImage(t, "16M"), dir, "rw")
-	f, err := os.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan program.Result, 1)
-	go func() { done <- varve(t, "umount", dir) }()
-	waitFor(t, func() bool { return len(program.DaemonsOf(t, dir)) > 1 }) // umount runs
-	f.Close()
-	if r := <-done; r.Code != 0 {
-		t.Errorf("%+v", r)
-	}
-}
-
-// TestUmount_FailedFlush: unmounting says so when the daemon could not write what it had.
-func TestUmount_FailedFlush(t *testing.T) {
-	oracle.NeedFUSE(t)
-	oracle.NeedRoot(t)
-	small := t.TempDir()
-	if err := unix.Mount("tmpfs", small, "tmpfs", 0, "size=6m"); err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Unmount(small, 0)
-	image, dir := filepath.Join(small, "image"), t.TempDir()
-	oracle.MustRun(t, "mke2fs", "-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=1,nodiscard", image, "64M")
-	pid := mountPid(t, image, dir, "rw,commit=3600")
-	_ = os.WriteFile(filepath.Join(dir, "large"), make([]byte, 16<<20), 0o644)
-	r := varve(t, "umount", dir)
-	if r.Code != exitMount || !strings.Contains(r.Stderr, "no space left") {
-		t.Errorf("the device is full: %+v", r)
-	}
-	waitFor(t, func() bool { return syscall.Kill(pid, 0) != nil || len(program.DaemonsOf(t, dir)) == 0 })
-}
-
-// TestUmount_Killed: unmounting says so when the daemon was killed before it had written everything.
-func TestUmount_Killed(t *testing.T) {
-	oracle.NeedFUSE(t)
-	dir := t.TempDir()
-	pid := mountPid(t, rwImage(t, "16M"), dir, "rw")
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan program.Result, 1)
-	go func() { done <- varve(t, "umount", dir) }()
-	waitFor(t, func() bool { info, err := daemon.FindMount(dir); return err == nil && info == nil })
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	if r := <-done; r.Code != exitMount || !strings.Contains(r.Stderr, "killed") {
-		t.Errorf("%+v", r)
 	}
 }

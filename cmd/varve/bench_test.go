@@ -1,0 +1,24 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/varvefs/varve/internal/program"
+)
+
+// TestBench_JSON runs a part of varve bench.
+func TestBench_JSON(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "page.html")
+	out, err := exec.Command(program.Path(t), "bench", "--rounds", "1", "--duration", "10ms", "--load", "durable, 1 writer", "--html", page, "--json").Output()
+	if err != nil || !json.Valid(out) || !strings.Contains(string(out), `"varve, merge"`) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if b, err := os.ReadFile(page); err != nil || !strings.Contains(string(b), "<svg") {
+		t.Errorf("the page: %v", err)
+	}
+}
