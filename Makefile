@@ -127,7 +127,7 @@ bench-engine: ## compare the engine with bbolt, badger and pebble
 	cd bench/peers && $(GO) run ./engine
 
 bench-cache: build ## replay recorded block traces through several caches (IMAGE=FILE, see docs/cache.md)
-	cd bench/peers && $(GO) run ./cache -varve $(CURDIR)/$(BIN) -image $(abspath $(IMAGE))
+	cd bench/peers && $(GO) test ./cache && $(GO) run ./cache -varve $(CURDIR)/$(BIN) -image $(abspath $(IMAGE))
 
 install: build ## install varve, its mount helpers and manual pages
 	install -D $(BIN) $(DESTDIR)/usr/local/bin/varve
