@@ -1,0 +1,120 @@
+package files
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/internal/oracle"
+	"github.com/varvefs/varve/internal/volume"
+)
+
+// form is a form of image, and how it is written.
+type form struct {
+	name string
+	size string
+	mkfs []string
+	opts volume.WriteOptions
+
+	overlay bool // the device is an overlay file over the image
+}
+
+// smallest is the smallest journal that mke2fs makes: 1,024 blocks.
+var crashForms = []form{
+	{"1k", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1"}, volume.WriteOptions{}, false},
+	{"1k, data journalled", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1"},
+		volume.WriteOptions{JournalData: true}, false},
+	{"4k", "12M", []string{"-t", "ext4", "-b", "4096", "-J", "size=4"}, volume.WriteOptions{}, false},
+	{"no checksums", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-O", "^metadata_csum"},
+		volume.WriteOptions{}, false},
+	{"ext3", "4M", []string{"-t", "ext3", "-b", "1024", "-J", "size=1"}, volume.WriteOptions{}, false},
+	{"orphan_file", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-O", "orphan_file"}, volume.WriteOptions{},
+		false},
+	{"fast_commit", "5M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1,fast_commit_size=256", "-O", "fast_commit"},
+		volume.WriteOptions{}, false},
+	{"overlay", "4M", []string{"-t", "ext4", "-b", "1024", "-O", "^has_journal"}, volume.WriteOptions{JournalData: true},
+		true},
+}
+
+func (f form) image(t testing.TB) []byte {
+	t.Helper()
+	oracle.Need(t, "mke2fs", "e2fsck")
+	path := filepath.Join(t.TempDir(), "image")
+	oracle.MustRun(t, "mke2fs", append(append([]string{"-q", "-F", "-N", "128"}, f.mkfs...), path, f.size)...)
+	p, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// device is what is recorded, and how it is opened.
+func (f form) device(image []byte) (*blockcache.RAM, Opener) {
+	if !f.overlay {
+		return blockcache.NewRAM(bytes.Clone(image)), volume.OpenOn
+	}
+	base := blockcache.Memory(image)
+	return blockcache.NewRAM(nil), func(d blockcache.Writable, o volume.WriteOptions) (*volume.Writable, error) {
+		return volume.OpenOverlayOn(d, base, o)
+	}
+}
+
+// explorer makes an explorer for traces of the form.
+func (f form) explorer(image []byte, seed uint64, dir string) *Explorer {
+	x := NewExplorer(seed, f.opts, dir)
+	if f.overlay {
+		_, x.Open = f.device(image)
+		x.Image = func(device []byte) ([]byte, error) {
+			o, _, err := blockcache.OpenOverlayOn(blockcache.NewRAM(device), blockcache.Memory(image), [64]byte{}, 0)
+			if err != nil {
+				return nil, err
+			}
+			p := make([]byte, len(image))
+			_, err = o.ReadAt(p, 0)
+			return p, err
+		}
+	}
+	return x
+}
+
+// before is what the device of a trace held.
+func (f form) before(image []byte) []byte {
+	if f.overlay {
+		return nil
+	}
+	return image
+}
+
+// record runs a workload of so many random steps, and returns its trace.
+func (f form) record(image []byte, seed uint64, steps int) (*blockcache.Trace, *Model, error) {
+	tr := &blockcache.Trace{}
+	opts := f.opts
+	opts.Commit = time.Hour
+	ram, open := f.device(image)
+	w, err := NewWorkload(blockcache.Record(ram, tr, 0), open, opts, seed, tr)
+	if err != nil {
+		return nil, nil, err
+	}
+	for range steps {
+		if err := w.Step(); err != nil {
+			w.Abandon()
+			return nil, nil, fmt.Errorf("after %v: %w", w.Did, err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, nil, fmt.Errorf("unmount: %w", err)
+	}
+	return tr, w.Model, nil
+}
+
+func wanted(name string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return n
+	}
+	return otherwise
+}
