@@ -15,7 +15,8 @@ const traced = true
 // DiskTraceEnv names the environment variable that has the trace's path. ReadDiskTrace decodes the trace.
 const DiskTraceEnv = "VARVE_DISK_TRACE"
 
-// diskTrace is the trace of this process: a record where each write and flush begins, and one where it has ended. Records are little-endian:
+// diskTrace is the trace of this process: a record where each write and flush begins, and one where it has ended.
+// Records are little-endian:
 //
 //	0   u32  kind: write begins, write ends, flush begins, flush ends well
 //	4   u32  number of the disk

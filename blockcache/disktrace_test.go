@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestDiskTrace_Covers: a flush covers the writes that had ended before it began, and no others; a record that is not whole ends the trace.
+// TestDiskTrace_Covers: a flush covers the writes that had ended before it began, and no others; a record that is not
+// whole ends the trace.
 func TestDiskTrace_Covers(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "trace"))
 	if err != nil {

@@ -8,15 +8,16 @@ import (
 	"slices"
 )
 
-// TracedEvent is an Event of a disk trace, and where its record ends in the trace: what the process had done before it was told of something
-// is what lies before the length that the trace had then.
+// TracedEvent is an Event of a disk trace, and where its record ends in the trace: what the process had done before it
+// was told of something is what lies before the length that the trace had then.
 type TracedEvent struct {
 	Event
 	End int64
 }
 
-// ReadDiskTrace decodes the trace of a process that may have been killed: a record that is not whole ends it. Events have the meaning that
-// Recording gives them: a write stands where it began, and a flush where it ended, with the writes that it does not cover.
+// ReadDiskTrace decodes the trace of a process that may have been killed: a record that is not whole ends it. Events
+// have the meaning that Recording gives them: a write stands where it began, and a flush where it ended, with the
+// writes that it does not cover.
 func ReadDiskTrace(b []byte) (out []TracedEvent, err error) {
 	flushes := map[uint64][]int{} // places of the writes that were open when it began
 	open := map[uint64]int{}

@@ -6,7 +6,8 @@ import (
 	"github.com/varvefs/varve/blockcache"
 )
 
-// A recording device notes what was written between flushes: crash states are made from that. A faulty one fails when it is told to.
+// A recording device notes what was written between flushes: crash states are made from that. A faulty one fails when
+// it is told to.
 func Example() {
 	trace := &blockcache.Trace{}
 	faulty := blockcache.NewFaulty(blockcache.NewRAM(make([]byte, 4096)))

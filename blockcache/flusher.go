@@ -7,9 +7,9 @@ import (
 	"github.com/varvefs/varve/internal/yield"
 )
 
-// flusher runs one flush of a device at a time. A caller waits for a flush that began after its call: all that was written before the call
-// is durable then. The first error is final, and every caller sees it: Linux reports a failed writeback once to each open file (fsync(2)),
-// and drops what it could not write.
+// flusher runs one flush of a device at a time. A caller waits for a flush that began after its call: all that was
+// written before the call is durable then. The first error is final, and every caller sees it: Linux reports a failed
+// writeback once to each open file (fsync(2)), and drops what it could not write.
 type flusher struct {
 	mu      sync.Mutex // guards the rest
 	ended   sync.Cond

@@ -13,15 +13,15 @@ import (
 	"github.com/varvefs/varve/internal/yield"
 )
 
-// Overlay is a copy-on-write device: what is written goes to a sparse file, the base below is only read. Behind the base's end it has room of its own, which a
-// journal takes. The file, little-endian:
+// Overlay is a copy-on-write device: what is written goes to a sparse file, the base below is only read. Behind the
+// base's end it has room of its own, which a journal takes. The file, little-endian:
 //
 //	0      header, one sector: "varveOVL", version u32, state u32, base size u64, device size u64, identity of the base (64 bytes), CRC32C
 //	4096   map: which blocks of 4,096 bytes are in the file, with checksums (overlayMap); whole blocks
 //	...    the blocks, each at its number times 4,096
 //
-// As any device it may lose what was written since the last Sync, by sectors. A block's bit is written after its contents are durable: a crash in between leaves
-// the base's contents, which is what was there before.
+// As any device it may lose what was written since the last Sync, by sectors. A block's bit is written after its
+// contents are durable: a crash in between leaves the base's contents, which is what was there before.
 type Overlay struct {
 	file Writable
 	base Device
@@ -77,25 +77,42 @@ func (h overlayHeader) encode() []byte {
 
 func decodeOverlay(b []byte) (h overlayHeader, err error) {
 	le := binary.LittleEndian
-	if len(b) < overlayHead || string(b[:8]) != overlayMagic || le.Uint32(b[508:]) != crc32.Checksum(b[:508], overlayTable) {
+	if len(b) < overlayHead || string(b[:8]) != overlayMagic ||
+		le.Uint32(b[508:]) != crc32.Checksum(b[:508], overlayTable) {
 		return h, ErrNoOverlay
 	}
 	switch v := le.Uint32(b[8:]); {
 	case v > overlayVersion:
 		return h, fmt.Errorf("has format %d of overlays, this program knows %d: use a newer varve", v, overlayVersion)
 	case v < overlayVersion:
-		return h, fmt.Errorf("has format %d of overlays, this program knows %d: commit it with the varve that made it", v, overlayVersion)
+		return h, fmt.Errorf(
+			"has format %d of overlays, this program knows %d: commit it with the varve that made it",
+			v,
+			overlayVersion,
+		)
 	}
-	h = overlayHeader{state: OverlayState(le.Uint32(b[12:])), baseSize: int64(le.Uint64(b[16:])), size: int64(le.Uint64(b[24:])), identity: [64]byte(b[32:96])}
+	h = overlayHeader{
+		state:    OverlayState(le.Uint32(b[12:])),
+		baseSize: int64(le.Uint64(b[16:])),
+		size:     int64(le.Uint64(b[24:])),
+		identity: [64]byte(b[32:96]),
+	}
 	if h.baseSize < 0 || h.size < h.baseSize || h.size-h.baseSize > overlayBlock+maxExtra || h.size%overlayBlock != 0 {
 		return h, fmt.Errorf("%w: sizes %d and %d", ErrNoOverlay, h.baseSize, h.size)
 	}
 	return h, nil
 }
 
-// OpenOverlay opens an overlay of a base, and makes it where the file is missing or empty: with extra bytes behind the base, and zeros in them. fresh says that it
-// was made. identity distinguishes bases: an overlay of another one is ErrForeign, unless adopt says that it goes over this base from now on.
-func OpenOverlay(path string, base Device, identity [64]byte, extra int64, adopt bool) (o *Overlay, fresh bool, err error) {
+// OpenOverlay opens an overlay of a base, and makes it where the file is missing or empty: with extra bytes behind the
+// base, and zeros in them. fresh says that it was made. identity distinguishes bases: an overlay of another one is
+// ErrForeign, unless adopt says that it goes over this base from now on.
+func OpenOverlay(
+	path string,
+	base Device,
+	identity [64]byte,
+	extra int64,
+	adopt bool,
+) (o *Overlay, fresh bool, err error) {
 	d, err := CreateDisk(path, 0)
 	if err != nil {
 		return nil, false, err
@@ -132,7 +149,11 @@ func adoptOverlay(file Writable, base Device, identity [64]byte) (*Overlay, erro
 // OpenOverlayOn is OpenOverlay for a file that is open, and is made an overlay where it is empty.
 func OpenOverlayOn(file Writable, base Device, identity [64]byte, extra int64) (o *Overlay, fresh bool, err error) {
 	if base.Size() > maxBase {
-		return nil, false, fmt.Errorf("the image has %d bytes, and an overlay takes at most %d: make it as short as its file system", base.Size(), int64(maxBase))
+		return nil, false, fmt.Errorf(
+			"the image has %d bytes, and an overlay takes at most %d: make it as short as its file system",
+			base.Size(),
+			int64(maxBase),
+		)
 	}
 	o = &Overlay{file: file, base: base, dirty: map[int64]bool{}}
 	if fresh, err = isBlank(file); err != nil || !fresh {
@@ -147,7 +168,8 @@ func (o *Overlay) place(block int64) int64 {
 	return overlayBlock + o.present.length() + block*overlayBlock
 }
 
-// isBlank reports whether a file is empty, or what a crash leaves of one that was about to become an overlay: a header's length of zeros.
+// isBlank reports whether a file is empty, or what a crash leaves of one that was about to become an overlay: a
+// header's length of zeros.
 func isBlank(file Writable) (bool, error) {
 	if file.Size() > overlayHead {
 		return false, nil
@@ -271,7 +293,8 @@ func (o *Overlay) WriteAt(p []byte, offset int64) (int, error) {
 	return o.bring(p, offset, first, last)
 }
 
-// bring writes to blocks some of which are not in the file yet: those get the base's contents around what is written. The caller holds mu.
+// bring writes to blocks some of which are not in the file yet: those get the base's contents around what is written.
+// The caller holds mu.
 func (o *Overlay) bring(p []byte, offset, first, last int64) (int, error) {
 	start := first * overlayBlock
 	buf := make([]byte, (last+1)*overlayBlock-start)
@@ -299,8 +322,8 @@ func (o *Overlay) Sync() error {
 	return o.flusher.do(o.flush)
 }
 
-// flush writes the map's pages that are dirty now. Two at a time would be wrong: the second would find nothing dirty and return before the
-// first has written the pages, and an older copy of a page could overwrite a newer one.
+// flush writes the map's pages that are dirty now. Two at a time would be wrong: the second would find nothing dirty
+// and return before the first has written the pages, and an older copy of a page could overwrite a newer one.
 func (o *Overlay) flush() error {
 	o.mu.Lock()
 	dirty := o.dirty

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// lateSync runs a Sync of an overlay that meets another one, and returns what is durable in the overlay's file when it has returned.
+// lateSync runs a Sync of an overlay that meets another one, and returns what is durable in the overlay's file when it
+// has returned.
 func lateSync(t *testing.T) []byte {
 	t.Helper()
 	tr, g := &Trace{}, &gate{Writable: NewRAM(nil)}
@@ -58,7 +59,8 @@ func reopened(t *testing.T, img []byte, offset int64) byte {
 	return p[0]
 }
 
-// TestOverlay_SyncMeetsSync: a Sync that meets another one returns when its caller's writes are durable, the map's bits included.
+// TestOverlay_SyncMeetsSync: a Sync that meets another one returns when its caller's writes are durable, the map's
+// bits included.
 func TestOverlay_SyncMeetsSync(t *testing.T) {
 	if got := reopened(t, lateSync(t), 8192); got != 7 {
 		t.Errorf("after the second Sync returned and the power went, the block reads %d", got)
@@ -96,7 +98,8 @@ func TestOverlay_SyncError(t *testing.T) {
 	}
 }
 
-// TestOverlay_Damage: a flipped bit of the header or of the map is an error that says where, and a header that was made up allocates nothing.
+// TestOverlay_Damage: a flipped bit of the header or of the map is an error that says where, and a header that was
+// made up allocates nothing.
 func TestOverlay_Damage(t *testing.T) {
 	base := Memory(make([]byte, 1<<20))
 	file := NewRAM(nil)

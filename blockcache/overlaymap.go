@@ -10,12 +10,14 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// overlayMap says which blocks an overlay has: a bit a block, in pages of 4,096 bytes, of eight sectors each. A sector, little-endian:
+// overlayMap says which blocks an overlay has: a bit a block, in pages of 4,096 bytes, of eight sectors each. A
+// sector, little-endian:
 //
 //	0    bits of 4,064 blocks, the lowest bit of the first byte first
 //	508  CRC32C of the sector's number (u64) and the 508 bytes before
 //
-// A sector of zeros has no block and no checksum: a hole of the file. A crash tears no sector, so a sector whose checksum is wrong is damage.
+// A sector of zeros has no block and no checksum: a hole of the file. A crash tears no sector, so a sector whose
+// checksum is wrong is damage.
 type overlayMap struct {
 	pages [][]byte // in the file's form, without the checksums; nil where no block of the page is there
 }
@@ -86,8 +88,13 @@ func (m overlayMap) loadPage(page int, p []byte, offset int64) error {
 			continue
 		}
 		if binary.LittleEndian.Uint32(sector[mapBytes:]) != mapSum(number, sector) && !mutant.Off(mutant.MapChecksum) {
-			return fmt.Errorf("%w: the map's sector %d, at byte %d, has a wrong checksum: which blocks the overlay has is not known; "+
-				"restore the file from a copy", ErrOverlayDamaged, number, offset+int64(number)*Sector)
+			return fmt.Errorf(
+				"%w: the map's sector %d, at byte %d, has a wrong checksum: which blocks the overlay has is not known; "+
+					"restore the file from a copy",
+				ErrOverlayDamaged,
+				number,
+				offset+int64(number)*Sector,
+			)
 		}
 		if m.pages[page] == nil {
 			m.pages[page] = make([]byte, overlayBlock)

@@ -21,8 +21,8 @@ type Event struct {
 // Flush reports whether the event is a flush.
 func (e Event) Flush() bool { return e.Data == nil && e.Mark == "" }
 
-// Covers reports whether a flush made a write durable that stands before it in the trace: one that had returned before the flush began. A
-// write that met the flush may be on the medium, or not, as if there had been no flush.
+// Covers reports whether a flush made a write durable that stands before it in the trace: one that had returned before
+// the flush began. A write that met the flush may be on the medium, or not, as if there had been no flush.
 func (e Event) Covers(w Event) bool {
 	if !e.Flush() || w.Device != e.Device || w.id >= e.id {
 		return false
@@ -34,7 +34,8 @@ func (e Event) Covers(w Event) bool {
 // Sector is what a crash tears a write into, in bytes (docs/guarantees.md).
 const Sector = 512
 
-// Apply makes the event's write in an image, which grows as needed, or that of its sectors that keep says. keep may be nil.
+// Apply makes the event's write in an image, which grows as needed, or that of its sectors that keep says. keep may be
+// nil.
 func (e Event) Apply(img []byte, keep func(i int) bool) []byte {
 	if end := e.Offset + int64(len(e.Data)); end > int64(len(img)) {
 		img = append(img, make([]byte, end-int64(len(img)))...)
@@ -74,8 +75,8 @@ func (t *Trace) add(e Event) int {
 	return e.id
 }
 
-// Recording notes every write and flush of a device in a trace: a write where it begins, a flush where it has succeeded, with the writes
-// that it does not cover because they had not returned when it began.
+// Recording notes every write and flush of a device in a trace: a write where it begins, a flush where it has
+// succeeded, with the writes that it does not cover because they had not returned when it began.
 type Recording struct {
 	Writable
 	trace  *Trace

@@ -9,8 +9,8 @@ import "github.com/varvefs/varve/internal/block"
 //	                        └── wanted again ──> main
 //
 // A scan passes through small and leaves main alone. The paper has a tenth and one more read; but a block of metadata
-// holds many inodes or names, so that even a scan reads it several times in a row. docs/cache.md has what was measured.
-// The caller holds the shard's lock.
+// holds many inodes or names, so that even a scan reads it several times in a row. docs/cache.md has what was
+// measured. The caller holds the shard's lock.
 type s3fifo struct {
 	capacity int // blocks in small and main together
 	table    map[block.Number]*cached

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Shared is a file or block device that other hosts may write to meanwhile. It is opened beside the Disk that is locked, and has an error state of
-// its own: what fails to be written here takes no error away from Disk.Sync.
+// Shared is a file or block device that other hosts may write to meanwhile. It is opened beside the Disk that is
+// locked, and has an error state of its own: what fails to be written here takes no error away from Disk.Sync.
 type Shared struct{ file *os.File }
 
 // OpenShared opens a file or block device without locking it.

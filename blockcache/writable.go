@@ -18,8 +18,8 @@ import (
 type Writable interface {
 	Device
 	io.WriterAt
-	// Sync makes every write that returned before the call durable. After an error it is unknown what is durable: Disk and Overlay
-	// give the same error to each later call.
+	// Sync makes every write that returned before the call durable. After an error it is unknown what is durable: Disk
+	// and Overlay give the same error to each later call.
 	Sync() error
 }
 
@@ -33,8 +33,8 @@ type Disk struct {
 	flusher flusher
 }
 
-// OpenDisk opens an existing file or block device for writing. A block device is claimed (O_EXCL): one that is mounted, or part of another, is
-// refused, and so is its mounting afterwards.
+// OpenDisk opens an existing file or block device for writing. A block device is claimed (O_EXCL): one that is
+// mounted, or part of another, is refused, and so is its mounting afterwards.
 func OpenDisk(path string) (*Disk, error) {
 	flags := os.O_RDWR | syscall.O_NONBLOCK | syscall.O_CLOEXEC
 	if info, err := os.Stat(path); err == nil && info.Mode()&(os.ModeDevice|os.ModeCharDevice) == os.ModeDevice {
@@ -50,8 +50,9 @@ func OpenDisk(path string) (*Disk, error) {
 	return newDisk(f, path)
 }
 
-// CreateDisk opens a regular file for writing, makes it where there is none, and makes its name durable. A shorter one is
-// extended to size bytes by a hole. A new one is its owner's alone: it gets contents of files that others may not read.
+// CreateDisk opens a regular file for writing, makes it where there is none, and makes its name durable. A shorter one
+// is extended to size bytes by a hole. A new one is its owner's alone: it gets contents of files that others may not
+// read.
 func CreateDisk(path string, size int64) (*Disk, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -77,8 +78,11 @@ func CreateDisk(path string, size int64) (*Disk, error) {
 func newDisk(f *os.File, path string) (*Disk, error) {
 	if err := lock(f); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%s is in use: a mount, another process or another store has it locked; unmount it or end that first: %w",
-			path, err)
+		return nil, fmt.Errorf(
+			"%s is in use: a mount, another process or another store has it locked; unmount it or end that first: %w",
+			path,
+			err,
+		)
 	}
 	d := &Disk{file: f}
 	info, err := f.Stat()
@@ -95,7 +99,8 @@ func newDisk(f *os.File, path string) (*Disk, error) {
 	return d, nil
 }
 
-// lock takes a file's lock. Who had it a moment ago may still be about to end, or a process that it started may not have closed it yet.
+// lock takes a file's lock. Who had it a moment ago may still be about to end, or a process that it started may not
+// have closed it yet.
 func lock(f *os.File) (err error) {
 	for range 20 {
 		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != unix.EWOULDBLOCK {

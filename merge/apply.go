@@ -7,8 +7,8 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// Apply runs one edit on a block in place. placed is the offset where an append landed. On an error a reapply may have left
-// the block half changed; every other edit leaves it as it was.
+// Apply runs one edit on a block in place. placed is the offset where an append landed. On an error a reapply may have
+// left the block half changed; every other edit leaves it as it was.
 func Apply(block []byte, e *Edit) (placed uint32, err error) {
 	switch e.kind {
 	case KindSet, KindExtent:
@@ -37,7 +37,8 @@ func Apply(block []byte, e *Edit) (placed uint32, err error) {
 	return 0, nil
 }
 
-// Total reports whether the edit can be applied to any block of a size: it lies within it, and asks nothing of its bytes.
+// Total reports whether the edit can be applied to any block of a size: it lies within it, and asks nothing of its
+// bytes.
 func (e *Edit) Total(size int) bool {
 	switch e.kind {
 	case KindSet, KindExtent:

@@ -41,7 +41,8 @@ func (r Range) within(size int) bool {
 	return uint64(r.Off)+uint64(r.Len) <= uint64(size)
 }
 
-// Used is where an append has the number of bytes in use, on which its place depends. ok is false for every other edit.
+// Used is where an append has the number of bytes in use, on which its place depends. ok is false for every other
+// edit.
 func (e *Edit) Used() (r Range, ok bool) {
 	return Range{e.field.Off, uint32(e.field.Width)}, e.kind == KindAppend
 }
@@ -138,8 +139,8 @@ type Edit struct {
 // Kind is the type of the edit.
 func (e *Edit) Kind() Kind { return e.kind }
 
-// Set writes bytes at an offset. Two sets of disjoint ranges both stand. Two of the same bytes do not: each may have been computed from what
-// was there, as in an increment by reading and writing.
+// Set writes bytes at an offset. Two sets of disjoint ranges both stand. Two of the same bytes do not: each may have
+// been computed from what was there, as in an increment by reading and writing.
 func Set(off uint32, data []byte) Edit { return Edit{kind: KindSet, off: off, data: data} }
 
 // SetBlind is Set for bytes that do not depend on what the transaction read: two of the same bytes both stand.
@@ -150,8 +151,9 @@ func SetBlind(off uint32, data []byte) Edit {
 // Extent is Set for a record that stands for a range of blocks; only its proof has another name.
 func Extent(off uint32, data []byte) Edit { return Edit{kind: KindExtent, off: off, data: data} }
 
-// Append writes data after the bytes in use of a log that begins at start and has room to limit (offsets in the block).
-// used holds the number of bytes in use, from start on. Where data landed is told when the transaction has committed.
+// Append writes data after the bytes in use of a log that begins at start and has room to limit (offsets in the
+// block). used holds the number of bytes in use, from start on. Where data landed is told when the transaction has
+// committed.
 func Append(used Field, start, limit uint32, data []byte) Edit {
 	return Edit{kind: KindAppend, field: used, off: start, high: uint64(limit), data: data}
 }
@@ -162,8 +164,8 @@ func Add(f Field, delta int64, low, high uint64) Edit {
 	return Edit{kind: KindAdd, field: f, delta: delta, low: low, high: high}
 }
 
-// Max raises an ordered tuple of fields, the first one counting most, to the values where those are greater. fields and
-// values have the same length.
+// Max raises an ordered tuple of fields, the first one counting most, to the values where those are greater. fields
+// and values have the same length.
 func Max(fields []Field, values []uint64) Edit {
 	return Edit{kind: KindMax, fields: fields, values: values}
 }

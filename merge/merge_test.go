@@ -203,8 +203,8 @@ func serialBoth(b []byte, first, second []Edit) ([]byte, error) {
 	return serial(b, second)
 }
 
-// TestResolve_Associative: merges of set, add, max and bits give one result in every order and grouping in which they are all
-// accepted; appends keep the order, but not the grouping.
+// TestResolve_Associative: merges of set, add, max and bits give one result in every order and grouping in which they
+// are all accepted; appends keep the order, but not the grouping.
 func TestResolve_Associative(t *testing.T) {
 	merge := func(base, newest []byte, es []Edit) []byte {
 		dst := make([]byte, size)
@@ -319,7 +319,8 @@ func TestResolve_Verdicts(t *testing.T) {
 		})
 	}
 	var r Result
-	if err := Resolve(make([]byte, size), base, base, mine(Whole(make([]byte, size))), &r); err != nil || r.Proof != DisjointBlocks {
+	if err := Resolve(make([]byte, size), base, base, mine(Whole(make([]byte, size))), &r); err != nil ||
+		r.Proof != DisjointBlocks {
 		t.Errorf("whole on an unchanged block: %v, %v", r.Proof, err)
 	}
 }
@@ -389,13 +390,16 @@ func BenchmarkResolve(b *testing.B) {
 	}
 }
 
-// TestResolve_SetIsOneField: two sets of one range that agree in some bytes only are in conflict, even where each byte alone is
-// unchanged or agreed on: a reader of the field would see a value that was replaced unseen.
+// TestResolve_SetIsOneField: two sets of one range that agree in some bytes only are in conflict, even where each byte
+// alone is unchanged or agreed on: a reader of the field would see a value that was replaced unseen.
 func TestResolve_SetIsOneField(t *testing.T) {
 	base, newest := make([]byte, size), make([]byte, size)
 	base[20], base[21] = 1, 6
 	newest[20], newest[21] = 2, 6
-	if err := Resolve(make([]byte, size), base, newest, []Edit{Set(20, []byte{2, 8})}, new(Result)); !errors.Is(err, ErrChanged) {
+	if err := Resolve(make([]byte, size), base, newest, []Edit{Set(20, []byte{2, 8})}, new(Result)); !errors.Is(
+		err,
+		ErrChanged,
+	) {
 		t.Errorf("got %v", err)
 	}
 }

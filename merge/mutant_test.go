@@ -8,8 +8,8 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// TestResolve_ProgramsMutants: proofs that do not look at a record's place, or take equal bytes for no conflict, give results that are not
-// serial.
+// TestResolve_ProgramsMutants: proofs that do not look at a record's place, or take equal bytes for no conflict, give
+// results that are not serial.
 func TestResolve_ProgramsMutants(t *testing.T) {
 	defer mutant.Switch(mutant.None)
 	for _, p := range []mutant.Promise{mutant.Relocation, mutant.ReappliedPlace, mutant.EqualBytes} {

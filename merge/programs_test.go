@@ -19,8 +19,9 @@ func (p program) run(block []byte) ([]Edit, []byte, error) {
 	return es, out, err
 }
 
-// randomProgram is an increment by reading and setting, a blind write, an append, or an append with another edit into the appended record,
-// or a function that takes the first free record, with an addition to the counter of it, which is zero as it was.
+// randomProgram is an increment by reading and setting, a blind write, an append, or an append with another edit into
+// the appended record, or a function that takes the first free record, with an addition to the counter of it, which is
+// zero as it was.
 func randomProgram(r *rand.Rand) program {
 	at, v, kind := uint32(16+r.Intn(4)), byte(1+r.Intn(2)), r.Intn(9)
 	record := make([]byte, 4)
@@ -88,8 +89,8 @@ func randomPrograms(r *rand.Rand, n int) program {
 	return p
 }
 
-// TestResolve_Programs: an accepted merge equals running theirs, then mine (M4), as their authors mean them: edits are decided on what a
-// transaction sees, and the serial run decides them anew.
+// TestResolve_Programs: an accepted merge equals running theirs, then mine (M4), as their authors mean them: edits are
+// decided on what a transaction sees, and the serial run decides them anew.
 func TestResolve_Programs(t *testing.T) {
 	if accepted, wrong := programs(t); wrong != "" || accepted < 1000 {
 		t.Errorf("%d accepted: %s", accepted, wrong)

@@ -2,8 +2,8 @@ package merge
 
 import "strings"
 
-// Proof is the set of reasons why a transaction's edits of one block stand. Its names are those of FrankenFS where that
-// has one.
+// Proof is the set of reasons why a transaction's edits of one block stand. Its names are those of FrankenFS where
+// that has one.
 type Proof uint16
 
 // The proofs. DisjointBlocks: nobody else changed the block. Unsafe is no proof: a whole block was written, and stands
@@ -26,8 +26,17 @@ var proofNames = [proofs]string{"disjoint-blocks", "independent-keys", "non-over
 	"timestamp-only", "counters", "bits", "check", "reapply", "unsafe"}
 
 // byKind is what each type of edit proves.
-var byKind = [kinds]Proof{KindSet: IndependentKeys, KindExtent: NonOverlappingExtents, KindAppend: AppendOnly, KindAdd: Counters,
-	KindMax: TimestampOnly, KindBits: Bits, KindCheck: Checked, KindReapply: Reapplied, KindWhole: Unsafe}
+var byKind = [kinds]Proof{
+	KindSet:     IndependentKeys,
+	KindExtent:  NonOverlappingExtents,
+	KindAppend:  AppendOnly,
+	KindAdd:     Counters,
+	KindMax:     TimestampOnly,
+	KindBits:    Bits,
+	KindCheck:   Checked,
+	KindReapply: Reapplied,
+	KindWhole:   Unsafe,
+}
 
 func (p Proof) String() string {
 	var names []string

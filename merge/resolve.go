@@ -19,9 +19,10 @@ type Result struct {
 	moved relocation
 }
 
-// Resolve runs mine, which was decided on base, on newest, and leaves the block in dst. All three blocks have one length;
-// dst overlaps neither of the others. base and newest may be the same slice, which then proves that nothing changed. An error
-// means that mine does not stand (M3): ErrChanged, or what Apply said on the newest bytes. dst is then undefined.
+// Resolve runs mine, which was decided on base, on newest, and leaves the block in dst. All three blocks have one
+// length; dst overlaps neither of the others. base and newest may be the same slice, which then proves that nothing
+// changed. An error means that mine does not stand (M3): ErrChanged, or what Apply said on the newest bytes. dst is
+// then undefined.
 func Resolve(dst, base, newest []byte, mine []Edit, r *Result) error {
 	r.Ranges, r.Placed, r.Proof, r.Edit = r.Ranges[:0], r.Placed[:0], 0, 0
 	same := len(base) == 0 || &base[0] == &newest[0]
@@ -67,8 +68,8 @@ func Resolve(dst, base, newest []byte, mine []Edit, r *Result) error {
 	return nil
 }
 
-// stands checks the condition of an edit that its effect does not check by itself. moved: an edit before it may have landed
-// elsewhere than on base.
+// stands checks the condition of an edit that its effect does not check by itself. moved: an edit before it may have
+// landed elsewhere than on base.
 func (e *Edit) stands(base, newest []byte, moved bool) bool {
 	switch e.kind {
 	case KindSet, KindExtent:
@@ -82,14 +83,16 @@ func (e *Edit) stands(base, newest []byte, moved bool) bool {
 		if moved {
 			return bytes.Equal(base, newest)
 		}
-		return Unchanged(base, newest, rg) || (e.blind || mutant.Off(mutant.EqualBytes)) && bytes.Equal(newest[rg.Off:rg.End()], e.data)
+		return Unchanged(base, newest, rg) ||
+			(e.blind || mutant.Off(mutant.EqualBytes)) && bytes.Equal(newest[rg.Off:rg.End()], e.data)
 	case KindWhole:
 		return bytes.Equal(base, newest) || mutant.Off(mutant.EveryWhole)
 	}
 	return true
 }
 
-// Unchanged reports whether two versions of a block have the same bytes in a range. A range outside the block has changed.
+// Unchanged reports whether two versions of a block have the same bytes in a range. A range outside the block has
+// changed.
 func Unchanged(a, b []byte, r Range) bool {
 	return r.within(len(a)) && r.within(len(b)) && bytes.Equal(a[r.Off:r.End()], b[r.Off:r.End()])
 }

@@ -45,8 +45,8 @@ func (c *chain) newest(pool *versionPool) *version {
 	}
 }
 
-// visible acquires the version that a snapshot sees, if it is whole. Otherwise it acquires the one that the version can be made
-// from by its deltas.
+// visible acquires the version that a snapshot sees, if it is whole. Otherwise it acquires the one that the version
+// can be made from by its deltas.
 func (c *chain) visible(snap block.Seq, pool *versionPool) (v *version, exact bool) {
 	for {
 		v := c.newest(pool)
@@ -83,7 +83,8 @@ func (v *version) reconstruct(snap block.Seq, dst []byte) (ok bool, err error) {
 	return false, nil
 }
 
-// prepare makes next ready to become the head; its changed says where it differs from the old one. The caller holds the latch.
+// prepare makes next ready to become the head; its changed says where it differs from the old one. The caller holds
+// the latch.
 func (c *chain) prepare(t *chainTable, next *version) {
 	c.idle = false
 	c.settle(t)
@@ -99,7 +100,8 @@ func (c *chain) prepare(t *chainTable, next *version) {
 	}
 }
 
-// settle makes a delta of the version before the head, or drops it where no snapshot sees it (M6). The caller holds the latch.
+// settle makes a delta of the version before the head, or drops it where no snapshot sees it (M6). The caller holds
+// the latch.
 func (c *chain) settle(t *chainTable) {
 	head := c.head.Load()
 	gone := head.before.Load()
@@ -143,9 +145,9 @@ func (c *chain) grow(t *chainTable, deltas int, bytes int64) {
 	}
 }
 
-// prune drops the deltas that no live snapshot sees exactly (M6), and composes those that remain. Each snapshot keeps one
-// version of the block at most. It looks no further than to the delta that was on top when it looked last; nil is all of them.
-// The caller holds the latch.
+// prune drops the deltas that no live snapshot sees exactly (M6), and composes those that remain. Each snapshot keeps
+// one version of the block at most. It looks no further than to the delta that was on top when it looked last; nil is
+// all of them. The caller holds the latch.
 func (c *chain) prune(t *chainTable, until *delta) (dropped int) {
 	var buf [chunkSlots]block.Seq
 	live := t.snapshots.live(buf[:0])
@@ -199,7 +201,8 @@ func (c *chain) prune(t *chainTable, until *delta) (dropped int) {
 	return dropped
 }
 
-// rebuild hangs deltas below a version, newest first, above an older one. Those that readers walk now stay as they are.
+// rebuild hangs deltas below a version, newest first, above an older one. Those that readers walk now stay as they
+// are.
 func (c *chain) rebuild(top *version, keep []*delta, older *delta) {
 	for _, d := range slices.Backward(keep) {
 		if d.older != older {

@@ -119,8 +119,8 @@ func (t *chainTable) unlistDirty(c *chain) {
 }
 
 // seesAny reports whether the version from seq to below next must be kept (M6): a live snapshot sees it. The caller
-// holds the latch of the chain, as the commit of next did until next was published: no later snapshot can see seq. With
-// very many snapshots it does not look and reports true: prune looks for several versions at a time.
+// holds the latch of the chain, as the commit of next did until next was published: no later snapshot can see seq.
+// With very many snapshots it does not look and reports true: prune looks for several versions at a time.
 func (t *chainTable) seesAny(seq, next block.Seq) bool {
 	return mutant.Off(mutant.M6) || t.snapshots.used.Load() > chunkSlots || t.snapshots.anyWithin(seq, next)
 }
@@ -128,8 +128,8 @@ func (t *chainTable) seesAny(seq, next block.Seq) bool {
 // memory is what versions and history take, in bytes. Each chain has two whole versions.
 func (t *chainTable) memory() int64 { return t.count.Load()*2*int64(t.size) + t.historyBytes.Load() }
 
-// awaitCommit waits for a commit of a block that is under way: a transaction that latches the chain after this finds the
-// block's wait queue.
+// awaitCommit waits for a commit of a block that is under way: a transaction that latches the chain after this finds
+// the block's wait queue.
 func (t *chainTable) awaitCommit(n block.Number) {
 	if c, ok := t.index.Load(n); ok {
 		c.latch.lock()

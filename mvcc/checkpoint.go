@@ -11,8 +11,8 @@ import (
 	"github.com/varvefs/varve/wal"
 )
 
-// Checkpoint writes every block that was changed home, as of now, and gives up the part of the log that is not needed any
-// more. Commits go on meanwhile.
+// Checkpoint writes every block that was changed home, as of now, and gives up the part of the log that is not needed
+// any more. Commits go on meanwhile.
 func (s *Store) Checkpoint() error { return s.durability.checkpoint() }
 
 // checkpointer writes changed blocks home, and drops the chains that this makes unnecessary.
@@ -46,7 +46,8 @@ func (p *checkpointer) request() {
 	}
 }
 
-// run writes home what is published, and then has the log truncated up to it. ready is called with its snapshot before.
+// run writes home what is published, and then has the log truncated up to it. ready is called with its snapshot
+// before.
 func (p *checkpointer) run(ready func(*Tx) error, truncate func(block.Seq) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,8 +92,8 @@ func (p *checkpointer) run(ready func(*Tx) error, truncate func(block.Seq) error
 	return nil
 }
 
-// mayWriteHome is the error that ended the store, or its flushes: what was handed to home before may be lost, whatever a
-// later flush reports.
+// mayWriteHome is the error that ended the store, or its flushes: what was handed to home before may be lost, whatever
+// a later flush reports.
 func (p *checkpointer) mayWriteHome() error {
 	if p.s.closed.Load() {
 		return ErrClosed
@@ -133,8 +134,8 @@ func (p *checkpointer) writeHome(tx *Tx, c *chain, buf []byte) error {
 	return nil
 }
 
-// dropClean puts a block that came home into the cache, and then gives its chain up, unless there is something newer or
-// older in it (M8).
+// dropClean puts a block that came home into the cache, and then gives its chain up, unless there is something newer
+// or older in it (M8).
 func (p *checkpointer) dropClean(c *chain) {
 	c.latch.lock()
 	defer c.latch.unlock()
@@ -172,8 +173,8 @@ func (p *checkpointer) forget(c *chain) error {
 	return nil
 }
 
-// onlyNewest settles and prunes a chain, and reports whether its newest version is all that is left. The caller holds the
-// latch.
+// onlyNewest settles and prunes a chain, and reports whether its newest version is all that is left. The caller holds
+// the latch.
 func (c *chain) onlyNewest(t *chainTable) bool {
 	c.settle(t)
 	c.prune(t, nil)

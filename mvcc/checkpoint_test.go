@@ -14,8 +14,8 @@ import (
 	"github.com/varvefs/varve/wal"
 )
 
-// forgetful is a device whose next flush fails once: what was written since the last one is lost then, as Linux does with pages that it could
-// not write.
+// forgetful is a device whose next flush fails once: what was written since the last one is lost then, as Linux does
+// with pages that it could not write.
 type forgetful struct {
 	*blockcache.RAM
 	flushed []byte
@@ -32,15 +32,19 @@ func (f *forgetful) Sync() error {
 	return nil
 }
 
-// TestCheckpoint_AfterFailedFlush: once a flush of home has failed, no later checkpoint takes a flush that succeeds for a sign that everything is
-// home, and gives up the log.
+// TestCheckpoint_AfterFailedFlush: once a flush of home has failed, no later checkpoint takes a flush that succeeds
+// for a sign that everything is home, and gives up the log.
 func TestCheckpoint_AfterFailedFlush(t *testing.T) {
 	ctx := context.Background()
 	home, log := &forgetful{RAM: blockcache.NewRAM(make([]byte, 64<<12))}, blockcache.NewRAM(nil)
 	if err := home.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand, SegmentSize: 4 << 10}}}
+	o := Options{
+		BlockSize:  4096,
+		Home:       home,
+		Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand, SegmentSize: 4 << 10}},
+	}
 	s, _, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
@@ -104,11 +108,21 @@ func (g *gated) WriteAt(p []byte, off int64) (int, error) {
 	return g.Writable.WriteAt(p, off)
 }
 
-// TestAbandon_MeetsCheckpoint: when Abandon has returned, a checkpoint that somebody asked for writes nothing any more: another store may have the
-// device by then.
+// TestAbandon_MeetsCheckpoint: when Abandon has returned, a checkpoint that somebody asked for writes nothing any
+// more: another store may have the device by then.
 func TestAbandon_MeetsCheckpoint(t *testing.T) {
-	home := &gated{Writable: blockcache.NewRAM(make([]byte, 64<<12)), entered: make(chan struct{}), released: make(chan struct{})}
-	s, _, err := Open(Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: blockcache.NewRAM(nil), Options: wal.Options{Policy: wal.OnDemand}}})
+	home := &gated{
+		Writable: blockcache.NewRAM(make([]byte, 64<<12)),
+		entered:  make(chan struct{}),
+		released: make(chan struct{}),
+	}
+	s, _, err := Open(
+		Options{
+			BlockSize:  4096,
+			Home:       home,
+			Durability: NativeLog{Device: blockcache.NewRAM(nil), Options: wal.Options{Policy: wal.OnDemand}},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,8 @@ import (
 
 // The benchmarks behind the choices that docs/design.md reports.
 
-// BenchmarkIndex compares what could hold the chains: 4,096 blocks, one lookup in a hundred is a deletion and an insertion.
+// BenchmarkIndex compares what could hold the chains: 4,096 blocks, one lookup in a hundred is a deletion and an
+// insertion.
 func BenchmarkIndex(b *testing.B) {
 	type index interface {
 		load(n block.Number) bool

@@ -9,8 +9,9 @@ import (
 	"github.com/varvefs/varve/internal/yield"
 )
 
-// PackPolicy says which history is compressed in the background: deltas of at least MinBytes, by s2 when they are older than S2After, and
-// by zstd when they are older than ZstdAfter. docs/design.md has the measurements behind the defaults.
+// PackPolicy says which history is compressed in the background: deltas of at least MinBytes, by s2 when they are
+// older than S2After, and by zstd when they are older than ZstdAfter. docs/design.md has the measurements behind the
+// defaults.
 type PackPolicy struct {
 	MinBytes  int           // 512 where 0; negative: nothing is compressed
 	S2After   time.Duration // 1 s where 0
@@ -66,9 +67,9 @@ func (g *collector) background() {
 // Collect drops every version that no live snapshot sees (M6), now instead of in a moment.
 func (s *Store) Collect() { s.collector.once(true) }
 
-// once looks at the chains that have got history since the last round. Where all is set, or a snapshot of several rounds
-// has ended, it also looks at those whose history live snapshots keep. An idle snapshot over very many chains costs a look
-// at each of them a second.
+// once looks at the chains that have got history since the last round. Where all is set, or a snapshot of several
+// rounds has ended, it also looks at those whose history live snapshots keep. An idle snapshot over very many chains
+// costs a look at each of them a second.
 func (g *collector) once(all bool) {
 	g.mu.Lock() // a caller that asked for a round finds all of it done
 	defer g.mu.Unlock()
@@ -102,7 +103,8 @@ func (g *collector) once(all bool) {
 	}
 }
 
-// longSnapshots are the snapshots that were live at two rounds of collection: those that keep history, unlike a writer's of a moment.
+// longSnapshots are the snapshots that were live at two rounds of collection: those that keep history, unlike a
+// writer's of a moment.
 type longSnapshots struct {
 	last []block.Seq // live at the last round, ascending
 	old  []block.Seq // of those, live at the round before it, too
@@ -112,7 +114,8 @@ type longSnapshots struct {
 // allEvery is how often all chains with history are looked at, also to compress what has become old.
 const allEvery = time.Second
 
-// ended takes the live snapshots of a round, and reports whether a lasting one has ended since the last, or all chains are due for a look.
+// ended takes the live snapshots of a round, and reports whether a lasting one has ended since the last, or all chains
+// are due for a look.
 func (l *longSnapshots) ended(live []block.Seq, now int64) bool {
 	slices.Sort(live)
 	has := func(list []block.Seq, seq block.Seq) bool {

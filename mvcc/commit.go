@@ -95,7 +95,8 @@ func (tx *Tx) context() error {
 	return tx.ctx.Err()
 }
 
-// writeFresh writes ordered data home, before the sequence is taken: every epoch that holds the commit flushes it first (W3).
+// writeFresh writes ordered data home, before the sequence is taken: every epoch that holds the commit flushes it
+// first (W3).
 func (tx *Tx) writeFresh() error {
 	s := tx.s
 	for _, f := range tx.fresh {
@@ -116,7 +117,8 @@ func (tx *Tx) writeFresh() error {
 	return tx.writeHomes()
 }
 
-// writeHomes writes file data to its own place. The snapshot still lives: a block that somebody frees meanwhile is not used again before that ends.
+// writeHomes writes file data to its own place. The snapshot still lives: a block that somebody frees meanwhile is not
+// used again before that ends.
 func (tx *Tx) writeHomes() error {
 	s, ordered := tx.s, false
 	for _, h := range tx.homes {
@@ -140,8 +142,8 @@ func (tx *Tx) writeHomes() error {
 	return nil
 }
 
-// latch latches a block's chain, and makes one where there is none: its first version is what the snapshot sees, because the block
-// had no chain all the time, or the transaction would see another one (M8).
+// latch latches a block's chain, and makes one where there is none: its first version is what the snapshot sees,
+// because the block had no chain all the time, or the transaction would see another one (M8).
 func (tx *Tx) latch(t *touched) bool {
 	for {
 		c := t.chain
@@ -164,9 +166,10 @@ func (tx *Tx) latch(t *touched) bool {
 	}
 }
 
-// releaseSnapshot ends the snapshot before the latches are waited for, where all that the commit compares is held by references: else each writer
-// that waits would keep a version of the blocks that others change meanwhile. A transaction that is in line after lost races keeps it: it must not lose
-// another one to a checkpoint that drops the chain (latch).
+// releaseSnapshot ends the snapshot before the latches are waited for, where all that the commit compares is held by
+// references: else each writer that waits would keep a version of the blocks that others change meanwhile. A
+// transaction that is in line after lost races keeps it: it must not lose another one to a checkpoint that drops the
+// chain (latch).
 func (tx *Tx) releaseSnapshot() {
 	if tx.lost >= tx.s.opts.LostRaces {
 		return
@@ -179,8 +182,9 @@ func (tx *Tx) releaseSnapshot() {
 	tx.slot.snap.Store(0)
 }
 
-// canReleaseSnapshot reports whether the snapshot may end before the commit is sequenced: all that is compared then belongs to chains that are latched. A block that is
-// only read may be without a chain, which means that it is unchanged as long as the snapshot lives (M8).
+// canReleaseSnapshot reports whether the snapshot may end before the commit is sequenced: all that is compared then
+// belongs to chains that are latched. A block that is only read may be without a chain, which means that it is
+// unchanged as long as the snapshot lives (M8).
 func (tx *Tx) canReleaseSnapshot() bool {
 	for i := range tx.touched {
 		if len(tx.touched[i].edits) == 0 {
@@ -199,8 +203,8 @@ func (tx *Tx) unlatch() {
 	}
 }
 
-// resolve makes the new version of each block that is written, by the policy of its chain, and returns the bytes that a record of them may
-// have. The latches are held.
+// resolve makes the new version of each block that is written, by the policy of its chain, and returns the bytes that
+// a record of them may have. The latches are held.
 func (tx *Tx) resolve() (size int, err error) {
 	s := tx.s
 	size = wal.RecordOverhead + len(tx.fresh)*wal.RecordOverhead
@@ -257,8 +261,8 @@ func (tx *Tx) merge(t *touched, newest *version, base []byte) error {
 	return err
 }
 
-// validate checks what the transaction depends on in blocks that it does not write (M4). The caller holds the sequencer's latch: whoever has
-// an earlier sequence has installed, and whoever has none yet comes after.
+// validate checks what the transaction depends on in blocks that it does not write (M4). The caller holds the
+// sequencer's latch: whoever has an earlier sequence has installed, and whoever has none yet comes after.
 func (tx *Tx) validate() bool {
 	for i := range tx.touched {
 		t := &tx.touched[i]
@@ -306,7 +310,8 @@ func (tx *Tx) unchanged(t *touched) bool {
 func (tx *Tx) install() {
 	s := tx.s
 	if tx.canReleaseSnapshot() {
-		// What was read is held by references. Without its snapshot the transaction does not keep the very versions that it replaces.
+		// What was read is held by references. Without its snapshot the transaction does not keep the very versions that it
+		// replaces.
 		tx.slot.snap.Store(0)
 	}
 	for _, t := range tx.writes {

@@ -38,7 +38,13 @@ var commitEnds = map[string]func(s *Store, log *blockcache.Faulty){
 func commitAfter(t *testing.T, end func(*Store, *blockcache.Faulty)) error {
 	t.Helper()
 	log := blockcache.NewFaulty(blockcache.NewRAM(nil))
-	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 16<<12)), Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand}}})
+	s, _, err := Open(
+		Options{
+			BlockSize:  4096,
+			Home:       blockcache.NewRAM(make([]byte, 16<<12)),
+			Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand}},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,10 +61,17 @@ func commitAfter(t *testing.T, end func(*Store, *blockcache.Faulty)) error {
 	return tx.Commit()
 }
 
-// TestCommit_InDoubt: a durable commit whose flush fails, or whose context ends, says that it is visible and may not be durable.
+// TestCommit_InDoubt: a durable commit whose flush fails, or whose context ends, says that it is visible and may not
+// be durable.
 func TestCommit_InDoubt(t *testing.T) {
 	log := blockcache.NewFaulty(blockcache.NewRAM(nil))
-	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 16<<12)), Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand}}})
+	s, _, err := Open(
+		Options{
+			BlockSize:  4096,
+			Home:       blockcache.NewRAM(make([]byte, 16<<12)),
+			Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand}},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +198,13 @@ func TestWriteHome_NativeLog(t *testing.T) {
 	for _, ordered := range []bool{false, true} {
 		tr := &blockcache.Trace{}
 		home := blockcache.Record(blockcache.NewRAM(make([]byte, 16<<12)), tr, 0)
-		s, _, err := Open(Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: blockcache.NewRAM(nil), Options: wal.Options{Policy: wal.OnDemand}}})
+		s, _, err := Open(
+			Options{
+				BlockSize:  4096,
+				Home:       home,
+				Durability: NativeLog{Device: blockcache.NewRAM(nil), Options: wal.Options{Policy: wal.OnDemand}},
+			},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -237,7 +256,8 @@ func TestCollect_IdleSnapshot(t *testing.T) {
 	}
 }
 
-// BenchmarkCommit_ManyBlocks is a transaction that reads and changes very many blocks: its time grows with their number.
+// BenchmarkCommit_ManyBlocks is a transaction that reads and changes very many blocks: its time grows with their
+// number.
 func BenchmarkCommit_ManyBlocks(b *testing.B) {
 	for _, n := range []int{1_000, 10_000, 40_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {

@@ -1,14 +1,15 @@
-// Package mvcc is a transactional store over the blocks of a device: a chain of versions for each changed block, snapshots that
-// never wait, and concurrent writers of one block that both commit where package merge proves that they may.
+// Package mvcc is a transactional store over the blocks of a device: a chain of versions for each changed block,
+// snapshots that never wait, and concurrent writers of one block that both commit where package merge proves that they
+// may.
 //
 //	Tx ── edits ──▶ commit ──▶ chain: version ◀─ delta ◀─ delta      (memory)
 //	                  │            │ checkpoint, behind the log
 //	                  ▼            ▼
 //	                 WAL ───────▶ home ◀── cache of clean blocks      (devices)
 //
-// A commit: latch the chains that it writes, in ascending order; resolve its edits on the newest versions, or conflict. Then, under the
-// sequencer's latch: check that what it depends on is unchanged, make the new versions the heads of their chains, hand the record to the
-// log, publish. Unlatch.
+// A commit: latch the chains that it writes, in ascending order; resolve its edits on the newest versions, or
+// conflict. Then, under the sequencer's latch: check that what it depends on is unchanged, make the new versions the
+// heads of their chains, hand the record to the log, publish. Unlatch.
 //
 // Invariants:
 //
@@ -26,8 +27,9 @@
 //   - W4: a freed block is handed out again only when its freeing is durable and no snapshot can read it.
 //   - E1: of a group (such as an inode): staged >= visible >= durable, each only ever growing.
 //
-// Lock order: lines in ascending order of blocks, latches in ascending order of blocks, the sequencer, shard.mu, the log.
+// Lock order: lines in ascending order of blocks, latches in ascending order of blocks, the sequencer, shard.mu, the
+// log.
 //
-// Not promised: that the function given to Update runs once, or that a commit which nobody made durable survives a crash. What survives
-// is a prefix of the commit order. A transaction is used by one goroutine.
+// Not promised: that the function given to Update runs once, or that a commit which nobody made durable survives a
+// crash. What survives is a prefix of the commit order. A transaction is used by one goroutine.
 package mvcc

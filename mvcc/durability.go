@@ -21,21 +21,24 @@ func (noLog) open(s *Store) (rec wal.Recovery, err error) {
 	return rec, nil
 }
 
-// durability makes a store's commits durable: volatile does not, nativeLog and journalEpochs do. A store has one. Its methods may be
-// called concurrently; those that a commit calls say which latches the caller holds.
+// durability makes a store's commits durable: volatile does not, nativeLog and journalEpochs do. A store has one. Its
+// methods may be called concurrently; those that a commit calls say which latches the caller holds.
 type durability interface {
-	// admit waits for room for one more transaction. release gives the room back; it is called once for each admit that returned nil.
+	// admit waits for room for one more transaction. release gives the room back; it is called once for each admit that
+	// returned nil.
 	admit(ctx context.Context) error
 	release()
 
-	// wroteHome notes that a transaction that has not committed yet wrote home; ordered: the data must be durable before the commit (W3).
+	// wroteHome notes that a transaction that has not committed yet wrote home; ordered: the data must be durable before
+	// the commit (W3).
 	wroteHome(ordered bool)
 	// encode makes a resolved transaction's record, which may have size bytes.
 	encode(tx *Tx, size int) error
-	// fits reports whether there is room for a commit that changes so many blocks. Where there will be, the error is a conflict. The caller holds the
-	// sequencer's latch.
+	// fits reports whether there is room for a commit that changes so many blocks. Where there will be, the error is a
+	// conflict. The caller holds the sequencer's latch.
 	fits(blocks int) error
-	// changed notes that a chain is about to have a new version. The caller holds the chain's latch, and the sequencer's until that is published.
+	// changed notes that a chain is about to have a new version. The caller holds the chain's latch, and the sequencer's
+	// until that is published.
 	changed(c *chain)
 	// freed takes the blocks that a commit frees. The caller holds the sequencer's latch.
 	freed(blocks []block.Number, seq block.Seq)
@@ -44,7 +47,8 @@ type durability interface {
 
 	// durable is the sequence up to which commits are durable.
 	durable() block.Seq
-	// outlasts reports whether a commit cannot be undone by a crash any more, so that what it freed may be used again (W4).
+	// outlasts reports whether a commit cannot be undone by a crash any more, so that what it freed may be used again
+	// (W4).
 	outlasts(seq block.Seq) bool
 	// wait returns when a sequence is durable (W1), or with the error that prevents it, or the context's.
 	wait(ctx context.Context, seq block.Seq) error
@@ -55,9 +59,11 @@ type durability interface {
 
 	// pressure is how full the log is: 0 to 1, and in a moment of need beyond.
 	pressure() float64
-	// checkpoint writes home what is published, once it is durable (W2), and gives up the part of the log that only this needed.
+	// checkpoint writes home what is published, once it is durable (W2), and gives up the part of the log that only this
+	// needed.
 	checkpoint() error
-	// homeCached reports whether the cache has what lies home when a chain is dropped: else the store puts the newest version there.
+	// homeCached reports whether the cache has what lies home when a chain is dropped: else the store puts the newest
+	// version there.
 	homeCached() bool
 
 	// err is the error that ended it by itself, if any; fail ends it.
@@ -74,7 +80,8 @@ type durability interface {
 	abandon()
 }
 
-// volatile is the durability of a store without a log: commits are in memory until a checkpoint, and a crash may leave half of one.
+// volatile is the durability of a store without a log: commits are in memory until a checkpoint, and a crash may leave
+// half of one.
 type volatile struct{ s *Store }
 
 func (volatile) admit(context.Context) error             { return nil }

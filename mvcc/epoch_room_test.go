@@ -50,12 +50,15 @@ func editMany(tx *mvcc.Tx, first, n block.Number) error {
 	return nil
 }
 
-// TestEpoch_LargeTransactions: transactions that are many blocks together never make an epoch that the journal cannot take, which would end the
-// store. One that is too large by itself is refused, and leaves no trace.
+// TestEpoch_LargeTransactions: transactions that are many blocks together never make an epoch that the journal cannot
+// take, which would end the store. One that is too large by itself is refused, and leaves no trace.
 func TestEpoch_LargeTransactions(t *testing.T) {
 	ctx := context.Background()
 	s := journalStore(t, sealNothing)
-	if err := s.Update(ctx, func(tx *mvcc.Tx) error { return editMany(tx, 1024, 1100) }); !errors.Is(err, wal.ErrTooLarge) {
+	if err := s.Update(ctx, func(tx *mvcc.Tx) error { return editMany(tx, 1024, 1100) }); !errors.Is(
+		err,
+		wal.ErrTooLarge,
+	) {
 		t.Errorf("a transaction that is larger than the journal: %v, want ErrTooLarge", err)
 	}
 	for _, n := range []block.Number{20, 480} { // together too many: the first must be durable before the second
@@ -102,8 +105,8 @@ func TestEpoch_LargeTransactions(t *testing.T) {
 	}
 }
 
-// TestEpoch_LostTransactions: a large transaction that loses against a commit which is durable already fills no epoch: nothing would end that, and
-// all writers would wait for its end.
+// TestEpoch_LostTransactions: a large transaction that loses against a commit which is durable already fills no epoch:
+// nothing would end that, and all writers would wait for its end.
 func TestEpoch_LostTransactions(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -156,7 +159,8 @@ func TestEpoch_EndMeetsWaiting(t *testing.T) {
 	}
 }
 
-// TestTag_OfALoser: a transaction that conflicts leaves no trace, its tags neither (M7): the sealer would take the block for another one.
+// TestTag_OfALoser: a transaction that conflicts leaves no trace, its tags neither (M7): the sealer would take the
+// block for another one.
 func TestTag_OfALoser(t *testing.T) {
 	ctx := context.Background()
 	tags := map[block.Number]mvcc.Tag{}

@@ -9,8 +9,8 @@ import (
 
 // Errors of transactions and stores. Errors of packages merge and wal, and of the devices, are wrapped beside them.
 var (
-	// ErrConflict: another transaction committed first, and no proof shows that both may stand. Nothing of the transaction
-	// remains. Update runs it again.
+	// ErrConflict: another transaction committed first, and no proof shows that both may stand. Nothing of the
+	// transaction remains. Update runs it again.
 	ErrConflict = errors.New("another transaction committed first")
 	// ErrInDoubt: the commit is visible, and it is unknown whether it is durable, because the flush failed or the context
 	// ended. After a crash it is there or not; to run it again may do it twice.

@@ -8,7 +8,8 @@ import (
 	"github.com/varvefs/varve/merge"
 )
 
-// TestEvent_Block has a conflict, an abort and a sample name the block that they are of, or none: block 0 is a block as others are.
+// TestEvent_Block has a conflict, an abort and a sample name the block that they are of, or none: block 0 is a block
+// as others are.
 func TestEvent_Block(t *testing.T) {
 	var mu sync.Mutex // the collector emits samples, too
 	var got []Event

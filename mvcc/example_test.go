@@ -11,9 +11,16 @@ import (
 	"github.com/varvefs/varve/mvcc"
 )
 
-// A counter that 100 goroutines add to. Their transactions meet on one block, and all of them stand: additions commute.
+// A counter that 100 goroutines add to. Their transactions meet on one block, and all of them stand: additions
+// commute.
 func Example_counter() {
-	store, _, err := mvcc.Open(mvcc.Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), Durability: mvcc.NativeLog{Device: blockcache.NewRAM(nil)}})
+	store, _, err := mvcc.Open(
+		mvcc.Options{
+			BlockSize:  4096,
+			Home:       blockcache.NewRAM(make([]byte, 1<<20)),
+			Durability: mvcc.NativeLog{Device: blockcache.NewRAM(nil)},
+		},
+	)
 	if err != nil {
 		panic(err)
 	}
@@ -42,7 +49,13 @@ func Example_counter() {
 
 // A bank: money moves between blocks in one transaction, and no account goes below zero.
 func Example_bank() {
-	store, _, err := mvcc.Open(mvcc.Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), Durability: mvcc.NativeLog{Device: blockcache.NewRAM(nil)}})
+	store, _, err := mvcc.Open(
+		mvcc.Options{
+			BlockSize:  4096,
+			Home:       blockcache.NewRAM(make([]byte, 1<<20)),
+			Durability: mvcc.NativeLog{Device: blockcache.NewRAM(nil)},
+		},
+	)
 	if err != nil {
 		panic(err)
 	}
@@ -54,7 +67,10 @@ func Example_bank() {
 	}
 	transfer := func(amount int64) error {
 		return store.Update(ctx, func(tx *mvcc.Tx) error {
-			return errors.Join(tx.Edit(1, merge.Add(balance, -amount, 0, 1<<62)), tx.Edit(2, merge.Add(balance, amount, 0, 1<<62)))
+			return errors.Join(
+				tx.Edit(1, merge.Add(balance, -amount, 0, 1<<62)),
+				tx.Edit(2, merge.Add(balance, amount, 0, 1<<62)),
+			)
 		})
 	}
 	fmt.Println(transfer(70))

@@ -13,8 +13,8 @@ import (
 	"github.com/varvefs/varve/internal/yield"
 )
 
-// groups knows the last sequence of each group of commits, such as those of one inode. How far a group is visible and durable follows
-// from it and from the store's own sequences (E1): there is no second bookkeeping.
+// groups knows the last sequence of each group of commits, such as those of one inode. How far a group is visible and
+// durable follows from it and from the store's own sequences (E1): there is no second bookkeeping.
 type groups struct {
 	last     *xsync.MapOf[uint64, *atomic.Uint64]
 	reported *xsync.MapOf[uint64, [3]block.Seq] // with -tags invariants only
@@ -37,7 +37,8 @@ type Standing struct {
 	Durable block.Seq // all of the group's commits up to here are durable
 }
 
-// raiseGroups notes a commit's sequence for its groups, before it is visible: who has seen it and syncs the group must find it here.
+// raiseGroups notes a commit's sequence for its groups, before it is visible: who has seen it and syncs the group must
+// find it here.
 func (tx *Tx) raiseGroups(seq block.Seq) {
 	for _, key := range tx.groups {
 		tx.s.groups.raise(key, uint64(seq))
@@ -62,8 +63,8 @@ func (g *groups) raise(key, seq uint64) {
 	})
 }
 
-// forgetSome forgets groups where there are too many. Those that it cannot forget raise the limit, so that a look at all of them costs each commit
-// a constant time.
+// forgetSome forgets groups where there are too many. Those that it cannot forget raise the limit, so that a look at
+// all of them costs each commit a constant time.
 func (g *groups) forgetSome(durable block.Seq) {
 	limit := g.limit.Load()
 	if int64(g.last.Size()) <= limit || !g.limit.CompareAndSwap(limit, math.MaxInt64) {
@@ -83,8 +84,8 @@ func raise(a *atomic.Uint64, to uint64) bool {
 	return a.Load() != forgotten
 }
 
-// forget drops the groups whose every commit is durable. A commit that meets it either raises the counter first, which keeps the group, or
-// finds it forgotten, and makes another one.
+// forget drops the groups whose every commit is durable. A commit that meets it either raises the counter first, which
+// keeps the group, or finds it forgotten, and makes another one.
 func (g *groups) forget(durable uint64) {
 	g.last.Range(func(key uint64, last *atomic.Uint64) bool {
 		v := last.Load()
@@ -120,8 +121,8 @@ func (s *Store) Standing(key uint64) (st Standing) {
 	return st
 }
 
-// standing is a group's standing. The caller has read the sequences in the order of the parameters, and before this: the
-// other way round than they grow, so that what is read keeps their order.
+// standing is a group's standing. The caller has read the sequences in the order of the parameters, and before this:
+// the other way round than they grow, so that what is read keeps their order.
 func (g *groups) standing(key uint64, durable, visible block.Seq) Standing {
 	staged := block.Seq(0)
 	if last, ok := g.last.Load(key); ok {

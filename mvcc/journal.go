@@ -15,18 +15,21 @@ import (
 	"github.com/varvefs/varve/wal"
 )
 
-// EpochJournal has epochs go, as whole and sealed blocks, into a journal instead of a log of byte ranges. The store's home is recovered already.
+// EpochJournal has epochs go, as whole and sealed blocks, into a journal instead of a log of byte ranges. The store's
+// home is recovered already.
 type EpochJournal struct {
 	Journal *wal.Journal
-	// Seal completes the copies of an epoch's blocks: whatever derives from other bytes, and so is no transaction's to edit.
+	// Seal completes the copies of an epoch's blocks: whatever derives from other bytes, and so is no transaction's to
+	// edit.
 	Seal  func(*ClosingEpoch) error
 	Every time.Duration // an epoch ends at least so often: 5 s where 0
 }
 
 // journalEpochs is the durability of a store whose epochs go into a journal: one is written while the next one fills.
 //
-// A block's way: changed by a commit → its chain is listed in the epoch → copied at the epoch's last sequence, and sealed → in the
-// journal → pending until a checkpoint has written it home → its chain is dropped, and the cache has the sealed copy.
+// A block's way: changed by a commit → its chain is listed in the epoch → copied at the epoch's last sequence, and
+// sealed → in the journal → pending until a checkpoint has written it home → its chain is dropped, and the cache has
+// the sealed copy.
 type journalEpochs struct {
 	s    *Store
 	opts EpochJournal
@@ -132,8 +135,9 @@ func (e *journalEpochs) wakeAll() {
 	e.ended.Broadcast()
 }
 
-// awaitOthers waits, for as long as a flush takes, until as many wait as when the last one ended: those whom that woke are about to commit again, and one flush does for
-// all (kernel, fs/jbd2: the batching of synchronous handles). The caller holds mu, which is let go meanwhile.
+// awaitOthers waits, for as long as a flush takes, until as many wait as when the last one ended: those whom that woke
+// are about to commit again, and one flush does for all (kernel, fs/jbd2: the batching of synchronous handles). The
+// caller holds mu, which is let go meanwhile.
 func (e *journalEpochs) awaitOthers() {
 	if e.waits >= e.expected || e.expected > maxAwaited {
 		return
@@ -154,7 +158,8 @@ func (e *journalEpochs) awaitOthers() {
 const (
 	// maxGather bounds how long one who wants to be durable waits for others.
 	maxGather = 2 * time.Millisecond
-	// maxCrowd is how many wait for one another. A flush for more of them takes its time for what they wrote, and is better used meanwhile: 64 jobs lost a tenth.
+	// maxCrowd is how many wait for one another. A flush for more of them takes its time for what they wrote, and is
+	// better used meanwhile: 64 jobs lost a tenth.
 	maxAwaited = 32
 )
 
@@ -202,7 +207,14 @@ func (e *journalEpochs) closeEpoch() error {
 	}
 	yield.At("epoch snapshot")
 	ordered := e.ordered.Swap(false) // after the snapshot was taken
-	sealing := &ClosingEpoch{Last: tx.snap, ordered: ordered, tx: tx, images: map[block.Number][]byte{}, tags: map[block.Number]Tag{}, freed: map[block.Number]bool{}}
+	sealing := &ClosingEpoch{
+		Last:    tx.snap,
+		ordered: ordered,
+		tx:      tx,
+		images:  map[block.Number][]byte{},
+		tags:    map[block.Number]Tag{},
+		freed:   map[block.Number]bool{},
+	}
 	err := e.gather(sealing)
 	if err == nil {
 		err = e.opts.Seal(sealing)
@@ -224,8 +236,8 @@ func (e *journalEpochs) closeEpoch() error {
 // fail ends the store's commits and all writing for a reason that is none of the journal's.
 func (e *journalEpochs) fail(err error) { e.failed.CompareAndSwap(nil, &err) }
 
-// abort ends the store's commits and all writing for an error, which the next mount is to know, and returns it. Nothing is noted where they had ended before. The
-// caller holds io.
+// abort ends the store's commits and all writing for an error, which the next mount is to know, and returns it.
+// Nothing is noted where they had ended before. The caller holds io.
 func (e *journalEpochs) abort(err error) error {
 	if e.failed.CompareAndSwap(nil, &err) {
 		e.opts.Journal.Abort()
@@ -275,8 +287,8 @@ func (e *journalEpochs) commitEpoch(sealing *ClosingEpoch) error {
 	return nil
 }
 
-// run ends epochs at intervals, and writes home what is durable when no commit came for a while: an idle store holds no versions, and has next
-// to nothing left to do when it is closed. Then it rests until the next commit.
+// run ends epochs at intervals, and writes home what is durable when no commit came for a while: an idle store holds
+// no versions, and has next to nothing left to do when it is closed. Then it rests until the next commit.
 func (e *journalEpochs) run() {
 	last, before := e.s.Published(), e.s.Published()
 	every, idle := time.NewTicker(e.opts.Every), time.NewTicker(min(e.opts.Every, idleAfter))
@@ -305,10 +317,12 @@ func (e *journalEpochs) run() {
 	}
 }
 
-// idleAfter is how long no commit comes before what is durable goes home. It ends no epoch: that is the interval's to decide.
+// idleAfter is how long no commit comes before what is durable goes home. It ends no epoch: that is the interval's to
+// decide.
 const idleAfter = time.Second
 
-// wroteHome is called after the writes, and before the commit can be seen: the epoch that has the commit, or an earlier one, flushes them.
+// wroteHome is called after the writes, and before the commit can be seen: the epoch that has the commit, or an
+// earlier one, flushes them.
 func (e *journalEpochs) wroteHome(ordered bool) {
 	if ordered && !mutant.Off(mutant.W3) {
 		e.ordered.Store(true)
@@ -345,7 +359,9 @@ func (e *journalEpochs) err() error {
 }
 
 func (e *journalEpochs) count(out *Stats) {
-	out.FlushSeconds, out.Durable, out.Flushes = time.Duration(e.closeTime.Load()).Seconds(), e.last.Load(), e.closed.Load()
+	out.FlushSeconds, out.Durable, out.Flushes = time.Duration(e.closeTime.Load()).
+		Seconds(),
+		e.last.Load(), e.closed.Load()
 	out.WALBytes, out.Pressure = e.opts.Journal.Bytes(), e.pressure()
 }
 

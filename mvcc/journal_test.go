@@ -46,21 +46,28 @@ func sealedStore(t *testing.T, dev *hooked, every time.Duration) *mvcc.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, _, err := mvcc.Open(mvcc.Options{BlockSize: sealedBlock, Home: dev, Durability: mvcc.EpochJournal{Journal: j, Every: every, Seal: func(e *mvcc.ClosingEpoch) error {
-		p, err := e.Image(5)
-		if err == nil {
-			p[1000]++ // a sealed field
-		}
-		return err
-	}}})
+	s, _, err := mvcc.Open(
+		mvcc.Options{
+			BlockSize: sealedBlock,
+			Home:      dev,
+			Durability: mvcc.EpochJournal{Journal: j, Every: every, Seal: func(e *mvcc.ClosingEpoch) error {
+				p, err := e.Image(5)
+				if err == nil {
+					p[1000]++ // a sealed field
+				}
+				return err
+			}},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// TestSealed_CheckpointMeetsEpoch has an epoch close in the middle of a checkpoint, and seal a block anew that waits to be written home: what commits had changed of
-// it must not be lost from sight. It once was, when a chain was dropped whose image had been passed over.
+// TestSealed_CheckpointMeetsEpoch has an epoch close in the middle of a checkpoint, and seal a block anew that waits
+// to be written home: what commits had changed of it must not be lost from sight. It once was, when a chain was
+// dropped whose image had been passed over.
 func TestSealed_CheckpointMeetsEpoch(t *testing.T) {
 	ctx := context.Background()
 	dev := &hooked{Writable: blockcache.NewRAM(make([]byte, 1<<20))}
@@ -129,7 +136,8 @@ func TestSealed_IdleIsEmpty(t *testing.T) {
 	t.Errorf("still there: %+v", s.Stats())
 }
 
-// TestSealed_IdleGoesHome: what is durable goes home soon after the last commit, long before the interval ends, and then nothing more is written.
+// TestSealed_IdleGoesHome: what is durable goes home soon after the last commit, long before the interval ends, and
+// then nothing more is written.
 func TestSealed_IdleGoesHome(t *testing.T) {
 	t.Parallel() // it waits
 	writes := new(atomic.Int64)

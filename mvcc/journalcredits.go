@@ -42,15 +42,20 @@ func (e *journalEpochs) admit(ctx context.Context) error {
 // errEpochFull asks for a wait until the epoch has ended.
 var errEpochFull = fmt.Errorf("%w: the epoch has no room for it", ErrConflict)
 
-// fits keeps an epoch within half of the journal, whatever transactions add beyond their credits: one that the journal cannot take would end the
-// store. A quarter (J9) is what admit aims at; the other half is for what the sealer adds.
+// fits keeps an epoch within half of the journal, whatever transactions add beyond their credits: one that the journal
+// cannot take would end the store. A quarter (J9) is what admit aims at; the other half is for what the sealer adds.
 func (e *journalEpochs) fits(blocks int) error {
 	largest := 2 * e.opts.Journal.Largest()
 	switch {
 	case mutant.Off(mutant.EpochFits):
 		return nil
 	case blocks > largest:
-		return fmt.Errorf("%w: it changes %d blocks, and the journal takes %d at a time; split it, or make a larger journal", wal.ErrTooLarge, blocks, largest)
+		return fmt.Errorf(
+			"%w: it changes %d blocks, and the journal takes %d at a time; split it, or make a larger journal",
+			wal.ErrTooLarge,
+			blocks,
+			largest,
+		)
 	case e.blocks.Load()+int64(blocks) > int64(largest):
 		return errEpochFull
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/varvefs/varve/wal"
 )
 
-// publishDurable makes an epoch that is in the journal known. Images of blocks that it freed are not written home any more (J2).
+// publishDurable makes an epoch that is in the journal known. Images of blocks that it freed are not written home any
+// more (J2).
 func (e *journalEpochs) publishDurable(last block.Seq, images []wal.Image, freed []block.Number) {
 	e.home.Lock()
 	for _, i := range images {
@@ -70,7 +71,8 @@ func (e *journalEpochs) writePending() ([]wal.Image, error) {
 	return list, nil
 }
 
-// writeImage writes a sealed block home, unless it was freed or sealed anew meanwhile: a later copy of it is in the journal then.
+// writeImage writes a sealed block home, unless it was freed or sealed anew meanwhile: a later copy of it is in the
+// journal then.
 func (e *journalEpochs) writeImage(i wal.Image) error {
 	e.home.Lock()
 	defer e.home.Unlock()
@@ -98,8 +100,8 @@ func (e *journalEpochs) removePending(list []wal.Image) {
 	}
 }
 
-// checkpoint writes what is durable home, gives up the journal's part that is not needed any more (J4), and drops the chains of blocks that
-// were not changed since.
+// checkpoint writes what is durable home, gives up the journal's part that is not needed any more (J4), and drops the
+// chains of blocks that were not changed since.
 func (e *journalEpochs) checkpoint() error {
 	if err := e.wait(context.Background(), e.s.Published()); err != nil {
 		return err
@@ -134,7 +136,8 @@ func (e *journalEpochs) checkpoint() error {
 	failpoint.At("checkpoint", "tail")
 	yield.At("checkpoint tail")
 	e.removePending(list)
-	// A later epoch may have sealed a block anew that no commit had changed since: then neither image of it is home yet, and its chain stays.
+	// A later epoch may have sealed a block anew that no commit had changed since: then neither image of it is home yet,
+	// and its chain stays.
 	waits := map[block.Number]bool{}
 	e.home.Lock()
 	for n := range e.pending {
@@ -147,7 +150,8 @@ func (e *journalEpochs) checkpoint() error {
 	return nil
 }
 
-// dropSealed gives up a chain whose newest version is home, unless there is something older in it. The cache has the sealed copy.
+// dropSealed gives up a chain whose newest version is home, unless there is something older in it. The cache has the
+// sealed copy.
 func (e *journalEpochs) dropSealed(c *chain, last block.Seq, waits bool) {
 	c.latch.lock()
 	defer c.latch.unlock()

@@ -35,7 +35,8 @@ func (e *ClosingEpoch) Blocks(do func(n block.Number, t Tag)) {
 	}
 }
 
-// Image is the epoch's copy of a block, which the sealer completes in place. One that no commit changed is added to the epoch.
+// Image is the epoch's copy of a block, which the sealer completes in place. One that no commit changed is added to
+// the epoch.
 func (e *ClosingEpoch) Image(n block.Number) ([]byte, error) {
 	if p, ok := e.images[n]; ok {
 		return p, nil

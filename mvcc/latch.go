@@ -5,14 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// latch is held for the few hundred nanoseconds of an install; never across input or output, and never while its holder
-// waits for anything but another latch of a higher block number, or the sequencer's.
+// latch is held for the few hundred nanoseconds of an install; never across input or output, and never while its
+// holder waits for anything but another latch of a higher block number, or the sequencer's.
 //
-// Rejected: sync.Mutex. With more writers than cores it falls into its starvation mode, in which each commit costs a switch
-// of goroutines.
+// Rejected: sync.Mutex. With more writers than cores it falls into its starvation mode, in which each commit costs a
+// switch of goroutines.
 //
-// Who finds it held looks away for longer and longer: meanwhile the holder's processor commits on, with the block in its own cache. Taking
-// turns instead moves a block's sixty-odd cache lines over for each commit, and was three times slower on two processors.
+// Who finds it held looks away for longer and longer: meanwhile the holder's processor commits on, with the block in
+// its own cache. Taking turns instead moves a block's sixty-odd cache lines over for each commit, and was three times
+// slower on two processors.
 type latch struct{ held atomic.Bool }
 
 func (l *latch) lock() {

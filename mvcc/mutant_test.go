@@ -21,7 +21,8 @@ func TestCommit_AfterEndMutant(t *testing.T) {
 	}
 }
 
-// forgetMeetsCommit has a commit come between the look at a group and its end, and reports whether the commit is remembered.
+// forgetMeetsCommit has a commit come between the look at a group and its end, and reports whether the commit is
+// remembered.
 func forgetMeetsCommit() bool {
 	var g groups
 	g.init()
@@ -38,7 +39,8 @@ func forgetMeetsCommit() bool {
 	return ok && last.Load() == 9
 }
 
-// TestGroups_ForgetMutant: a group is forgotten or raised, not both; without that SyncGroup would return before its own commit is durable.
+// TestGroups_ForgetMutant: a group is forgotten or raised, not both; without that SyncGroup would return before its
+// own commit is durable.
 func TestGroups_ForgetMutant(t *testing.T) {
 	if !forgetMeetsCommit() {
 		t.Error("a commit was forgotten")

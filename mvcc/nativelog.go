@@ -17,7 +17,8 @@ type nativeLog struct {
 	log *wal.Log
 }
 
-// NativeLog has commits go into a log of byte ranges on a device of its own. Opening the store recovers its home from it.
+// NativeLog has commits go into a log of byte ranges on a device of its own. Opening the store recovers its home from
+// it.
 type NativeLog struct {
 	Device  blockcache.Writable
 	Options wal.Options
@@ -37,7 +38,14 @@ func (n NativeLog) open(s *Store) (wal.Recovery, error) {
 	if err != nil {
 		return rec, err
 	}
-	s.events.emit(Event{Kind: EventRecovery, Count: int64(rec.Commits), Seq: rec.Last, Reason: fmt.Sprintf("%d epochs, %d commits dropped", rec.Epochs, rec.Dropped)})
+	s.events.emit(
+		Event{
+			Kind:   EventRecovery,
+			Count:  int64(rec.Commits),
+			Seq:    rec.Last,
+			Reason: fmt.Sprintf("%d epochs, %d commits dropped", rec.Epochs, rec.Dropped),
+		},
+	)
 	s.durability, s.always = &nativeLog{s, log}, n.Options.Policy == wal.Always
 	return rec, nil
 }
@@ -58,7 +66,12 @@ func (l *nativeLog) wroteHome(bool) {
 // encode makes the record: ranges as resolved (W7). Its sequence is filled in by append.
 func (l *nativeLog) encode(tx *Tx, size int) error {
 	if largest := l.log.Largest(); size > largest {
-		return fmt.Errorf("%w: its record may have %d bytes, and %d fit a segment; split it, or open the store with larger segments", wal.ErrTooLarge, size, largest)
+		return fmt.Errorf(
+			"%w: its record may have %d bytes, and %d fit a segment; split it, or open the store with larger segments",
+			wal.ErrTooLarge,
+			size,
+			largest,
+		)
 	}
 	n := len(tx.fresh)
 	for _, t := range tx.writes {
@@ -106,7 +119,10 @@ func (l *nativeLog) checkpoint() error {
 
 func (l *nativeLog) err() error {
 	if err := l.log.Err(); err != nil {
-		return fmt.Errorf("the store takes no more commits, because its log has failed: %w; close it, mend the device, and open it again", err)
+		return fmt.Errorf(
+			"the store takes no more commits, because its log has failed: %w; close it, mend the device, and open it again",
+			err,
+		)
 	}
 	return nil
 }
@@ -115,7 +131,9 @@ func (l *nativeLog) fail(err error) { _ = l.s.fail(err) }
 
 func (l *nativeLog) count(out *Stats) {
 	out.FlushSeconds = l.log.FlushTime().Seconds()
-	out.Durable, out.WALBytes, out.Flushes, out.Pressure = uint64(l.log.Durable()), l.log.Bytes(), l.log.Flushes(), l.log.Pressure()
+	out.Durable, out.WALBytes, out.Flushes, out.Pressure = uint64(
+		l.log.Durable(),
+	), l.log.Bytes(), l.log.Flushes(), l.log.Pressure()
 }
 
 func (l *nativeLog) run()         {}

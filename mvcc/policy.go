@@ -66,9 +66,10 @@ const (
 
 // contention is what is known about the conflicts of one block.
 //
-// The measured time between commits under a policy says whether it stays; the conflict rate and the share that merges say which is worth a trial. Expected
-// losses are a report only. Rejected: to decide by them. What two processors that take a block's cache lines from each other lose is in none of
-// their terms, and was three times the rest (docs/design.md, "Policy").
+// The measured time between commits under a policy says whether it stays; the conflict rate and the share that merges
+// say which is worth a trial. Expected losses are a report only. Rejected: to decide by them. What two processors that
+// take a block's cache lines from each other lose is in none of their terms, and was three times the rest
+// (docs/design.md, "Policy").
 type contention struct {
 	mode atomic.Int32 // Policy: merge, strict or wait
 
@@ -99,7 +100,8 @@ func ema(v *float64, sample float64) {
 	}
 }
 
-// typical moves v to the median of its samples, which are durations: an average of them is what the few say in which a goroutine waited for a processor.
+// typical moves v to the median of its samples, which are durations: an average of them is what the few say in which a
+// goroutine waited for a processor.
 func typical(v *float64, sample float64) {
 	const step = 1 + emaWeight/2
 	switch {
@@ -231,8 +233,8 @@ func (c *contention) candidate(mode Policy) Policy {
 
 // Expect computes the expected losses from the rates and costs (docs/design.md, "Policy").
 //
-// Waiting in line costs the hand-over, during which nobody works on the block, and what could have run beside it: a merge
-// that would have succeeded is work that need not have waited.
+// Waiting in line costs the hand-over, during which nobody works on the block, and what could have run beside it: a
+// merge that would have succeeded is work that need not have waited.
 func (l *Losses) Expect() {
 	cores := float64(runtime.GOMAXPROCS(0))
 	l.Strict = l.ConflictRate * l.AbortCost
@@ -294,12 +296,14 @@ func (c *chain) observe(s *Store, tx *Tx, stood bool) {
 	}
 	if sw, from, to, l := h.commit(!stood, !stood); sw {
 		s.stats.switches.Add(1)
-		s.events.emit(Event{Kind: EventPolicy, Tx: tx.priority, Block: c.number, Policy: to.String(), Outcome: from.String(), Inputs: &l})
+		s.events.emit(
+			Event{Kind: EventPolicy, Tx: tx.priority, Block: c.number, Policy: to.String(), Outcome: from.String(), Inputs: &l},
+		)
 	}
 }
 
-// conflict notes that a transaction's edits of a block do not stand, and returns ErrConflict. why is nil where no merge was
-// tried. The caller holds the latch.
+// conflict notes that a transaction's edits of a block do not stand, and returns ErrConflict. why is nil where no
+// merge was tried. The caller holds the latch.
 func (tx *Tx) conflict(t *touched, newest *version, why error) error {
 	s, c := tx.s, t.chain
 	tx.loser = c
@@ -325,7 +329,17 @@ func (tx *Tx) conflict(t *touched, newest *version, why error) error {
 		if why != nil {
 			reason = why.Error()
 		}
-		s.events.emit(Event{Kind: EventConflict, Tx: tx.priority, Seq: newest.seq, Block: c.number, Edits: kindsOf(t.edits), Policy: s.opts.Policy.of(c).String(), Reason: reason})
+		s.events.emit(
+			Event{
+				Kind:   EventConflict,
+				Tx:     tx.priority,
+				Seq:    newest.seq,
+				Block:  c.number,
+				Edits:  kindsOf(t.edits),
+				Policy: s.opts.Policy.of(c).String(),
+				Reason: reason,
+			},
+		)
 	}
 	return ErrConflict
 }
@@ -354,7 +368,13 @@ func (tx *Tx) merged(t *touched, began time.Time, err error) {
 		}
 	}
 	if s.events.observed() {
-		e := Event{Kind: EventMergeChecked, Tx: tx.priority, Block: t.number, Edits: kindsOf(t.edits), Policy: s.opts.Policy.of(t.chain).String()}
+		e := Event{
+			Kind:   EventMergeChecked,
+			Tx:     tx.priority,
+			Block:  t.number,
+			Edits:  kindsOf(t.edits),
+			Policy: s.opts.Policy.of(t.chain).String(),
+		}
 		s.events.emit(e)
 		if err == nil {
 			e.Kind, e.Proof = EventMergeApplied, tx.result.Proof.String()

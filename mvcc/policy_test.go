@@ -30,7 +30,8 @@ func TestLosses_Formulas(t *testing.T) {
 	}
 }
 
-// TestChoose_KeepsWhatIsFaster: a trial that was slower is undone and comes again later; one that was faster stays; noise changes nothing.
+// TestChoose_KeepsWhatIsFaster: a trial that was slower is undone and comes again later; one that was faster stays;
+// noise changes nothing.
 func TestChoose_KeepsWhatIsFaster(t *testing.T) {
 	c := &contention{every: firstWait}
 	c.losses.ConflictRate = 0.9
@@ -124,7 +125,8 @@ func TestTopK_FindsTheHot(t *testing.T) {
 	}
 }
 
-// TestLogPolicies: with Always every commit is durable when Update returns; with Interval soon; on demand when asked for (W1).
+// TestLogPolicies: with Always every commit is durable when Update returns; with Interval soon; on demand when asked
+// for (W1).
 func TestLogPolicies(t *testing.T) {
 	write := func(s *Store) {
 		mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(1, merge.Add(field, 1, 0, most)) })
@@ -136,7 +138,10 @@ func TestLogPolicies(t *testing.T) {
 			t.Errorf("always: durable to %d of %d", s.Durable(), s.Published())
 		}
 	}
-	s = mustOpen(t, Options{Durability: NativeLog{Options: wal.Options{Policy: wal.Interval, Every: 5 * time.Millisecond}}})
+	s = mustOpen(
+		t,
+		Options{Durability: NativeLog{Options: wal.Options{Policy: wal.Interval, Every: 5 * time.Millisecond}}},
+	)
 	write(s)
 	for range 12_000 {
 		if s.Durable() == 1 {

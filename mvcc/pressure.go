@@ -11,8 +11,9 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// Back-pressure goes up in steps as the log or the memory fills: an early checkpoint, slower writers, writers that wait. Each step is taken at
-// its mark, and left only at a lower one, so that it does not flicker. Readers always go on.
+// Back-pressure goes up in steps as the log or the memory fills: an early checkpoint, slower writers, writers that
+// wait. Each step is taken at its mark, and left only at a lower one, so that it does not flicker. Readers always go
+// on.
 type step int32
 
 const (
@@ -51,7 +52,9 @@ func (b *backPressure) updateStep() (p float64, now step) {
 	p = b.level()
 	before := step(b.step.Load())
 	if now = before.next(p); now != before && b.step.CompareAndSwap(int32(before), int32(now)) && b.s.events.observed() {
-		b.s.events.emit(Event{Kind: EventStep, Seq: b.s.Published(), Reason: before.String() + " to " + now.String(), Count: int64(100 * p)})
+		b.s.events.emit(
+			Event{Kind: EventStep, Seq: b.s.Published(), Reason: before.String() + " to " + now.String(), Count: int64(100 * p)},
+		)
 	}
 	return p, now
 }
@@ -62,8 +65,8 @@ func (b *backPressure) level() float64 {
 	return max(p, b.s.durability.pressure())
 }
 
-// admit holds a transaction back while log or memory are nearly full: before it takes its snapshot, because that may be what keeps memory
-// from being given up.
+// admit holds a transaction back while log or memory are nearly full: before it takes its snapshot, because that may
+// be what keeps memory from being given up.
 func (b *backPressure) admit(ctx context.Context) error {
 	if b.s.Published()&15 == 0 || step(b.step.Load()) > noStep {
 		if err := b.relieve(ctx); err != nil {
@@ -81,12 +84,17 @@ func (b *backPressure) relieve(ctx context.Context) error {
 	}
 	switch now {
 	case slowing: // the fuller, the slower
-		time.Sleep(time.Duration(float64(longestSlowdown) * (p - stepMarks[slowing].leave) / (stepMarks[waiting].take - stepMarks[slowing].leave)))
+		time.Sleep(
+			time.Duration(
+				float64(longestSlowdown) * (p - stepMarks[slowing].leave) / (stepMarks[waiting].take - stepMarks[slowing].leave),
+			),
+		)
 	case waiting:
 		began := time.Now()
 		return b.holdBack(ctx, false, func() bool {
 			p, now := b.updateStep()
-			return now < waiting || p < stepMarks[waiting].take && time.Since(began) > b.resumeAfter() // history may keep it between the two
+			return now < waiting ||
+				p < stepMarks[waiting].take && time.Since(began) > b.resumeAfter() // history may keep it between the two
 		})
 	}
 	return nil
@@ -135,13 +143,16 @@ func (b *backPressure) awaitShorter(ctx context.Context, c *chain) error {
 	return b.holdBack(ctx, true, func() bool { return !c.overCap.Load() })
 }
 
-// historyBound reports whether it is history that takes the room, or keeps blocks from being dropped: only the end of a snapshot helps then.
+// historyBound reports whether it is history that takes the room, or keeps blocks from being dropped: only the end of
+// a snapshot helps then.
 func (b *backPressure) historyBound() bool {
-	return b.s.chains.historyBytes.Load() > b.s.opts.Memory/4 || b.s.chains.historyCount.Load() > 0 && b.s.durability.pressure() < stepMarks[waiting].take
+	return b.s.chains.historyBytes.Load() > b.s.opts.Memory/4 ||
+		b.s.chains.historyCount.Load() > 0 && b.s.durability.pressure() < stepMarks[waiting].take
 }
 
-// holdBack waits until there is room. Where history takes it, as the caller knows or the store finds, only the end of a snapshot makes
-// some; so after a while it gives up, unless the store is to wait as long as it takes. Events and Stats name the oldest snapshot meanwhile.
+// holdBack waits until there is room. Where history takes it, as the caller knows or the store finds, only the end of
+// a snapshot makes some; so after a while it gives up, unless the store is to wait as long as it takes. Events and
+// Stats name the oldest snapshot meanwhile.
 func (b *backPressure) holdBack(ctx context.Context, history bool, room func() bool) error {
 	b.heldBack.Add(1)
 	b.waiting.Add(1)
@@ -160,9 +171,12 @@ func (b *backPressure) holdBack(ctx context.Context, history bool, room func() b
 		seq, name, ok := b.s.snapshots.oldest()
 		if !told && b.s.events.observed() {
 			told = true
-			b.s.events.emit(Event{Kind: EventPressure, Seq: seq, Reason: "oldest snapshot: " + name, Count: b.s.chains.historyBytes.Load()})
+			b.s.events.emit(
+				Event{Kind: EventPressure, Seq: seq, Reason: "oldest snapshot: " + name, Count: b.s.chains.historyBytes.Load()},
+			)
 		}
-		if took > b.s.opts.PushBack && ok && (b.s.opts.PushBack > 0 || mutant.Off(mutant.Patience)) && (history || b.historyBound()) {
+		if took > b.s.opts.PushBack && ok && (b.s.opts.PushBack > 0 || mutant.Off(mutant.Patience)) &&
+			(history || b.historyBound()) {
 			return &PushBackError{name, seq, b.s.chains.historyBytes.Load()}
 		}
 		if took < time.Millisecond {

@@ -13,7 +13,26 @@ func TestStep_Hysteresis(t *testing.T) {
 		now = now.next(p)
 		got = append(got, now)
 	}
-	want := []step{noStep, noStep, flushing, flushing, noStep, flushing, slowing, slowing, waiting, waiting, waiting, slowing, slowing, flushing, flushing, noStep, waiting, noStep}
+	want := []step{
+		noStep,
+		noStep,
+		flushing,
+		flushing,
+		noStep,
+		flushing,
+		slowing,
+		slowing,
+		waiting,
+		waiting,
+		waiting,
+		slowing,
+		slowing,
+		flushing,
+		flushing,
+		noStep,
+		waiting,
+		noStep,
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("steps %v,\nexpected %v", got, want)
 	}

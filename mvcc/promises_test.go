@@ -59,7 +59,8 @@ func at(t testing.TB, tx *Tx, n block.Number, off int) uint64 {
 	return binary.LittleEndian.Uint64(b[off:])
 }
 
-// TestSnapshot_NeverHalfOfACommit: blocks of many shards that change together are equal in every snapshot (M1), and readers never wait (M2).
+// TestSnapshot_NeverHalfOfACommit: blocks of many shards that change together are equal in every snapshot (M1), and
+// readers never wait (M2).
 func TestSnapshot_NeverHalfOfACommit(t *testing.T) {
 	s := mustOpen(t, Options{})
 	const blocks = 40
@@ -104,7 +105,8 @@ func TestSnapshot_NeverHalfOfACommit(t *testing.T) {
 	wg.Wait()
 }
 
-// TestCommit_FirstWins: a set of the same bytes conflicts, under every policy; what a proof lets stand stands where the policy merges (M3).
+// TestCommit_FirstWins: a set of the same bytes conflicts, under every policy; what a proof lets stand stands where
+// the policy merges (M3).
 func TestCommit_FirstWins(t *testing.T) {
 	for _, p := range []Policy{Strict, Merge, Adaptive} {
 		s := mustOpen(t, Options{Policy: p})
@@ -127,7 +129,8 @@ func TestCommit_FirstWins(t *testing.T) {
 	}
 }
 
-// TestDepend_Validates: disjoint bytes are not enough where a transaction read what was changed (M4), in the block that it writes and in others.
+// TestDepend_Validates: disjoint bytes are not enough where a transaction read what was changed (M4), in the block
+// that it writes and in others.
 func TestDepend_Validates(t *testing.T) {
 	for name, c := range map[string]struct {
 		level  Isolation
@@ -162,7 +165,8 @@ func TestDepend_Validates(t *testing.T) {
 	}
 }
 
-// TestSerializable_NoWriteSkew: two transactions that each read what the other writes never both commit, at any interleaving (M4).
+// TestSerializable_NoWriteSkew: two transactions that each read what the other writes never both commit, at any
+// interleaving (M4).
 func TestSerializable_NoWriteSkew(t *testing.T) {
 	s := mustOpen(t, Options{Isolation: Serializable})
 	for round := range 3000 {
@@ -192,7 +196,8 @@ func TestSerializable_NoWriteSkew(t *testing.T) {
 	}
 }
 
-// TestUpdate_NobodyStarves: a slow transaction over several blocks commits although quick ones change them all the time (M5).
+// TestUpdate_NobodyStarves: a slow transaction over several blocks commits although quick ones change them all the
+// time (M5).
 func TestUpdate_NobodyStarves(t *testing.T) {
 	s := mustOpen(t, Options{Policy: Strict, LostRaces: 4})
 	var stop atomic.Bool
@@ -223,8 +228,8 @@ func TestUpdate_NobodyStarves(t *testing.T) {
 	wg.Wait()
 }
 
-// TestHistory_IsBounded: a block under K snapshots keeps at most K+1 versions, however many commits there were (M6), each snapshot sees its
-// own, and 32-byte edits cost little.
+// TestHistory_IsBounded: a block under K snapshots keeps at most K+1 versions, however many commits there were (M6),
+// each snapshot sees its own, and 32-byte edits cost little.
 func TestHistory_IsBounded(t *testing.T) {
 	s := mustOpen(t, Options{})
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -330,7 +335,10 @@ func TestUpdate_LeavesNoTrace(t *testing.T) {
 	mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(1, set(0, 5)) })
 	before := s.Published()
 	errMine := errors.New("mine")
-	if err := s.Update(ctx, func(tx *Tx) error { mustEdit(t, tx, 1, set(0, 6)); return errMine }); !errors.Is(err, errMine) {
+	if err := s.Update(ctx, func(tx *Tx) error { mustEdit(t, tx, 1, set(0, 6)); return errMine }); !errors.Is(
+		err,
+		errMine,
+	) {
 		t.Errorf("got %v", err)
 	}
 	func() {
@@ -338,7 +346,10 @@ func TestUpdate_LeavesNoTrace(t *testing.T) {
 		_ = s.Update(ctx, func(tx *Tx) error { mustEdit(t, tx, 1, set(0, 7)); panic("mine") })
 	}()
 	cancelled, cancel := context.WithCancel(ctx)
-	if err := s.Update(cancelled, func(tx *Tx) error { mustEdit(t, tx, 1, set(0, 8)); cancel(); return nil }); !errors.Is(err, context.Canceled) {
+	if err := s.Update(cancelled, func(tx *Tx) error { mustEdit(t, tx, 1, set(0, 8)); cancel(); return nil }); !errors.Is(
+		err,
+		context.Canceled,
+	) {
 		t.Errorf("got %v", err)
 	}
 	tx := mustBegin(t, s, TxOptions{})
@@ -424,10 +435,18 @@ func TestAppend_Placed(t *testing.T) {
 	}
 }
 
-// TestCheckpoint_HandsOver: while blocks go home, are dropped from memory and come back, every snapshot sees what it must (M8).
+// TestCheckpoint_HandsOver: while blocks go home, are dropped from memory and come back, every snapshot sees what it
+// must (M8).
 func TestCheckpoint_HandsOver(t *testing.T) {
 	home := blockcache.NewRAM(make([]byte, 64<<12))
-	s := mustOpen(t, Options{Home: home, Memory: 16 << 12, Durability: NativeLog{Options: wal.Options{SegmentSize: 16 << 10, MaxBytes: 128 << 10}}})
+	s := mustOpen(
+		t,
+		Options{
+			Home:       home,
+			Memory:     16 << 12,
+			Durability: NativeLog{Options: wal.Options{SegmentSize: 16 << 10, MaxBytes: 128 << 10}},
+		},
+	)
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for w := range 4 {
@@ -436,7 +455,10 @@ func TestCheckpoint_HandsOver(t *testing.T) {
 			for !stop.Load() {
 				a, b := block.Number(rng.IntN(64)), block.Number(rng.IntN(64))
 				mustUpdate(t, s, func(tx *Tx) error {
-					return errors.Join(tx.Edit(a, merge.Add(field, 1, 0, most)), tx.Edit(b, merge.Add(merge.Field{Off: 8, Width: 8}, 1, 0, most)))
+					return errors.Join(
+						tx.Edit(a, merge.Add(field, 1, 0, most)),
+						tx.Edit(b, merge.Add(merge.Field{Off: 8, Width: 8}, 1, 0, most)),
+					)
 				})
 			}
 		})
@@ -506,9 +528,13 @@ func TestPressure_NamesTheSnapshot(t *testing.T) {
 	mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(1, merge.Add(field, 1, 0, most)) })
 }
 
-// TestPressure_ManyBlocks: where a snapshot keeps many changed blocks from being dropped, memory is bounded, too, and the snapshot is named.
+// TestPressure_ManyBlocks: where a snapshot keeps many changed blocks from being dropped, memory is bounded, too, and
+// the snapshot is named.
 func TestPressure_ManyBlocks(t *testing.T) {
-	s := mustOpen(t, Options{Home: blockcache.NewRAM(make([]byte, 2000<<12)), Memory: 256 << 12, PushBack: 50 * time.Millisecond})
+	s := mustOpen(
+		t,
+		Options{Home: blockcache.NewRAM(make([]byte, 2000<<12)), Memory: 256 << 12, PushBack: 50 * time.Millisecond},
+	)
 	reader := mustBegin(t, s, TxOptions{ReadOnly: true, Name: "a long report"})
 	var err error
 	done := 0
@@ -524,9 +550,13 @@ func TestPressure_ManyBlocks(t *testing.T) {
 	mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(1999, set(0, 1)) })
 }
 
-// TestPressure_Waits: a store that is to wait gives no error however long snapshots keep memory full, or a chain over its cap, and tells for whom it waits.
+// TestPressure_Waits: a store that is to wait gives no error however long snapshots keep memory full, or a chain over
+// its cap, and tells for whom it waits.
 func TestPressure_Waits(t *testing.T) {
-	s := mustOpen(t, Options{Home: blockcache.NewRAM(make([]byte, 2000<<12)), Memory: 256 << 12, ChainCap: 4, PushBack: -1})
+	s := mustOpen(
+		t,
+		Options{Home: blockcache.NewRAM(make([]byte, 2000<<12)), Memory: 256 << 12, ChainCap: 4, PushBack: -1},
+	)
 	add := func(n block.Number) error {
 		return s.Update(ctx, func(tx *Tx) error { return tx.Edit(n, merge.Add(field, 1, 0, most)) })
 	}
@@ -604,7 +634,12 @@ func TestCheckpoint_DropsUnchanged(t *testing.T) {
 // TestPressure_LogIsBounded: commits wait for the checkpoint instead of filling the device.
 func TestPressure_LogIsBounded(t *testing.T) {
 	log := blockcache.NewRAM(nil)
-	s := mustOpen(t, Options{Durability: NativeLog{Device: log, Options: wal.Options{SegmentSize: 16 << 10, MaxBytes: 64 << 10, Gather: 4 << 10}}})
+	s := mustOpen(
+		t,
+		Options{
+			Durability: NativeLog{Device: log, Options: wal.Options{SegmentSize: 16 << 10, MaxBytes: 64 << 10, Gather: 4 << 10}},
+		},
+	)
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {
@@ -654,11 +689,16 @@ func TestFree_NotTooEarly(t *testing.T) {
 	}
 }
 
-// TestStanding: staged >= visible >= durable, and each only ever grows (E1); a flush makes nothing durable, a sync does.
+// TestStanding: staged >= visible >= durable, and each only ever grows (E1); a flush makes nothing durable, a sync
+// does.
 func TestStanding(t *testing.T) {
 	s := mustOpen(t, Options{Durability: NativeLog{Options: wal.Options{Policy: wal.OnDemand}}})
 	write := func(key uint64) {
-		mustUpdate(t, s, func(tx *Tx) error { tx.Group(key); return tx.Edit(block.Number(key), merge.Add(field, 1, 0, most)) })
+		mustUpdate(
+			t,
+			s,
+			func(tx *Tx) error { tx.Group(key); return tx.Edit(block.Number(key), merge.Add(field, 1, 0, most)) },
+		)
 	}
 	write(1)
 	write(2)
@@ -686,7 +726,8 @@ func TestStanding(t *testing.T) {
 	}
 }
 
-// TestFaults_StopTheStore: what a device does wrong is told; a failed flush ends commits, and what was acknowledged survives.
+// TestFaults_StopTheStore: what a device does wrong is told; a failed flush ends commits, and what was acknowledged
+// survives.
 func TestFaults_StopTheStore(t *testing.T) {
 	for _, c := range []struct {
 		device string
@@ -696,7 +737,11 @@ func TestFaults_StopTheStore(t *testing.T) {
 		t.Run(c.device+", "+c.fault.String(), func(t *testing.T) {
 			home, log := blockcache.NewRAM(make([]byte, 64<<12)), blockcache.NewRAM(nil)
 			fh, fl := blockcache.NewFaulty(home), blockcache.NewFaulty(log)
-			o := Options{BlockSize: 4096, Home: fh, Durability: NativeLog{Device: fl, Options: wal.Options{Policy: wal.OnDemand, SegmentSize: 16 << 10}}}
+			o := Options{
+				BlockSize:  4096,
+				Home:       fh,
+				Durability: NativeLog{Device: fl, Options: wal.Options{Policy: wal.OnDemand, SegmentSize: 16 << 10}},
+			}
 			s, _, err := Open(o)
 			if err != nil {
 				t.Fatal(err)
@@ -714,11 +759,15 @@ func TestFaults_StopTheStore(t *testing.T) {
 			if err == nil {
 				t.Error("it was not told")
 			}
-			if err := s.Update(ctx, func(tx *Tx) error { return tx.Edit(1, set(0, 7)) }); err == nil || !strings.Contains(err.Error(), "no more commits") {
+			if err := s.Update(ctx, func(tx *Tx) error { return tx.Edit(1, set(0, 7)) }); err == nil ||
+				!strings.Contains(err.Error(), "no more commits") {
 				t.Errorf("commits go on: %v", err)
 			}
 			s.Abandon()
-			s = mustOpen(t, Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: log, Options: o.Durability.(NativeLog).Options}})
+			s = mustOpen(
+				t,
+				Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: log, Options: o.Durability.(NativeLog).Options}},
+			)
 			if v := counterOf(t, s, 1); v != 5 && v != 6 {
 				t.Errorf("after recovery %d", v)
 			}
@@ -742,7 +791,11 @@ func TestFaults_Read(t *testing.T) {
 // TestFaults_FlippedBit: a log with a flipped bit is not replayed past it.
 func TestFaults_FlippedBit(t *testing.T) {
 	home, log := blockcache.NewRAM(make([]byte, 64<<12)), blockcache.NewRAM(nil)
-	o := Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand, SegmentSize: 16 << 10}}}
+	o := Options{
+		BlockSize:  4096,
+		Home:       home,
+		Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand, SegmentSize: 16 << 10}},
+	}
 	s, _, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
@@ -803,7 +856,8 @@ func TestOpen_BlockSizes(t *testing.T) {
 	}
 }
 
-// TestSyncGroup_CoversWhatWasSeen: who has seen a group's commit and then syncs the group finds it durable, however soon that is (E1).
+// TestSyncGroup_CoversWhatWasSeen: who has seen a group's commit and then syncs the group finds it durable, however
+// soon that is (E1).
 func TestSyncGroup_CoversWhatWasSeen(t *testing.T) {
 	s := mustOpen(t, Options{Durability: NativeLog{Options: wal.Options{Policy: wal.OnDemand}}})
 	var stop atomic.Bool

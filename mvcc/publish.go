@@ -8,15 +8,17 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// sequencer gives commits their sequences and publishes them, in one step (M1): whoever holds its latch takes the next sequence, checks what
-// its transaction depends on, makes the new versions the heads of their chains, hands the record to the log (W7), and publishes. All the work that takes
-// time, resolving above all, is done before, under the latches of the chains alone.
+// sequencer gives commits their sequences and publishes them, in one step (M1): whoever holds its latch takes the next
+// sequence, checks what its transaction depends on, makes the new versions the heads of their chains, hands the record
+// to the log (W7), and publishes. All the work that takes time, resolving above all, is done before, under the latches
+// of the chains alone.
 //
-// So the sequence of a commit is the moment at which all that it read was valid: no sequence is wasted, none is published early, and two
-// write-skewed transactions cannot validate past each other (M4).
+// So the sequence of a commit is the moment at which all that it read was valid: no sequence is wasted, none is
+// published early, and two write-skewed transactions cannot validate past each other (M4).
 //
-// Rejected: sequences that are taken early, validated, and published in order from a ring (Silo's order). Each commit then wrote seven cache
-// lines that other processors write, too, instead of four, and could have to wait for a neighbour that had lost its processor.
+// Rejected: sequences that are taken early, validated, and published in order from a ring (Silo's order). Each commit
+// then wrote seven cache lines that other processors write, too, instead of four, and could have to wait for a
+// neighbour that had lost its processor.
 type sequencer struct {
 	latch     latch
 	published atomic.Uint64 // block.Seq; written under the latch
@@ -26,11 +28,12 @@ type sequencer struct {
 // Published is the sequence of the newest snapshot.
 func (s *Store) Published() block.Seq { return block.Seq(s.order.published.Load()) }
 
-// sequence gives a transaction that is resolved its sequence, and publishes it. It reports whether what the transaction depends on is
-// unchanged, and there is room for it; if not, nothing has happened. The latches of the chains that it writes are held.
+// sequence gives a transaction that is resolved its sequence, and publishes it. It reports whether what the
+// transaction depends on is unchanged, and there is room for it; if not, nothing has happened. The latches of the
+// chains that it writes are held.
 //
-// A store that has ended, or whose log has failed, refuses: the latch orders this with Close, and a commit that got its sequence before a flush
-// failed is in doubt.
+// A store that has ended, or whose log has failed, refuses: the latch orders this with Close, and a commit that got
+// its sequence before a flush failed is in doubt.
 func (tx *Tx) sequence() (bool, error) {
 	s := tx.s
 	s.order.latch.lock()

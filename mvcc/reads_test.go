@@ -11,8 +11,8 @@ import (
 	"github.com/varvefs/varve/merge"
 )
 
-// failedReads are edits that tell their caller something about block 1 although they are no part of the transaction, and a change of the
-// block with which the answer would have been another one.
+// failedReads are edits that tell their caller something about block 1 although they are no part of the transaction,
+// and a change of the block with which the answer would have been another one.
 var failedReads = map[string]struct {
 	ask    func(tx *Tx) error
 	theirs merge.Edit
@@ -45,7 +45,8 @@ func mustFail(err, want error) error {
 	return nil
 }
 
-// failedRead has one transaction ask, another one change the answer and commit, and the first then commit a change of block 2.
+// failedRead has one transaction ask, another one change the answer and commit, and the first then commit a change of
+// block 2.
 func failedRead(t *testing.T, ask func(*Tx) error, theirs merge.Edit) error {
 	t.Helper()
 	s := mustOpen(t, Options{Home: blockcache.NewRAM(make([]byte, 16<<12)), Isolation: Serializable})
@@ -116,7 +117,8 @@ func increments(t *testing.T, writers, each int) uint64 {
 	return got
 }
 
-// TestSnapshot_EqualBytes: of two transactions that read a counter and set it to one more, the second conflicts, although it sets equal bytes.
+// TestSnapshot_EqualBytes: of two transactions that read a counter and set it to one more, the second conflicts,
+// although it sets equal bytes.
 func TestSnapshot_EqualBytes(t *testing.T) {
 	if err := equalBytes(t); !errors.Is(err, ErrConflict) {
 		t.Errorf("the second increment: %v, want a conflict", err)

@@ -8,12 +8,12 @@ import (
 	"github.com/varvefs/varve/internal/block"
 )
 
-// registry knows the live snapshots: one word a transaction object, packed so that looking at all of them touches few cache
-// lines. A word is the snapshot's sequence plus one, or zero.
+// registry knows the live snapshots: one word a transaction object, packed so that looking at all of them touches few
+// cache lines. A word is the snapshot's sequence plus one, or zero.
 //
-// A snapshot is taken by writing the published sequence into the word and then reading it again: if it has moved on, once more.
-// Whoever looks for live snapshots reads the published sequence first and the words after it. So either he sees the
-// word, or the snapshot is at least as new as what he read.
+// A snapshot is taken by writing the published sequence into the word and then reading it again: if it has moved on,
+// once more. Whoever looks for live snapshots reads the published sequence first and the words after it. So either he
+// sees the word, or the snapshot is at least as new as what he read.
 type registry struct {
 	mu     sync.Mutex // guards free, and the growing of chunks
 	chunks atomic.Pointer[[]*slotChunk]
@@ -23,7 +23,8 @@ type registry struct {
 
 const chunkSlots = 256
 
-// spread keeps words that were taken one after the other off one cache line: those are the ones that several processors use at a time.
+// spread keeps words that were taken one after the other off one cache line: those are the ones that several
+// processors use at a time.
 func spread(i int) int { return i%32*8 + i/32 }
 
 type slotChunk struct {
@@ -67,8 +68,8 @@ func (r *registry) release(w snapshotSlot) {
 	r.mu.Unlock()
 }
 
-// eachChunk is the words in use, a chunk at a time. Words of chunks that came later belong to snapshots that are newer than
-// what the caller has read as published.
+// eachChunk is the words in use, a chunk at a time. Words of chunks that came later belong to snapshots that are newer
+// than what the caller has read as published.
 func (r *registry) eachChunk(do func(c *slotChunk, n int) bool) {
 	p := r.chunks.Load()
 	if p == nil {
@@ -96,8 +97,8 @@ func (r *registry) live(to []block.Seq) []block.Seq {
 	return to
 }
 
-// anyWithin reports whether a live snapshot is at least from and before to. The caller has read the published sequence, and found it to be
-// at least to, before.
+// anyWithin reports whether a live snapshot is at least from and before to. The caller has read the published
+// sequence, and found it to be at least to, before.
 func (r *registry) anyWithin(from, to block.Seq) (found bool) {
 	low, high := uint64(from)+1, uint64(to)+1
 	r.eachChunk(func(c *slotChunk, n int) bool {

@@ -91,10 +91,23 @@ type Stats struct {
 // Stats reads the counters. They are not of one instant.
 func (s *Store) Stats() Stats {
 	st := &s.stats
-	out := Stats{Commits: st.commits.Value(), Conflicts: st.conflicts.Value(), Merges: st.merges.Value(), Aborts: st.aborts.Value(), Waits: st.waits.Value(),
-		Switches: st.switches.Load(), Collected: s.chains.collected.Load(), HeldBack: s.pressure.heldBack.Load(), Chains: s.chains.count.Load(),
-		History: s.chains.historyCount.Load(), HistoryBytes: s.chains.historyBytes.Load(), CleanBlocks: s.clean.Stats().Blocks,
-		Published: uint64(s.Published()), Hot: st.hot.list(), BackPressure: step(s.pressure.step.Load()).String()}
+	out := Stats{
+		Commits:      st.commits.Value(),
+		Conflicts:    st.conflicts.Value(),
+		Merges:       st.merges.Value(),
+		Aborts:       st.aborts.Value(),
+		Waits:        st.waits.Value(),
+		Switches:     st.switches.Load(),
+		Collected:    s.chains.collected.Load(),
+		HeldBack:     s.pressure.heldBack.Load(),
+		Chains:       s.chains.count.Load(),
+		History:      s.chains.historyCount.Load(),
+		HistoryBytes: s.chains.historyBytes.Load(),
+		CleanBlocks:  s.clean.Stats().Blocks,
+		Published:    uint64(s.Published()),
+		Hot:          st.hot.list(),
+		BackPressure: step(s.pressure.step.Load()).String(),
+	}
 	if out.Waiting = s.pressure.waiting.Load(); out.Waiting > 0 {
 		_, out.WaitingFor, _ = s.snapshots.oldest()
 	}
@@ -112,7 +125,8 @@ func (s *Store) Stats() Stats {
 	return out
 }
 
-// measure starts the clock of a transaction now and then, and of each one that lost before: reading it costs a tenth of a commit.
+// measure starts the clock of a transaction now and then, and of each one that lost before: reading it costs a tenth
+// of a commit.
 func (st *stats) measure(tx *Tx) {
 	tx.count++
 	if tx.count&31 == 0 || tx.lost > 0 && tx.count&3 == 0 {
@@ -126,7 +140,16 @@ func (st *stats) commit(tx *Tx) {
 	}
 	st.commits.Inc()
 	if tx.s.events.observed() {
-		tx.s.events.emit(Event{Kind: EventCommit, Tx: tx.priority, Seq: tx.seq, Wait: tx.waited, Count: int64(tx.lost), Policy: tx.s.opts.Policy.String()})
+		tx.s.events.emit(
+			Event{
+				Kind:   EventCommit,
+				Tx:     tx.priority,
+				Seq:    tx.seq,
+				Wait:   tx.waited,
+				Count:  int64(tx.lost),
+				Policy: tx.s.opts.Policy.String(),
+			},
+		)
 	}
 }
 
@@ -147,7 +170,8 @@ func (st *stats) abort(s *Store, tx *Tx) {
 	}
 }
 
-// wait notes that a transaction waited in the line of a block. The hand-over is what a short line costs: the shortest wait seen lately.
+// wait notes that a transaction waited in the line of a block. The hand-over is what a short line costs: the shortest
+// wait seen lately.
 func (st *stats) wait(t *chainTable, n block.Number, took time.Duration) {
 	st.waits.Inc()
 	st.hot.touch(n)
@@ -169,7 +193,8 @@ func (st *stats) wait(t *chainTable, n block.Number, took time.Duration) {
 	}
 }
 
-// Hot is a block that conflicts were seen at. Count may be too high by Error (Space-Saving: Metwally, Agrawal and El Abbadi, ICDT 2005).
+// Hot is a block that conflicts were seen at. Count may be too high by Error (Space-Saving: Metwally, Agrawal and El
+// Abbadi, ICDT 2005).
 type Hot struct {
 	Block block.Number `json:"block"`
 	Count uint64       `json:"count"`

@@ -18,7 +18,8 @@ import (
 type Options struct {
 	BlockSize block.Size
 	Home      blockcache.Writable // the blocks' own places
-	// Durability is a NativeLog or a EpochJournal. nil: commits live in memory until a checkpoint, and a crash may leave half of one.
+	// Durability is a NativeLog or a EpochJournal. nil: commits live in memory until a checkpoint, and a crash may leave
+	// half of one.
 	Durability Durability
 	Policy     Policy
 	Isolation  Isolation
@@ -33,7 +34,12 @@ type Options struct {
 func (o Options) defaults() (Options, error) {
 	switch {
 	case !o.BlockSize.Valid():
-		return o, fmt.Errorf("block size %d: it is a power of two from %d to %d bytes", o.BlockSize, block.MinSize, block.MaxSize)
+		return o, fmt.Errorf(
+			"block size %d: it is a power of two from %d to %d bytes",
+			o.BlockSize,
+			block.MinSize,
+			block.MaxSize,
+		)
 	case o.Home == nil:
 		return o, errors.New("a store needs a home device")
 	case o.Home.Size() < int64(o.BlockSize):
@@ -185,8 +191,9 @@ func (tx *Tx) takeSnapshot() {
 	}
 }
 
-// finish gives an ended transaction's memory back. Now and then it yields the processor: a writer that never waits would keep it for
-// the scheduler's whole time slice, and then lose it in the middle of a transaction, with a snapshot that grows old.
+// finish gives an ended transaction's memory back. Now and then it yields the processor: a writer that never waits
+// would keep it for the scheduler's whole time slice, and then lose it in the middle of a transaction, with a snapshot
+// that grows old.
 func (s *Store) finish(tx *Tx) {
 	tx.end()
 	yield := tx.work >= yieldAfter
@@ -288,7 +295,8 @@ func (s *Store) end() bool {
 	return s.ending.CompareAndSwap(false, true)
 }
 
-// Close makes everything durable and home, and ends the store. A transaction that has not committed yet gets ErrClosed.
+// Close makes everything durable and home, and ends the store. A transaction that has not committed yet gets
+// ErrClosed.
 func (s *Store) Close() error {
 	if !s.end() {
 		return ErrClosed

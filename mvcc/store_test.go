@@ -69,12 +69,18 @@ func counterOf(t testing.TB, s *Store, n block.Number) uint64 {
 	return v
 }
 
-// TestUpdate_Counter: concurrent adds to one field all count, under each policy, and are there after reopening (M3, W1).
+// TestUpdate_Counter: concurrent adds to one field all count, under each policy, and are there after reopening (M3,
+// W1).
 func TestUpdate_Counter(t *testing.T) {
 	for _, p := range []Policy{Strict, Merge, Wait, Adaptive} {
 		t.Run(p.String(), func(t *testing.T) {
 			home, log := blockcache.NewRAM(make([]byte, 64<<12)), blockcache.NewRAM(nil)
-			o := Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: log, Options: wal.Options{SegmentSize: 64 << 10}}, Policy: p}
+			o := Options{
+				BlockSize:  4096,
+				Home:       home,
+				Durability: NativeLog{Device: log, Options: wal.Options{SegmentSize: 64 << 10}},
+				Policy:     p,
+			}
 			s := mustOpen(t, o)
 			const writers, each = 16, 400
 			var wg sync.WaitGroup
@@ -133,7 +139,13 @@ func BenchmarkUpdate(b *testing.B) {
 }
 
 func BenchmarkHot(b *testing.B) {
-	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), Durability: NativeLog{Device: blockcache.NewRAM(nil)}})
+	s, _, err := Open(
+		Options{
+			BlockSize:  4096,
+			Home:       blockcache.NewRAM(make([]byte, 1<<20)),
+			Durability: NativeLog{Device: blockcache.NewRAM(nil)},
+		},
+	)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -157,7 +169,13 @@ func BenchmarkHot(b *testing.B) {
 }
 
 func BenchmarkRead(b *testing.B) {
-	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), Durability: NativeLog{Device: blockcache.NewRAM(nil)}})
+	s, _, err := Open(
+		Options{
+			BlockSize:  4096,
+			Home:       blockcache.NewRAM(make([]byte, 1<<20)),
+			Durability: NativeLog{Device: blockcache.NewRAM(nil)},
+		},
+	)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -179,7 +197,13 @@ func BenchmarkRead(b *testing.B) {
 }
 
 func BenchmarkDisjoint(b *testing.B) {
-	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), Durability: NativeLog{Device: blockcache.NewRAM(nil)}})
+	s, _, err := Open(
+		Options{
+			BlockSize:  4096,
+			Home:       blockcache.NewRAM(make([]byte, 1<<20)),
+			Durability: NativeLog{Device: blockcache.NewRAM(nil)},
+		},
+	)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -198,7 +222,13 @@ func BenchmarkDisjoint(b *testing.B) {
 }
 
 func BenchmarkReadOlder(b *testing.B) {
-	s, _, err := Open(Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 1<<20)), Durability: NativeLog{Device: blockcache.NewRAM(nil)}})
+	s, _, err := Open(
+		Options{
+			BlockSize:  4096,
+			Home:       blockcache.NewRAM(make([]byte, 1<<20)),
+			Durability: NativeLog{Device: blockcache.NewRAM(nil)},
+		},
+	)
 	if err != nil {
 		b.Fatal(err)
 	}

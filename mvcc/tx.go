@@ -134,7 +134,8 @@ func (tx *Tx) touch(n block.Number) (*touched, error) {
 		if err := tx.waitTurn(c); err != nil {
 			return nil, err
 		}
-		if len(tx.queues) > in && !mutant.Off(mutant.WaitedChain) { // the snapshot is a newer one, and the chain may have been dropped before it
+		if len(tx.queues) > in &&
+			!mutant.Off(mutant.WaitedChain) { // the snapshot is a newer one, and the chain may have been dropped before it
 			c, _ = tx.s.chains.index.Load(n)
 		}
 	}
@@ -235,8 +236,8 @@ func (tx *Tx) load(t *touched, c *chain) error {
 	return err
 }
 
-// ReadBlock returns a block as the snapshot sees it, with this transaction's own edits. The bytes have the length of a block, must not be
-// changed, and stay valid until the next Edit of the block or the end of the transaction.
+// ReadBlock returns a block as the snapshot sees it, with this transaction's own edits. The bytes have the length of a
+// block, must not be changed, and stay valid until the next Edit of the block or the end of the transaction.
 func (tx *Tx) ReadBlock(n block.Number) ([]byte, error) {
 	if f := tx.freshBlock(n); f != nil {
 		return f.data, nil
@@ -251,8 +252,8 @@ func (tx *Tx) ReadBlock(n block.Number) ([]byte, error) {
 	return tx.current(t)
 }
 
-// ReadRange is ReadBlock for len(p) bytes at an offset of the block, which it copies. At Serializable the transaction depends on these
-// bytes only.
+// ReadRange is ReadBlock for len(p) bytes at an offset of the block, which it copies. At Serializable the transaction
+// depends on these bytes only.
 func (tx *Tx) ReadRange(n block.Number, off uint32, p []byte) error {
 	if uint64(off)+uint64(len(p)) > uint64(tx.s.size) {
 		return fmt.Errorf("%w: bytes %d to %d of a block of %d", merge.ErrOutside, off, uint64(off)+uint64(len(p)), tx.s.size)
@@ -300,8 +301,8 @@ func (t *touched) replay() error {
 	return nil
 }
 
-// Edit changes a block. An edit that cannot be applied to what the transaction sees is an error of package merge, and is not part of the
-// transaction.
+// Edit changes a block. An edit that cannot be applied to what the transaction sees is an error of package merge, and
+// is not part of the transaction.
 func (tx *Tx) Edit(n block.Number, e merge.Edit) error {
 	if tx.readonly {
 		return ErrReadOnly
@@ -336,8 +337,9 @@ func (tx *Tx) Edit(n block.Number, e merge.Edit) error {
 	return nil
 }
 
-// Placed is the offset in the block at which the transaction's edit number i of block n, an append, landed: as the transaction saw it
-// before the commit, and finally after it. Before the commit this is a read: at Serializable the transaction depends on it.
+// Placed is the offset in the block at which the transaction's edit number i of block n, an append, landed: as the
+// transaction saw it before the commit, and finally after it. Before the commit this is a read: at Serializable the
+// transaction depends on it.
 func (tx *Tx) Placed(n block.Number, i int) (uint32, bool) {
 	var placed []uint32
 	if f := tx.freshBlock(n); f != nil {
@@ -362,10 +364,17 @@ func (tx *Tx) readPlace(t *touched, i int) {
 	}
 }
 
-// Depend declares that the transaction's edits follow from these bytes of a block: if somebody changes them first, it conflicts (M4).
+// Depend declares that the transaction's edits follow from these bytes of a block: if somebody changes them first, it
+// conflicts (M4).
 func (tx *Tx) Depend(n block.Number, r merge.Range) error {
 	if uint64(r.Off)+uint64(r.Len) > uint64(tx.s.size) {
-		return fmt.Errorf("%w: bytes %d to %d of a block of %d", merge.ErrOutside, r.Off, uint64(r.Off)+uint64(r.Len), tx.s.size)
+		return fmt.Errorf(
+			"%w: bytes %d to %d of a block of %d",
+			merge.ErrOutside,
+			r.Off,
+			uint64(r.Off)+uint64(r.Len),
+			tx.s.size,
+		)
 	}
 	if tx.freshBlock(n) != nil || mutant.Off(mutant.Depends) {
 		return nil // its contents are this transaction's
@@ -378,9 +387,9 @@ func (tx *Tx) Depend(n block.Number, r merge.Range) error {
 	return nil
 }
 
-// WriteNew gives a newly allocated block its contents. They go home before the transaction commits (W3), and never become a
-// version: nobody else may know the block yet. The bytes are kept until then. From here on the transaction reads and edits these contents; a
-// block that it has edited before is refused with ErrEdited.
+// WriteNew gives a newly allocated block its contents. They go home before the transaction commits (W3), and never
+// become a version: nobody else may know the block yet. The bytes are kept until then. From here on the transaction
+// reads and edits these contents; a block that it has edited before is refused with ErrEdited.
 func (tx *Tx) WriteNew(n block.Number, data []byte) error {
 	switch {
 	case tx.done:
@@ -427,9 +436,10 @@ func (f *fresh) edit(e *merge.Edit) error {
 	return nil
 }
 
-// WriteHome writes file data to its own place, from byte off of block n on, before the transaction commits: what the commit makes readable, above all newly
-// allocated blocks, which nobody else knows yet (ordered: W3), or an overwrite, of which a crash or a reader may see any part (W6). The data is kept until
-// then. It never becomes a version, and blocks that hold it must not be read through the store.
+// WriteHome writes file data to its own place, from byte off of block n on, before the transaction commits: what the
+// commit makes readable, above all newly allocated blocks, which nobody else knows yet (ordered: W3), or an overwrite,
+// of which a crash or a reader may see any part (W6). The data is kept until then. It never becomes a version, and
+// blocks that hold it must not be read through the store.
 func (tx *Tx) WriteHome(n block.Number, off uint32, data []byte, ordered bool) error {
 	end := uint64(off) + uint64(len(data))
 	switch {
@@ -465,12 +475,12 @@ func (tx *Tx) Versioned(n block.Number) bool {
 // Free declares that the transaction makes a block free. Store.Reusable reports when it may be used again (W4).
 func (tx *Tx) Free(n block.Number) { tx.freed = append(tx.freed, n) }
 
-// OnCommit has a function called when the transaction has committed, before Commit or Update returns: Placed then tells the
-// final offsets.
+// OnCommit has a function called when the transaction has committed, before Commit or Update returns: Placed then
+// tells the final offsets.
 func (tx *Tx) OnCommit(do func()) { tx.hooks = append(tx.hooks, do) }
 
-// Sequenced has a function called with the commit's sequence before the commit can be seen. All commits wait meanwhile: it must be short, and it
-// must not call the store.
+// Sequenced has a function called with the commit's sequence before the commit can be seen. All commits wait
+// meanwhile: it must be short, and it must not call the store.
 func (tx *Tx) Sequenced(do func(block.Seq)) { tx.sequenced = append(tx.sequenced, do) }
 
 // Group makes the transaction one of a group's, such as an inode's, for Store.Standing and Store.SyncGroup (E1).

@@ -25,8 +25,8 @@ func (s *Store) ViewNamed(ctx context.Context, name string, fn func(*Tx) error) 
 	return fn(tx)
 }
 
-// Update runs fn in a transaction and commits it. Where another transaction came first it runs fn again, until it has committed, fn
-// returns an error, or ctx ends. It returns when the commit is visible.
+// Update runs fn in a transaction and commits it. Where another transaction came first it runs fn again, until it has
+// committed, fn returns an error, or ctx ends. It returns when the commit is visible.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	_, err := s.UpdateWith(ctx, TxOptions{}, fn)
 	return err
@@ -137,7 +137,8 @@ func (a *attempts) try(ctx context.Context, o TxOptions, fn func(*Tx) error) (do
 	return false, nil
 }
 
-// assignPriority gives a transaction its priority: the snapshot of its first attempt, and a number that no other one has.
+// assignPriority gives a transaction its priority: the snapshot of its first attempt, and a number that no other one
+// has.
 func (a *attempts) assignPriority() {
 	if a.priority == 0 {
 		a.priority = a.s.queues.newPriority(a.first)

@@ -9,14 +9,15 @@ import (
 	"github.com/varvefs/varve/merge"
 )
 
-// version is a whole block, immutable while anybody holds it. The two newest of a chain are whole: a snapshot that is taken while
-// the newest is not yet published sees the one before. Older ones are deltas, each of which makes its block from the next
-// newer one, and hang below the older whole one:
+// version is a whole block, immutable while anybody holds it. The two newest of a chain are whole: a snapshot that is
+// taken while the newest is not yet published sees the one before. Older ones are deltas, each of which makes its
+// block from the next newer one, and hang below the older whole one:
 //
 //	chain ─ head ─▶ version 9 ─ before ─▶ version 8 ─ below ─▶ delta 7 ─▶ delta 3 ─▶ nil
 //
-// The chain holds one reference, and so does each transaction that was handed the bytes. The last one to let go returns the version to
-// the pool: at a million commits a second fresh blocks would keep the garbage collector busy with nothing else.
+// The chain holds one reference, and so does each transaction that was handed the bytes. The last one to let go
+// returns the version to the pool: at a million commits a second fresh blocks would keep the garbage collector busy
+// with nothing else.
 type version struct {
 	refs    atomic.Int32
 	seq     block.Seq
@@ -84,8 +85,8 @@ type delta struct {
 	tried codec // the strongest that was tried
 }
 
-// encodeDelta packs the ranges of a block: for each, its offset and length as varints, then its bytes. No range at all means that
-// the two versions are identical.
+// encodeDelta packs the ranges of a block: for each, its offset and length as varints, then its bytes. No range at all
+// means that the two versions are identical.
 func encodeDelta(ranges []merge.Range, block []byte) []byte {
 	n := 0
 	for _, r := range ranges {
@@ -119,7 +120,8 @@ func (d *delta) apply(block []byte, ranges *[]merge.Range) error {
 	return nil
 }
 
-// covers reports whether the delta holds bytes for all of the ranges: a newer one that has only these adds nothing to it.
+// covers reports whether the delta holds bytes for all of the ranges: a newer one that has only these adds nothing to
+// it.
 func (d *delta) covers(ranges []merge.Range) bool {
 	b := d.data
 	if d.codec != plain {

@@ -47,8 +47,8 @@ func (w *waitQueues) init() {
 
 func (w *waitQueues) shardOf(n block.Number) *queueShard { return &w.shards[shardIndex(n)] }
 
-// newPriority is the priority of a transaction with its first snapshot, plus one. A transaction gets one when it needs it
-// only: the counter is one cache line.
+// newPriority is the priority of a transaction with its first snapshot, plus one. A transaction gets one when it needs
+// it only: the counter is one cache line.
 func (w *waitQueues) newPriority(first uint64) uint64 {
 	return first<<20 | w.priorities.Add(1)&(1<<20-1)
 }
@@ -152,8 +152,8 @@ func (tx *Tx) joinQueues(ns []block.Number) error {
 	return nil
 }
 
-// joinQueue waits in the queue of one block, and takes a new snapshot: one with everything that was committed to the block
-// before.
+// joinQueue waits in the queue of one block, and takes a new snapshot: one with everything that was committed to the
+// block before.
 func (tx *Tx) joinQueue(n block.Number) error {
 	s := tx.s
 	if tx.priority == 0 {

@@ -30,15 +30,16 @@ func (s *Store) waiters(n block.Number) int {
 	return 0
 }
 
-// TestWait_ChainDropped: a transaction that waited in line sees what the holder of the line committed, although the block has another chain since.
+// TestWait_ChainDropped: a transaction that waited in line sees what the holder of the line committed, although the
+// block has another chain since.
 func TestWait_ChainDropped(t *testing.T) {
 	if got := chainDropped(t); got != 3 {
 		t.Errorf("three increments came to %d", got)
 	}
 }
 
-// chainDropped has a checkpoint drop a block's chain while a transaction waits in the block's line, and the holder of the line commit to a new chain. It
-// returns what three increments came to.
+// chainDropped has a checkpoint drop a block's chain while a transaction waits in the block's line, and the holder of
+// the line commit to a new chain. It returns what three increments came to.
 func chainDropped(t *testing.T) (got uint64) {
 	s := mustOpen(t, Options{Policy: Wait})
 	readAnd := func(tx *Tx, other block.Number) error { // of another block, so that the snapshot lives on in the commit
@@ -73,7 +74,8 @@ func chainDropped(t *testing.T) (got uint64) {
 	return got
 }
 
-// TestLine_ThenWins: a transaction comes into line while another commit of the block is on its way. It sees that commit, and does not lose another race (M5).
+// TestLine_ThenWins: a transaction comes into line while another commit of the block is on its way. It sees that
+// commit, and does not lose another race (M5).
 func TestLine_ThenWins(t *testing.T) {
 	var s *Store
 	var other sync.WaitGroup
@@ -117,7 +119,8 @@ func TestLine_ThenWins(t *testing.T) {
 	}
 }
 
-// TestLine_ReadBlocks: a transaction that only reads a block, which others change and checkpoints drop, comes into its line and wins (M5).
+// TestLine_ReadBlocks: a transaction that only reads a block, which others change and checkpoints drop, comes into its
+// line and wins (M5).
 func TestLine_ReadBlocks(t *testing.T) {
 	s := mustOpen(t, Options{LostRaces: 2, Isolation: Serializable})
 	out, err := s.UpdateWith(ctx, TxOptions{}, func(tx *Tx) error {

@@ -25,7 +25,8 @@ func (e *endless) WriteAt(p []byte, _ int64) (int, error) {
 func (e *endless) Sync() error { return nil }
 func (e *endless) Size() int64 { return 1 << 50 }
 
-// TestApply_ManyBlocks: one record of a few kilobytes may name more blocks than there is memory for. They go home as they come.
+// TestApply_ManyBlocks: one record of a few kilobytes may name more blocks than there is memory for. They go home as
+// they come.
 func TestApply_ManyBlocks(t *testing.T) {
 	const blocks = 3 * applyBytes / int(block.MaxSize)
 	var b Record

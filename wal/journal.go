@@ -13,12 +13,14 @@ import (
 	"github.com/varvefs/varve/ondisk/jbd2"
 )
 
-// Journal is a write-ahead log in the format of ext4's journal (ext4 doc, "Journal (jbd2)"): each epoch is one transaction of whole, sealed
-// blocks, which the kernel and e2fsck replay as well as varve. Its rules are J1 to J9 of docs/guarantees.md.
+// Journal is a write-ahead log in the format of ext4's journal (ext4 doc, "Journal (jbd2)"): each epoch is one
+// transaction of whole, sealed blocks, which the kernel and e2fsck replay as well as varve. Its rules are J1 to J9 of
+// docs/guarantees.md.
 //
 //	tail ─▶ descriptor, images …, revokes, commit │ descriptor, …, commit │ ◀─ head
 //
-// The caller makes one call at a time. A failed write or flush is final for the caller: nobody knows what the device holds.
+// The caller makes one call at a time. A failed write or flush is final for the caller: nobody knows what the device
+// holds.
 type Journal struct {
 	dev    blockcache.Writable
 	super  *jbd2.Superblock
@@ -51,9 +53,14 @@ type Image struct {
 	Data   []byte
 }
 
-// OpenJournal opens a journal whose transactions are all home: the blocks at places of a device, with so many bytes each. Its sequences
-// go on behind next (J5). Nothing is written yet.
-func OpenJournal(dev blockcache.Writable, size block.Size, places []block.Number, next jbd2.Sequence) (*Journal, error) {
+// OpenJournal opens a journal whose transactions are all home: the blocks at places of a device, with so many bytes
+// each. Its sequences go on behind next (J5). Nothing is written yet.
+func OpenJournal(
+	dev blockcache.Writable,
+	size block.Size,
+	places []block.Number,
+	next jbd2.Sequence,
+) (*Journal, error) {
 	j := &Journal{dev: dev, size: size, places: places, next: next + 1, logged: map[block.Number]jbd2.Sequence{}}
 	j.raw = make([]byte, size)
 	if _, err := dev.ReadAt(j.raw, size.Offset(places[0])); err != nil {
@@ -76,20 +83,22 @@ func OpenJournal(dev blockcache.Writable, size block.Size, places []block.Number
 	return j, nil
 }
 
-// Reset says on the device that there is nothing to replay. The journal has the features that are given, beside its own, while it is empty.
+// Reset says on the device that there is nothing to replay. The journal has the features that are given, beside its
+// own, while it is empty.
 func (j *Journal) Reset(features uint32) error {
 	j.clean |= features
 	return j.empty()
 }
 
-// Errno is the error that ended an earlier use of the journal: a negative errno, or 0. ForgetErrno has the next Reset forget it, after its caller has noted it
-// elsewhere.
+// Errno is the error that ended an earlier use of the journal: a negative errno, or 0. ForgetErrno has the next Reset
+// forget it, after its caller has noted it elsewhere.
 func (j *Journal) Errno() int32 { return j.super.Errno }
 
 // ForgetErrno is for the first Reset.
 func (j *Journal) ForgetErrno() { j.super.PutErrno(j.raw, 0) }
 
-// Abort notes that the journal's use ends with an error, for the next mount, whoever makes it (kernel, fs/jbd2: jbd2_journal_abort). The device may fail again.
+// Abort notes that the journal's use ends with an error, for the next mount, whoever makes it (kernel, fs/jbd2:
+// jbd2_journal_abort). The device may fail again.
 func (j *Journal) Abort() {
 	if mutant.Off(mutant.JournalErrno) {
 		return
@@ -124,11 +133,16 @@ func (j *Journal) sync() error {
 // FlushTime is what a flush takes, a moving average. It may be called at any time.
 func (j *Journal) FlushTime() time.Duration { return time.Duration(j.flush.Load()) }
 
-// Begin makes the beginning of the log durable, before the first commit (J3). From here to its end the log has checksums of version 1, which cover a whole
-// transaction: its commit block may be written together with the rest then (the kernel's journal_async_commit), as one that is not whole is found out.
+// Begin makes the beginning of the log durable, before the first commit (J3). From here to its end the log has
+// checksums of version 1, which cover a whole transaction: its commit block may be written together with the rest then
+// (the kernel's journal_async_commit), as one that is not whole is found out.
 func (j *Journal) Begin() error {
 	j.begun = true
-	j.super.PutFeatures(j.raw, j.super.Compat|jbd2.CompatChecksum, j.clean&^(jbd2.IncompatCsumV2|jbd2.IncompatCsumV3)|jbd2.IncompatAsyncCommit)
+	j.super.PutFeatures(
+		j.raw,
+		j.super.Compat|jbd2.CompatChecksum,
+		j.clean&^(jbd2.IncompatCsumV2|jbd2.IncompatCsumV3)|jbd2.IncompatAsyncCommit,
+	)
 	if mutant.Off(mutant.J3) {
 		return nil
 	}
@@ -150,7 +164,8 @@ func (j *Journal) Blocks() int { return int(j.super.End() - j.super.First) }
 // Used is how many blocks of the log hold transactions that are not home yet.
 func (j *Journal) Used() int { return int(j.used) }
 
-// Largest is how many images one epoch may have (J9): a quarter of the log, its own blocks taken off. It may be called at any time.
+// Largest is how many images one epoch may have (J9): a quarter of the log, its own blocks taken off. It may be called
+// at any time.
 func (j *Journal) Largest() int { return j.largest }
 
 // Bytes is how many bytes were written to the log. It may be called at any time.
@@ -162,8 +177,8 @@ func (j *Journal) need(images, revokes int) int {
 	return n + (revokes+j.super.RevokesPerBlock()-1)/j.super.RevokesPerBlock()
 }
 
-// Fits reports whether there is room for an epoch with so many images, which frees blocks. Only those that the log has copies of are revoked, so
-// no number of freed blocks is too large for an empty log. One block always stays free.
+// Fits reports whether there is room for an epoch with so many images, which frees blocks. Only those that the log has
+// copies of are revoked, so no number of freed blocks is too large for an empty log. One block always stays free.
 func (j *Journal) Fits(images int, freed []block.Number) bool {
 	revokes := len(j.revoked(freed))
 	if mutant.Off(mutant.RevokeAll) {
@@ -182,9 +197,10 @@ func (j *Journal) revoked(freed []block.Number) (out []block.Number) {
 	return out
 }
 
-// Commit writes an epoch and returns when it is durable. Freed blocks are revoked where the log has copies of them (J1); none of them is
-// among the images. With ordered set, what was written to the same device before is durable before the commit block is (W3). That takes two flushes; one is
-// enough without, unless there are revokes, which checksums of version 1 do not cover.
+// Commit writes an epoch and returns when it is durable. Freed blocks are revoked where the log has copies of them
+// (J1); none of them is among the images. With ordered set, what was written to the same device before is durable
+// before the commit block is (W3). That takes two flushes; one is enough without, unless there are revokes, which
+// checksums of version 1 do not cover.
 func (j *Journal) Commit(images []Image, freed []block.Number, ordered bool) error {
 	if !j.Fits(len(images), freed) {
 		return fmt.Errorf("%w: an epoch of %d blocks, and %d of %d are in use", ErrFull, len(images), j.used, j.Blocks())
@@ -239,8 +255,8 @@ type journalWriter struct {
 	sum     uint32 // of what the checksum of version 1 covers
 }
 
-// flush makes all but the commit block durable. That one's place is made zeros first: of the block itself one sector alone is new then, and no tear makes half of
-// one, which the kernel would take for damage.
+// flush makes all but the commit block durable. That one's place is made zeros first: of the block itself one sector
+// alone is new then, and no tear makes half of one, which the kernel would take for damage.
 func (w *journalWriter) flush() error {
 	clear(w.block())
 	if err := w.write(); err != nil {
@@ -320,7 +336,8 @@ func (w *journalWriter) write() error {
 // Next is the sequence of the epoch that is written next, for Trim.
 func (j *Journal) Next() jbd2.Sequence { return j.next }
 
-// Trim gives up the epochs before a sequence, which are home, and flushed (J4). The room is used again only after the moved tail is durable.
+// Trim gives up the epochs before a sequence, which are home, and flushed (J4). The room is used again only after the
+// moved tail is durable.
 func (j *Journal) Trim(before jbd2.Sequence) error {
 	freed, k := uint32(0), 0
 	for k < len(j.marks) && j.marks[k].sequence.Before(before) {

@@ -126,5 +126,11 @@ func decodeHeader(b []byte) (header, bool) {
 	if len(b) < headerSize || string(b[:8]) != headerMagic || le.Uint32(b[508:]) != crc32.Checksum(b[:508], castagnoli) {
 		return header{}, false
 	}
-	return header{le.Uint64(b[8:]), le.Uint64(b[16:]), block.Seq(le.Uint64(b[24:])), position(le.Uint64(b[32:])), [32]byte(b[40:72])}, true
+	return header{
+		le.Uint64(b[8:]),
+		le.Uint64(b[16:]),
+		block.Seq(le.Uint64(b[24:])),
+		position(le.Uint64(b[32:])),
+		[32]byte(b[40:72]),
+	}, true
 }

@@ -43,7 +43,13 @@ type Options struct {
 
 func (o Options) defaults() (Options, error) {
 	if o.SegmentSize != 0 && (o.SegmentSize < minSegment || o.SegmentSize > maxSegment || o.SegmentSize%segmentUnit != 0) {
-		return o, fmt.Errorf("segment size %d: it is a multiple of %d bytes from %d to %d", o.SegmentSize, segmentUnit, minSegment, maxSegment)
+		return o, fmt.Errorf(
+			"segment size %d: it is a multiple of %d bytes from %d to %d",
+			o.SegmentSize,
+			segmentUnit,
+			minSegment,
+			maxSegment,
+		)
 	}
 	if o.Every == 0 {
 		o.Every = 5 * time.Second
@@ -168,7 +174,10 @@ func (l *Log) Ordered() { l.ordered.Store(true) }
 // Pressure is what share of the log's space, and of its memory, is in use: 1 is all that the options allow.
 func (l *Log) Pressure() float64 {
 	pending := l.gather.Load()
-	return max(float64(l.used.Load()-l.segs.length+pending)/float64(l.opts.MaxBytes), float64(pending)/float64(32*l.opts.Gather))
+	return max(
+		float64(l.used.Load()-l.segs.length+pending)/float64(l.opts.MaxBytes),
+		float64(pending)/float64(32*l.opts.Gather),
+	)
 }
 
 // Durable is the last sequence that is durable.
@@ -198,8 +207,8 @@ func (l *Log) fail(err error) error {
 	return l.Err()
 }
 
-// Wait returns when a sequence that was appended is durable (W1). Those that wait at a time share one flush. Where the context ends first the
-// sequence may be durable, or become so later.
+// Wait returns when a sequence that was appended is durable (W1). Those that wait at a time share one flush. Where the
+// context ends first the sequence may be durable, or become so later.
 func (l *Log) Wait(ctx context.Context, seq block.Seq) error {
 	if mutant.Off(mutant.W1) {
 		return nil
@@ -241,8 +250,8 @@ func (l *Log) passOn() {
 	}
 }
 
-// lead ends an epoch for all that wait. It wakes those that it has served, and one of those that came too late, to lead the next: to wake
-// all each time made every commit of a crowd wake twice. The caller holds mu.
+// lead ends an epoch for all that wait. It wakes those that it has served, and one of those that came too late, to
+// lead the next: to wake all each time made every commit of a crowd wake twice. The caller holds mu.
 func (l *Log) lead() error {
 	l.flushing = true
 	crowd := l.shared
@@ -310,7 +319,8 @@ func (l *Log) takePending(epoch bool) ([]byte, block.Seq) {
 	return batch, l.last
 }
 
-// makeRoom gets the places that records need. Without room on the device it gives ErrNoRoom, which does not end the log. The caller holds io.
+// makeRoom gets the places that records need. Without room on the device it gives ErrNoRoom, which does not end the
+// log. The caller holds io.
 func (l *Log) makeRoom(records []byte) error {
 	err := l.extend(l.places(records))
 	if err != nil && (!errors.Is(err, ErrNoRoom) || mutant.Off(mutant.LogRoom)) {

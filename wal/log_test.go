@@ -116,7 +116,8 @@ func TestOpen_Recycles(t *testing.T) {
 	}
 }
 
-// TestOpen_Refuses: logs that are not this image's, not of this format, or damaged as no crash damages. Nothing is changed.
+// TestOpen_Refuses: logs that are not this image's, not of this format, or damaged as no crash damages. Nothing is
+// changed.
 func TestOpen_Refuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(f *fixture, log []byte)
@@ -201,7 +202,8 @@ func TestLog_TooLarge(t *testing.T) {
 	}
 }
 
-// FuzzRecovery opens logs of arbitrary bytes: an error or a recovery, never a panic, and never more memory than the log has.
+// FuzzRecovery opens logs of arbitrary bytes: an error or a recovery, never a panic, and never more memory than the
+// log has.
 func FuzzRecovery(f *testing.F) {
 	x := newFixture()
 	l, _ := x.open(f)
@@ -340,7 +342,8 @@ func (g gated) Sync() error {
 	return nil
 }
 
-// TestWait_TurnIsPassedOn: a waiter who is woken to lead, and finds that the epoch that just ended held his commit, wakes the next one.
+// TestWait_TurnIsPassedOn: a waiter who is woken to lead, and finds that the epoch that just ended held his commit,
+// wakes the next one.
 func TestWait_TurnIsPassedOn(t *testing.T) {
 	f := newFixture()
 	g := gated{f.dev, make(chan struct{}), make(chan struct{})}

@@ -47,8 +47,8 @@ func saltOf(incarnation uint64) salt {
 	return salt(crc32.Update(0, castagnoli, b[:]))
 }
 
-// Record builds the record of one commit: Begin, then Change or Fresh for each block, then Log.Append. Its memory is used
-// again after the next Begin. The zero value is ready for Begin.
+// Record builds the record of one commit: Begin, then Change or Fresh for each block, then Log.Append. Its memory is
+// used again after the next Begin. The zero value is ready for Begin.
 type Record struct{ bytes []byte }
 
 // Begin begins a record of so many blocks.
@@ -56,8 +56,8 @@ func (r *Record) Begin(blocks int) {
 	r.bytes = binary.AppendUvarint(beginRecord(r.bytes[:0], typeCommit, 0), uint64(blocks))
 }
 
-// Change adds the bytes of a block that lie in ranges: its resolved delta (W7). data is the whole block; ranges lie within
-// it, and there is at least one.
+// Change adds the bytes of a block that lie in ranges: its resolved delta (W7). data is the whole block; ranges lie
+// within it, and there is at least one.
 func (r *Record) Change(n block.Number, ranges []merge.Range, data []byte) {
 	b := binary.AppendUvarint(r.bytes, uint64(n))
 	b = binary.AppendUvarint(b, uint64(len(ranges)))
@@ -145,8 +145,8 @@ func (r record) epoch() (block.Epoch, position) {
 	return block.Epoch(binary.LittleEndian.Uint64(r.body[8:])), position(binary.LittleEndian.Uint64(r.body[16:]))
 }
 
-// changes calls do for each range of a commit record, and with no data for each block that is fresh. It reports whether
-// the body is well formed; do may have been called before that shows.
+// changes calls do for each range of a commit record, and with no data for each block that is fresh. It reports
+// whether the body is well formed; do may have been called before that shows.
 func (r record) changes(size block.Size, do func(n block.Number, off uint32, data []byte)) bool {
 	b, ok := r.body, true
 	number := func() uint64 {

@@ -24,8 +24,8 @@ type Recovery struct {
 	Dropped int         // commits after the last whole epoch: nobody was told that they are durable
 }
 
-// Open recovers the image behind home from the log on dev (W5), and begins a new incarnation of the log. An empty device, or one of
-// zeros, becomes a new log. The log does not own the devices.
+// Open recovers the image behind home from the log on dev (W5), and begins a new incarnation of the log. An empty
+// device, or one of zeros, becomes a new log. The log does not own the devices.
 //
 // Errors: ErrForeign, ErrNewer, ErrCorrupt, and those of the devices; the image and the log are then as they were.
 func Open(dev, home blockcache.Writable, size block.Size, o Options) (*Log, Recovery, error) {
@@ -81,7 +81,13 @@ func belongs(ctl control, home blockcache.Writable, size block.Size, id Identity
 }
 
 func create(dev, home blockcache.Writable, size block.Size, o Options) (*Log, Recovery, error) {
-	ctl := control{size: size, identity: o.Identity, incarnation: 1, segment: uint64(o.SegmentSize), image: uint64(home.Size())}
+	ctl := control{
+		size:        size,
+		identity:    o.Identity,
+		incarnation: 1,
+		segment:     uint64(o.SegmentSize),
+		image:       uint64(home.Size()),
+	}
 	l := newLog(dev, home, ctl, o)
 	if err := l.begin(1, 1); err != nil {
 		return nil, Recovery{}, fmt.Errorf("make a log: %w", err)
@@ -113,7 +119,10 @@ func readControl(dev blockcache.Writable) (control, error) {
 	case empty:
 		return control{}, errNoControl
 	}
-	return control{}, fmt.Errorf("%w: neither control block is whole, or this is no log of varve; nothing was changed", ErrCorrupt)
+	return control{}, fmt.Errorf(
+		"%w: neither control block is whole, or this is no log of varve; nothing was changed",
+		ErrCorrupt,
+	)
 }
 
 // scanner reads the log of one incarnation.
@@ -228,8 +237,13 @@ func (s *scanner) walk(do func(number uint64, off int, r record) error) error {
 			return s.explain(number, 0)
 		}
 		if number > s.ctl.start && s.heads[number].before != before && !mutant.Off(mutant.ForeignEnd) {
-			return fmt.Errorf("%w: segment %d follows one with another digest than segment %d has; nothing was changed; restore the log, "+
-				"or take it away to open the image without its last commits", ErrCorrupt, number, number-1)
+			return fmt.Errorf(
+				"%w: segment %d follows one with another digest than segment %d has; nothing was changed; restore the log, "+
+					"or take it away to open the image without its last commits",
+				ErrCorrupt,
+				number,
+				number-1,
+			)
 		}
 		n, err := readFull(s.dev, seg, s.offset(place))
 		if err != nil {
@@ -325,8 +339,8 @@ func (s *scanner) findEnd() (end, error) {
 	return e, err
 }
 
-// explain decides whether a crash can have left the log without a record at this place. It cannot where something was written
-// later that says the log was flushed beyond it.
+// explain decides whether a crash can have left the log without a record at this place. It cannot where something was
+// written later that says the log was flushed beyond it.
 func (s *scanner) explain(number uint64, off int) error {
 	at := position(number*s.ctl.segment + uint64(off))
 	for n, h := range s.heads {

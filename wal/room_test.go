@@ -59,8 +59,8 @@ func TestLog_NoRoom(t *testing.T) {
 	}
 }
 
-// TestOpen_StaleEnd: every prefix of what was written to a log of equal-sized commits is recovered, also where a recycled segment has the
-// end record of its former life at the very place where the log ends.
+// TestOpen_StaleEnd: every prefix of what was written to a log of equal-sized commits is recovered, also where a
+// recycled segment has the end record of its former life at the very place where the log ends.
 func TestOpen_StaleEnd(t *testing.T) {
 	if states, why := staleEnds(t); why != "" {
 		t.Errorf("%d prefixes: %s", states, why)
@@ -92,7 +92,11 @@ func staleEnds(t *testing.T) (states int, why string) {
 		}
 		img = e.Apply(img, nil)
 		states++
-		again := &fixture{dev: blockcache.NewRAM(append([]byte(nil), img...)), home: blockcache.NewRAM(make([]byte, 16<<10)), opts: f.opts}
+		again := &fixture{
+			dev:  blockcache.NewRAM(append([]byte(nil), img...)),
+			home: blockcache.NewRAM(make([]byte, 16<<10)),
+			opts: f.opts,
+		}
 		l, _, err := Open(again.dev, again.home, size, again.opts)
 		if err != nil {
 			return states, err.Error()
@@ -116,7 +120,8 @@ func TestOpen_SegmentSize(t *testing.T) {
 	}
 }
 
-// TestOpen_ForeignEnd: a segment that follows another segment than the one before it is damage, and nothing is changed.
+// TestOpen_ForeignEnd: a segment that follows another segment than the one before it is damage, and nothing is
+// changed.
 func TestOpen_ForeignEnd(t *testing.T) {
 	f := newFixture()
 	l, _ := f.open(t)

@@ -18,7 +18,8 @@ const (
 	defaultSegment = 4 << 20
 )
 
-// segments hands out the places of segments on the device and takes them back. Its methods are called with Log.io held.
+// segments hands out the places of segments on the device and takes them back. Its methods are called with Log.io
+// held.
 type segments struct {
 	length int64 // bytes a segment
 	free   []int // places that no live segment uses
@@ -48,8 +49,9 @@ func (l *Log) take() (int, error) {
 	return place, nil
 }
 
-// extend grows the device until so many places are free, by zeros that are really written: an fdatasync into blocks that have their place
-// already is a third faster. A device without room gives ErrNoRoom, and nothing has changed. The caller holds io.
+// extend grows the device until so many places are free, by zeros that are really written: an fdatasync into blocks
+// that have their place already is a third faster. A device without room gives ErrNoRoom, and nothing has changed. The
+// caller holds io.
 func (l *Log) extend(places int) error {
 	s := &l.segs
 	for len(s.free) < places {
@@ -110,7 +112,13 @@ func (l *Log) open(first block.Seq) error {
 	l.tail.number++
 	l.tail.place, l.tail.off = place, 0
 	l.tail.sum.Reset()
-	h := header{incarnation: l.ctl.incarnation, number: l.tail.number, first: first, flushed: l.flushed, before: l.tail.digest}
+	h := header{
+		incarnation: l.ctl.incarnation,
+		number:      l.tail.number,
+		first:       first,
+		flushed:     l.flushed,
+		before:      l.tail.digest,
+	}
 	l.segs.live = append(l.segs.live, liveSegment{number: l.tail.number, place: place, first: first, last: first - 1})
 	return l.put(h.encode())
 }

@@ -3,7 +3,8 @@ package block
 
 import "fmt"
 
-// Number is the number of a block on the image, counted in units of the image's block size from the start of the image.
+// Number is the number of a block on the image, counted in units of the image's block size from the start of the
+// image.
 type Number uint64
 
 // Size is the size of a block in bytes: a power of two from 1 KiB to 64 KiB.

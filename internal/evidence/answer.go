@@ -95,8 +95,15 @@ func (a *asker) take(r Record) {
 	}
 }
 
-// contended are the events that count for a block's contention. A sample of contention, too, names a block, but the sketch of conflicts is what it counts.
-var contended = []mvcc.EventKind{mvcc.EventConflict, mvcc.EventMergeApplied, mvcc.EventMergeRejected, mvcc.EventAbort, mvcc.EventPolicy}
+// contended are the events that count for a block's contention. A sample of contention, too, names a block, but the
+// sketch of conflicts is what it counts.
+var contended = []mvcc.EventKind{
+	mvcc.EventConflict,
+	mvcc.EventMergeApplied,
+	mvcc.EventMergeRejected,
+	mvcc.EventAbort,
+	mvcc.EventPolicy,
+}
 
 func (a *asker) contention(r Record) {
 	if r.Block == nil || !slices.Contains(contended, mvcc.EventKind(r.Event)) {

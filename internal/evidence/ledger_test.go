@@ -94,7 +94,8 @@ func TestAsk_Presets(t *testing.T) {
 	if a := ask("pressure"); len(a.Findings) != 1 || !strings.Contains(a.Findings[0], "backup") {
 		t.Errorf("pressure: %q", a.Findings)
 	}
-	if _, err := Ask(strings.NewReader("\n"+strings.Repeat("x", maxLine+1)), "contention"); err == nil || !strings.Contains(err.Error(), "line 2") {
+	if _, err := Ask(strings.NewReader("\n"+strings.Repeat("x", maxLine+1)), "contention"); err == nil ||
+		!strings.Contains(err.Error(), "line 2") {
 		t.Errorf("a file that is no ledger: %v", err)
 	}
 	if _, err := Ask(strings.NewReader(""), "weather"); err == nil {

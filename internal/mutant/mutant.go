@@ -1,9 +1,9 @@
-// Package mutant switches single promises off in a test build (-tags testhooks), so that tests can show that they would
-// notice. In a normal build Off is constant, and the compiler removes each branch that asks.
+// Package mutant switches single promises off in a test build (-tags testhooks), so that tests can show that they
+// would notice. In a normal build Off is constant, and the compiler removes each branch that asks.
 package mutant
 
-// Promise names one promise of DESIGN, or one repaired defect: what the code does when it is switched off stands beside
-// its name.
+// Promise names one promise of DESIGN, or one repaired defect: what the code does when it is switched off stands
+// beside its name.
 type Promise string
 
 // None switches nothing off.
