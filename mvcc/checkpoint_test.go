@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -152,5 +153,33 @@ func TestAbandon_MeetsCheckpoint(t *testing.T) {
 	}
 	if n := <-abandoned; n != 1 || home.writes.Load() != n {
 		t.Errorf("%d writes when Abandon returned, %d now, want the one that was under way", n, home.writes.Load())
+	}
+}
+
+// TestWriteHome_FormerLife: a block that was freed, and gets new contents at home, has these after recovery: what the log has of its former life is
+// not replayed.
+func TestWriteHome_FormerLife(t *testing.T) {
+	home, log := blockcache.NewRAM(make([]byte, 64<<12)), blockcache.NewRAM(nil)
+	o := Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand}}}
+	s, _, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, do := range []func(tx *Tx) error{
+		func(tx *Tx) error { return tx.Edit(7, set(0, 5)) },
+		func(tx *Tx) error {
+			tx.Free(7)
+			return nil
+		},
+		func(tx *Tx) error { return tx.WriteHome(6, 0, bytes.Repeat([]byte{9}, 2*4096), true) },
+	} {
+		if err := s.UpdateDurable(context.Background(), do); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Abandon()
+	mustOpen(t, o)
+	if p := home.Bytes()[7<<12:]; p[0] != 9 || p[4095] != 9 {
+		t.Errorf("after recovery the block begins with %d", p[0])
 	}
 }

@@ -124,7 +124,7 @@ func (tx *Tx) writeHomes() error {
 	for _, h := range tx.homes {
 		if h.ordered {
 			ordered = true
-			for i := range (int(h.off) + len(h.data) + int(s.size) - 1) / int(s.size) {
+			for i := range h.blocks(s.size) {
 				if c, _ := s.chains.index.Load(h.number + block.Number(i)); c != nil {
 					if err := s.checkpoints.forget(c); err != nil {
 						return err
@@ -207,7 +207,7 @@ func (tx *Tx) unlatch() {
 // a record of them may have. The latches are held.
 func (tx *Tx) resolve() (size int, err error) {
 	s := tx.s
-	size = wal.RecordOverhead + len(tx.fresh)*wal.RecordOverhead
+	size = wal.RecordOverhead
 	for _, t := range tx.writes {
 		c := t.chain
 		newest := c.head.Load()

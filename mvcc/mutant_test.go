@@ -80,6 +80,7 @@ func TestWait_ChainMutant(t *testing.T) {
 func TestWrites_Mutants(t *testing.T) {
 	noticed.By(t, mutant.FreshEdit, "TestWriteNew_ThenEdit")
 	noticed.By(t, mutant.EpochFits, "TestEpoch_LargeTransactions")
+	noticed.By(t, mutant.FreshHome, "TestWriteHome_FormerLife")
 	noticed.By(t, mutant.FailedHome, "TestCheckpoint_AfterFailedFlush")
 	noticed.By(t, mutant.HomeFlush, "TestWriteHome_NativeLog")
 }

@@ -65,6 +65,8 @@ func (l *nativeLog) wroteHome(bool) {
 
 // encode makes the record: ranges as resolved (W7). Its sequence is filled in by append.
 func (l *nativeLog) encode(tx *Tx, size int) error {
+	fresh := tx.freshBlocks()
+	size += len(fresh) * wal.RecordOverhead
 	if largest := l.log.Largest(); size > largest {
 		return fmt.Errorf(
 			"%w: its record may have %d bytes, and %d fit a segment; split it, or open the store with larger segments",
@@ -73,15 +75,15 @@ func (l *nativeLog) encode(tx *Tx, size int) error {
 			largest,
 		)
 	}
-	n := len(tx.fresh)
+	n := len(fresh)
 	for _, t := range tx.writes {
 		if len(t.next.changed) > 0 {
 			n++
 		}
 	}
 	tx.record.Begin(n)
-	for _, f := range tx.fresh {
-		tx.record.Fresh(f.number)
+	for _, b := range fresh {
+		tx.record.Fresh(b)
 	}
 	for _, t := range tx.writes {
 		if len(t.next.changed) == 0 {
@@ -94,6 +96,21 @@ func (l *nativeLog) encode(tx *Tx, size int) error {
 		tx.record.Change(t.number, t.next.changed, data)
 	}
 	return nil
+}
+
+// freshBlocks are the blocks that get their contents at home from this commit on: recovery leaves what the log has of their former lives alone.
+func (tx *Tx) freshBlocks() (out []block.Number) {
+	for _, f := range tx.fresh {
+		out = append(out, f.number)
+	}
+	for _, h := range tx.homes {
+		for i := range h.blocks(tx.s.size) {
+			if h.ordered && !mutant.Off(mutant.FreshHome) {
+				out = append(out, h.number+block.Number(i))
+			}
+		}
+	}
+	return out
 }
 
 func (l *nativeLog) append(tx *Tx, seq block.Seq) {

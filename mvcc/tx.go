@@ -79,6 +79,11 @@ type homeWrite struct {
 	ordered bool
 }
 
+// blocks is how many blocks the data lies in.
+func (h homeWrite) blocks(size block.Size) int {
+	return (int(h.off) + len(h.data) + int(size) - 1) / int(size)
+}
+
 // touched is a block that a transaction read or changed.
 type touched struct {
 	number  block.Number

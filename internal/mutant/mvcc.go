@@ -37,4 +37,6 @@ const (
 	FailedHome Promise = "failed-home"
 	// EpochFits: an epoch takes whatever transactions change, also more than the journal does.
 	EpochFits Promise = "epoch-fits"
+	// FreshHome: with the native log, recovery replays what a block was before WriteHome gave it contents.
+	FreshHome Promise = "fresh-home"
 )
