@@ -29,7 +29,7 @@ const (
 )
 
 // NewCache makes a cache of blocks of the given size in front of a device, bounded to limit bytes of block contents.
-// Misses are told to ahead, which may be nil.
+// Misses are reported to ahead, which may be nil.
 func NewCache(device io.ReaderAt, ahead *Readahead, size block.Size, limit int64) *Cache {
 	blocks := max(int(limit/int64(size)), 1)
 	n := 1
@@ -61,7 +61,7 @@ type load struct {
 }
 
 // ReadBlock returns block n, from the cache or the device. The bytes are immutable and stay valid after the block left
-// the cache. A block that cannot be read in full is an error, and is asked for again the next time.
+// the cache. A block that cannot be read in full is an error, and is read again the next time.
 func (c *Cache) ReadBlock(n block.Number) ([]byte, error) {
 	s := &c.shards[c.shardOf(n)]
 	s.mu.Lock()

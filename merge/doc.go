@@ -1,7 +1,7 @@
 // Package merge proves that two transactions' changes of one block may both stand, and makes the block that results.
 //
 // A transaction changes a block by typed edits. Each type carries its own reason why it may be repeated on bytes that
-// somebody else changed meanwhile; a caller never asserts one.
+// another transaction changed meanwhile; a caller never asserts one.
 //
 //	base ──── theirs ────▶ newest
 //	  │                       │

@@ -8,7 +8,7 @@ import (
 
 // relocation follows a transaction's edits on the bytes that it saw, beside the run on the newest ones. An append, or
 // a reapply, may land elsewhere there; an edit into what it wrote was decided for the first place, and would hit
-// somebody else's bytes.
+// another transaction's bytes.
 type relocation struct {
 	own       []byte    // base with the edits so far
 	before    [2][]byte // own and the result before a reapply

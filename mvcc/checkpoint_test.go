@@ -109,7 +109,7 @@ func (g *gated) WriteAt(p []byte, off int64) (int, error) {
 	return g.Writable.WriteAt(p, off)
 }
 
-// TestAbandon_MeetsCheckpoint: when Abandon has returned, a checkpoint that somebody asked for writes nothing any
+// TestAbandon_MeetsCheckpoint: when Abandon has returned, a checkpoint that a caller requested writes nothing any
 // more: another store may have the device by then.
 func TestAbandon_MeetsCheckpoint(t *testing.T) {
 	home := &gated{

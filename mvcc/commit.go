@@ -117,7 +117,7 @@ func (tx *Tx) writeFresh() error {
 	return tx.writeHomes()
 }
 
-// writeHomes writes file data to its own place. The snapshot still lives: a block that somebody frees meanwhile is not
+// writeHomes writes file data to its own place. The snapshot still lives: a block that is freed meanwhile is not
 // used again before that ends.
 func (tx *Tx) writeHomes() error {
 	s, ordered := tx.s, false
@@ -153,7 +153,7 @@ func (tx *Tx) latch(t *touched) bool {
 		c.latch.lock()
 		if !c.dead {
 			t.chain, t.latched = c, true
-			if !c.dirty { // also if nothing comes of it: the checkpoint drops a chain that nobody changed
+			if !c.dirty { // also if nothing comes of it: the checkpoint drops an unchanged chain
 				c.dirty = true
 				tx.s.chains.shardOf(c.number).listDirty(c)
 			}
@@ -161,7 +161,7 @@ func (tx *Tx) latch(t *touched) bool {
 		}
 		c.latch.unlock()
 		if tx.slot.snap.Load() == 0 {
-			return false // dropped meanwhile; without a snapshot nobody knows what happened to the block since
+			return false // dropped meanwhile; without a snapshot the changes since are unknown
 		}
 	}
 }
@@ -262,7 +262,7 @@ func (tx *Tx) merge(t *touched, newest *version, base []byte) error {
 }
 
 // validate checks what the transaction depends on in blocks that it does not write (M4). The caller holds the
-// sequencer's latch: whoever has an earlier sequence has installed, and whoever has none yet comes after.
+// sequencer's latch: commits with earlier sequences have installed, and those without one come after.
 func (tx *Tx) validate() bool {
 	for i := range tx.touched {
 		t := &tx.touched[i]

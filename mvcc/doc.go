@@ -30,6 +30,6 @@
 // Lock order: lines in ascending order of blocks, latches in ascending order of blocks, the sequencer, shard.mu, the
 // log.
 //
-// Not promised: that the function given to Update runs once, or that a commit which nobody made durable survives a
+// Not promised: that the function given to Update runs once, or that a commit survives without a durable wait, a
 // crash. What survives is a prefix of the commit order. A transaction is used by one goroutine.
 package mvcc

@@ -45,7 +45,7 @@ type journalEpochs struct {
 	frees    []freedBlock
 	waits    int           // calls of wait that are not served yet
 	expected int           // how many there were, served and not, when the last epoch ended
-	full     chan struct{} // told when as many are there again; nil where nobody gathers
+	full     chan struct{} // closed when as many wait again; nil where none is expected
 
 	listed [shardCount]changedList
 

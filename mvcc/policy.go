@@ -18,7 +18,7 @@ type Policy int32
 const (
 	Merge    Policy = iota // run the edits again on the newest version where a proof allows it
 	Strict                 // try the whole transaction again
-	Wait                   // wait in line before reading, so that nobody comes first
+	Wait                   // wait in a queue before reading, so that no other transaction comes first
 	Adaptive               // the one of them under which commits follow each other fastest, found by trials, for each hot block
 )
 
@@ -233,7 +233,7 @@ func (c *contention) candidate(mode Policy) Policy {
 
 // Expect computes the expected losses from the rates and costs (docs/design.md, "Policy").
 //
-// Waiting in line costs the hand-over, during which nobody works on the block, and what could have run beside it: a
+// Waiting costs the hand-over, during which no transaction works on the block, and the work that could have run: a
 // merge that would have succeeded is work that need not have waited.
 func (l *Losses) Expect() {
 	cores := float64(runtime.GOMAXPROCS(0))
@@ -241,7 +241,7 @@ func (l *Losses) Expect() {
 	l.Merge = l.ConflictRate * ((1-l.MergeSuccess)*l.AbortCost + l.MergeCost)
 	hand := l.WaitCost
 	if hand == 0 {
-		hand = 2e-6 // before anybody waited: two switches of goroutines
+		hand = 2e-6 // before the first wait: two switches of goroutines
 	}
 	l.Wait = hand + l.MergeSuccess*l.AbortCost*(cores-1)/cores
 }
