@@ -22,11 +22,12 @@ import (
 // Lock order: group.mu, then bitmaps.mu; windows.mu and waiting.mu are taken alone. Of them group.mu alone is held while
 // the store is called, for a View of bitmaps.
 type allocator struct {
-	super  *disk.Superblock
-	base   *FS
-	store  Store
-	views  *views
-	rights func(thread, gid uint32) bool
+	super   *disk.Superblock
+	base    *FS
+	store   Store
+	views   *views
+	rights  func(thread, gid uint32) bool
+	damaged func(operation string, found error) // may be nil
 
 	groups  []group
 	bitmaps bitmaps

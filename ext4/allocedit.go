@@ -80,8 +80,6 @@ func (o *op) free(start block.Number, n uint32, metadata bool) error {
 	if err := o.w.own.check(start, uint64(n)); err != nil {
 		return err
 	}
-	o.gave = append(o.gave, run{start, n})
-	o.w.alloc.eachPart(run{start, n}, func(gr *group, _ uint32, part run) { gr.hold(part) })
 	for n > 0 {
 		g, at := o.w.alloc.place(start)
 		k := min(n, o.w.super.GroupBlocks(g)-at)
@@ -89,8 +87,16 @@ func (o *op) free(start block.Number, n uint32, metadata bool) error {
 		if err != nil {
 			return err
 		}
-		if err := o.edit(d.BlockBitmap, kindBlockMap, uint64(g), merge.ClearBits(0, sequence(at, k)...)); err != nil {
+		sound, err := o.w.alloc.mayFree(g)
+		if err != nil {
 			return err
+		}
+		if sound {
+			o.gave = append(o.gave, run{start, k})
+			o.w.alloc.eachPart(run{start, k}, func(gr *group, _ uint32, part run) { gr.hold(part) })
+			if err := o.edit(d.BlockBitmap, kindBlockMap, uint64(g), merge.ClearBits(0, sequence(at, k)...)); err != nil {
+				return err
+			}
 		}
 		if metadata || o.w.opts.JournalData {
 			for i := range k {
@@ -156,8 +162,12 @@ func (o *op) freeInode(n *Inode) error {
 	if err != nil {
 		return err
 	}
+	sound := false
 	o.w.alloc.groups[g].mu.Lock()
-	if _, err = o.w.alloc.load(g); err == nil { // the inode may be used as soon as the commit is there: not before releaseInode
+	if _, err = o.w.alloc.load(g); err == nil {
+		sound = !o.w.alloc.groups[g].badInodes
+	}
+	if sound { // the inode may be used as soon as the commit is there: not before releaseInode
 		o.w.alloc.groups[g].pins++
 		o.freed = append(o.freed, taken{n.Ino, n.IsDir()})
 	}
@@ -165,8 +175,10 @@ func (o *op) freeInode(n *Inode) error {
 	if err != nil {
 		return err
 	}
-	if err := o.edit(d.InodeBitmap, kindInodeMap, uint64(g), merge.ClearBits(0, uint32(n.Ino-1)%s.InodesPerGroup)); err != nil {
-		return err
+	if sound {
+		if err := o.edit(d.InodeBitmap, kindInodeMap, uint64(g), merge.ClearBits(0, uint32(n.Ino-1)%s.InodesPerGroup)); err != nil {
+			return err
+		}
 	}
 	if n.IsDir() {
 		if err := o.addDirs(g, -1); err != nil {

@@ -21,6 +21,8 @@ type group struct {
 	merged     bool       // held was not empty when the bitmaps came into memory
 	stale      bool       // is to leave memory when nothing is pinned
 	pins       int        // blocks and inodes that were reserved, or inodes that were freed, by transactions under way and windows
+	badBlocks  bool       // the block bitmap's checksum is wrong (verify)
+	badInodes  bool       // the inode bitmap's is
 	held       map[run]int32
 	freeBlocks int
 	freeInodes int
@@ -85,11 +87,19 @@ func (a *allocator) load(g disk.Group) (*group, error) {
 		if blocks, err = fs.bitmap(d.BlockBitmap, d.Flags&disk.GroupBlockUninit != 0, func(p []byte) { a.initBlocks(g, d, p) }); err != nil {
 			return err
 		}
-		inodes, err = fs.bitmap(d.InodeBitmap, d.Flags&disk.GroupInodeUninit != 0, a.initInodes)
-		return err
+		if inodes, err = fs.bitmap(d.InodeBitmap, d.Flags&disk.GroupInodeUninit != 0, a.initInodes); err != nil {
+			return err
+		}
+		return a.verify(g, gr, d, blocks, inodes)
 	})
 	if err != nil {
 		return gr, err
+	}
+	if gr.badBlocks {
+		allInUse(blocks)
+	}
+	if gr.badInodes {
+		allInUse(inodes)
 	}
 	for r := range gr.held {
 		_, at := a.place(r.start)

@@ -2,6 +2,7 @@ package ext4
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -165,13 +166,14 @@ func (w *Writable) FinishOrphans() (int, error) {
 		if err != nil {
 			return 0, fmt.Errorf("orphan inode %d: %w", ino, err)
 		}
-		if n.Links > 0 {
+		switch {
+		case n.Links > 0:
 			err = w.finishTruncate(ino)
-		} else {
+		default:
 			err = w.Evict(Node(n.Generation)<<32 | Node(ino))
 		}
-		if err != nil {
-			return 0, fmt.Errorf("orphan inode %d: %w", ino, err)
+		if err := w.leaveDamaged(ino, err); err != nil {
+			return 0, err
 		}
 	}
 	return len(left), nil
@@ -188,12 +190,26 @@ func (w *Writable) EvictAll() error {
 	slices.Sort(all)
 	for _, ino := range all {
 		var n Inode
-		if err := w.View(func(fs *FS) error { return fs.ReadInode(&n, ino) }); err != nil {
+		err := w.View(func(fs *FS) error { return fs.ReadInode(&n, ino) })
+		if err == nil {
+			err = w.Evict(NodeOf(&n))
+		}
+		if err := w.leaveDamaged(ino, err); err != nil {
 			return err
 		}
-		if err := w.Evict(NodeOf(&n)); err != nil {
-			return err
-		}
+	}
+	return nil
+}
+
+// leaveDamaged makes of damage that keeps an orphan from being freed a note in the superblock. It stays an orphan, and
+// e2fsck, which the note calls, sees to it: the file system can be mounted and unmounted nevertheless, as by the kernel.
+func (w *Writable) leaveDamaged(ino Ino, err error) error {
+	if errors.Is(err, ondisk.ErrCorrupt) {
+		w.Damaged("free an orphan", err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("orphan inode %d: %w", ino, err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package ext4
 import (
 	"errors"
 
+	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -119,7 +120,9 @@ func (w *Writable) EvictIf(node Node, unused func() bool) error {
 				}
 			}
 			o.reach("blocks")
-			if err := o.dropXattrBlock(n); err != nil {
+			if err := o.dropXattrBlock(n); errors.Is(err, ondisk.ErrCorrupt) {
+				go w.Damaged("free an inode", err) // and the block stays in use until e2fsck looks
+			} else if err != nil {
 				return err
 			}
 			o.removeOrphan(n.Ino)

@@ -132,6 +132,7 @@ func OpenWritable(base *FS, store Store, image io.ReaderAt, opts WriteOptions) (
 	w := &Writable{opts: opts, store: store, base: base, super: base.super, shared: newSharedXattrs()}
 	w.views = views{base: base, image: image, unsealed: base.super.Unsealed(), orphans: &w.orphans, fileData: opts.JournalData}
 	w.alloc.init(base, store, &w.views, opts.Bitmaps)
+	w.alloc.damaged = w.Damaged
 	if err := w.openGroups(); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
@@ -245,6 +246,11 @@ func (o *op) dropXattrBlock(n *Inode) error {
 	p, err := o.fs.block(at)
 	if err != nil {
 		return err
+	}
+	if !mutant.Off(mutant.XattrBlock) { // what an inode names by mistake is not changed
+		if _, err := o.fs.decoder(at).DecodeXattrBlock(at, slices.Clone(p)); err != nil {
+			return n.wrap(err)
+		}
 	}
 	f := merge.Field{Off: disk.OffXattrRefs, Width: 4}
 	if disk.XattrRefs(p) > 1 {

@@ -10,6 +10,10 @@ const (
 	SyncFlags Promise = "sync-flags"
 	// OrphanList: an orphan for which the orphan file has no slot is not noted.
 	OrphanList Promise = "orphan-list"
+	// BitmapSum: bitmaps are believed whatever their checksums.
+	BitmapSum Promise = "bitmap-sum"
+	// XattrBlock: a block that an inode names is taken for one of attributes.
+	XattrBlock Promise = "xattr-block"
 	// OwnBlocks: a damaged file writes over the file system's own blocks, and frees them.
 	OwnBlocks Promise = "own-blocks"
 )

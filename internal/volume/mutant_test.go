@@ -55,6 +55,8 @@ func TestDamage_Mutants(t *testing.T) {
 	noticed.By(t, mutant.FirstUse, "TestFeatures_FirstUse")
 	noticed.By(t, mutant.SyncFlags, "TestSyncFlags")
 	noticed.By(t, mutant.OrphanList, "TestOrphans_FullFile")
+	noticed.By(t, mutant.BitmapSum, "TestBitmaps_WrongSum")
+	noticed.By(t, mutant.XattrBlock, "TestXattrBlock_Misdirected")
 }
 
 // TestBitmaps_Mutant: bitmaps that never leave memory are found out.

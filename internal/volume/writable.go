@@ -293,10 +293,10 @@ func (w *Writable) Close() error {
 	}
 	err := w.Store.Err()
 	if err == nil {
-		err = w.MarkDamage()
+		err = w.EvictAll()
 	}
 	if err == nil {
-		err = w.EvictAll()
+		err = w.MarkDamage()
 	}
 	if err == nil && mutant.Off(mutant.J7) {
 		_ = w.Store.Sync(context.Background())

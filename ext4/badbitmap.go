@@ -1,0 +1,63 @@
+package ext4
+
+import (
+	"fmt"
+
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/ondisk"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// verify compares a group's bitmaps with the checksums in its descriptor, the first time that they are read: nothing has
+// changed them since the file system was opened. Nothing is taken or freed by a bitmap that is wrong (kernel,
+// fs/ext4/balloc.c: EXT4_GROUP_INFO_BBITMAP_CORRUPT): a file's blocks would be given to another one, and the next
+// checksum would say that all is well. The caller holds gr.mu.
+func (a *allocator) verify(g disk.Group, gr *group, now disk.GroupDesc, blocks, inodes []byte) error {
+	if gr.counted || !a.super.HasMetadataCsum() || mutant.Off(mutant.BitmapSum) {
+		return nil
+	}
+	d, err := a.base.GroupDesc(g) // as it is at home: in versions the sums are not valid
+	if err != nil {
+		return err
+	}
+	gr.badBlocks = now.Flags&disk.GroupBlockUninit == 0 &&
+		a.wrong(g, "block", d.BlockBitmap, d.BlockBitmapCsum, a.super.BlockBitmapSum(blocks))
+	gr.badInodes = now.Flags&disk.GroupInodeUninit == 0 &&
+		a.wrong(g, "inode", d.InodeBitmap, d.InodeBitmapCsum, a.super.InodeBitmapSum(inodes))
+	return nil
+}
+
+// wrong reports whether a bitmap's checksum is wrong, and has the damage noted: beside the transaction that found it.
+func (a *allocator) wrong(g disk.Group, what string, at block.Number, stored, computed uint32) bool {
+	if a.super.DescSize < 64 {
+		computed &= 0xffff
+	}
+	if stored == computed {
+		return false
+	}
+	if a.damaged != nil {
+		go a.damaged(what+" bitmap", ondisk.Checksum(fmt.Sprintf("%s bitmap of group %d in %v", what, g, at), stored, computed))
+	}
+	return true
+}
+
+// allInUse makes of a bad bitmap one by which nothing is taken.
+func allInUse(p []byte) {
+	for i := range p {
+		p[i] = 0xff
+	}
+}
+
+// mayFree reports whether blocks of a group may be freed: by a bad bitmap they stay in use until e2fsck repairs it.
+func (a *allocator) mayFree(g disk.Group) (bool, error) {
+	gr := &a.groups[g]
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	if !gr.counted {
+		if _, err := a.load(g); err != nil {
+			return false, err
+		}
+	}
+	return !gr.badBlocks, nil
+}
