@@ -206,3 +206,22 @@ func (s *slowSync) Sync() error {
 	}
 	return s.Writable.Sync()
 }
+
+// TestOpen_SmallerBound: a log that has more segments than the options allow now, all of them in use, is opened, and is used again from there.
+func TestOpen_SmallerBound(t *testing.T) {
+	f := newFixture()
+	l, _ := f.open(t)
+	for i := range uint64(1500) {
+		f.put(l, 1, i)
+		mustSync(t, l)
+	}
+	l.Abandon()
+	f.opts.MaxBytes = 1
+	l, rec := f.open(t)
+	defer l.Abandon()
+	if rec.Last != 1500 || f.at(1) != 1499 {
+		t.Errorf("recovered to %d, the block has %d", rec.Last, f.at(1))
+	}
+	f.put(l, 1, 7)
+	mustSync(t, l)
+}
