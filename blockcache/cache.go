@@ -12,7 +12,7 @@ import (
 // Cache keeps clean blocks of a device, up to a bound in bytes.
 //
 // Each block belongs to one shard, and readers of different shards never meet: a shard has its own lock, queues and
-// share of the bound. Concurrent misses of one block read the device once. What stays is decided by S3-FIFO
+// share of the bound. Concurrent misses of one block read the device once. S3-FIFO decides what stays
 // (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023): docs/cache.md has the comparison with
 // ARC and W-TinyLFU on traces of real mounts that this choice rests on.
 type Cache struct {
@@ -53,7 +53,7 @@ type shard struct {
 	_            [64]byte // keeps the locks of neighbours off one cache line
 }
 
-// load is a read of the device that is under way, and that all who want its block wait for.
+// load is a read of the device that is under way, and that all readers of its block wait for.
 type load struct {
 	done chan struct{} // closed when data and err are set
 	data []byte

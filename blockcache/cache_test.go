@@ -152,7 +152,7 @@ type recorder struct {
 	advice []int64
 }
 
-func (a *recorder) Advise(offset, _ int64) { a.told = append(a.told, offset/windowSize) }
+func (a *recorder) Advise(offset, _ int64) { a.advice = append(a.advice, offset/windowSize) }
 
 func TestReadahead_Patterns(t *testing.T) {
 	for _, c := range []struct {

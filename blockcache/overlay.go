@@ -16,7 +16,8 @@ import (
 // Overlay is a copy-on-write device: what is written goes to a sparse file, the base below is only read. Behind the
 // base's end it has room of its own, which a journal takes. The file, little-endian:
 //
-//	0      header, one sector: "varveOVL", version u32, state u32, base size u64, device size u64, identity of the base (64 bytes), CRC32C
+//	0      header, one sector: "varveOVL", version u32, state u32, base size u64, device size u64,
+//	       identity of the base (64 bytes), CRC32C
 //	4096   map: which blocks of 4,096 bytes are in the file, with checksums (overlayMap); whole blocks
 //	...    the blocks, each at its number times 4,096
 //
@@ -57,7 +58,7 @@ const (
 	overlayBlock   = 4096
 	overlayHead    = 512
 	maxExtra       = 1 << 30 // bytes behind the base
-	maxBase        = 1 << 48 // bytes of it: the map has 8 bytes in memory for each 127 MiB, whether they are there or holes
+	maxBase        = 1 << 48 // bytes: the map takes 8 bytes of memory for each 127 MiB, holes too
 )
 
 var overlayTable = crc32.MakeTable(crc32.Castagnoli)

@@ -99,7 +99,7 @@ func newDisk(f *os.File, path string) (*Disk, error) {
 	return d, nil
 }
 
-// lock takes a file's lock. Who had it a moment ago may still be about to end, or a process that it started may not
+// lock takes a file's lock. Its last holder may still be about to end, or a process that it started may not
 // have closed it yet.
 func lock(f *os.File) (err error) {
 	for range 20 {

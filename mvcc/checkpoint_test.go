@@ -156,8 +156,8 @@ func TestAbandon_MeetsCheckpoint(t *testing.T) {
 	}
 }
 
-// TestWriteHome_FormerLife: a block that was freed, and gets new contents at home, has these after recovery: what the log has of its former life is
-// not replayed.
+// TestWriteHome_FormerLife: a block that was freed, and gets new contents at home, has these after recovery: what the
+// log has of its former life is not replayed.
 func TestWriteHome_FormerLife(t *testing.T) {
 	home, log := blockcache.NewRAM(make([]byte, 64<<12)), blockcache.NewRAM(nil)
 	o := Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand}}}

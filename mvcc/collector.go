@@ -67,7 +67,7 @@ func (g *collector) background() {
 // Collect drops every version that no live snapshot sees (M6), now instead of in a moment.
 func (s *Store) Collect() { s.collector.once(true) }
 
-// once looks at the chains that have got history since the last round. Where all is set, or a snapshot of several
+// once looks at the chains that have got history since the last round. If all is set, or a snapshot of several
 // rounds has ended, it also looks at those whose history live snapshots keep. An idle snapshot over very many chains
 // costs a look at each of them a second.
 func (g *collector) once(all bool) {
@@ -192,7 +192,7 @@ func (c *chain) pack(t *chainTable) {
 	}
 }
 
-// packed returns the delta in the form that its age asks for, or nil where it has that already.
+// packed returns the delta in the form for its age, or nil if it has that form.
 func (d *delta) packed(p PackPolicy, age time.Duration) *delta {
 	want := plain
 	switch {

@@ -168,8 +168,8 @@ func (tx *Tx) latch(t *touched) bool {
 
 // releaseSnapshot ends the snapshot before the latches are waited for, where all that the commit compares is held by
 // references: else each writer that waits would keep a version of the blocks that others change meanwhile. A
-// transaction that is in line after lost races keeps it: it must not lose another one to a checkpoint that drops the
-// chain (latch).
+// transaction in a queue after lost races keeps it: it must not lose another one to a checkpoint that drops the chain
+// (latch).
 func (tx *Tx) releaseSnapshot() {
 	if tx.lost >= tx.s.opts.LostRaces {
 		return
@@ -310,7 +310,7 @@ func (tx *Tx) unchanged(t *touched) bool {
 func (tx *Tx) install() {
 	s := tx.s
 	if tx.canReleaseSnapshot() {
-		// What was read is held by references. Without its snapshot the transaction does not keep the very versions that it
+		// References hold what was read. Without its snapshot the transaction does not keep the very versions that it
 		// replaces.
 		tx.slot.snap.Store(0)
 	}

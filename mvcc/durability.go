@@ -34,7 +34,7 @@ type durability interface {
 	wroteHome(ordered bool)
 	// encode makes a resolved transaction's record, which may have size bytes.
 	encode(tx *Tx, size int) error
-	// fits reports whether there is room for a commit that changes so many blocks. Where there will be, the error is a
+	// fits reports whether there is room for a commit that changes so many blocks. If there will be room, the error is a
 	// conflict. The caller holds the sequencer's latch.
 	fits(blocks int) error
 	// changed notes that a chain is about to have a new version. The caller holds the chain's latch, and the sequencer's

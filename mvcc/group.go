@@ -37,8 +37,8 @@ type Standing struct {
 	Durable block.Seq // all of the group's commits up to here are durable
 }
 
-// raiseGroups notes a commit's sequence for its groups, before it is visible: who has seen it and syncs the group must
-// find it here.
+// raiseGroups notes a commit's sequence for its groups, before it is visible: a caller that has seen it and syncs the
+// group must find it here.
 func (tx *Tx) raiseGroups(seq block.Seq) {
 	for _, key := range tx.groups {
 		tx.s.groups.raise(key, uint64(seq))

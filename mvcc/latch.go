@@ -11,9 +11,9 @@ import (
 // Rejected: sync.Mutex. With more writers than cores it falls into its starvation mode, in which each commit costs a
 // switch of goroutines.
 //
-// Who finds it held looks away for longer and longer: meanwhile the holder's processor commits on, with the block in
-// its own cache. Taking turns instead moves a block's sixty-odd cache lines over for each commit, and was three times
-// slower on two processors.
+// A caller that finds it held backs off for longer and longer: meanwhile the holder's processor commits on, with the
+// block in its own cache. Taking turns instead moves a block's sixty-odd cache lines over for each commit, and was
+// three times slower on two processors.
 type latch struct{ held atomic.Bool }
 
 func (l *latch) lock() {

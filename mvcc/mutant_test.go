@@ -67,7 +67,8 @@ func TestReads_Mutants(t *testing.T) {
 	}
 }
 
-// TestWait_ChainMutant: one that goes on with the chain from before it waited loses the update of the line's holder.
+// TestWait_ChainMutant: a transaction that goes on with the chain from before it waited loses the update of the
+// queue's holder.
 func TestWait_ChainMutant(t *testing.T) {
 	mutant.Switch(mutant.WaitedChain)
 	defer mutant.Switch(mutant.None)

@@ -98,7 +98,8 @@ func (l *nativeLog) encode(tx *Tx, size int) error {
 	return nil
 }
 
-// freshBlocks are the blocks that get their contents at home from this commit on: recovery leaves what the log has of their former lives alone.
+// freshBlocks are the blocks that get their contents at home from this commit on: recovery leaves what the log has of
+// their former lives alone.
 func (tx *Tx) freshBlocks() (out []block.Number) {
 	for _, f := range tx.fresh {
 		out = append(out, f.number)

@@ -67,8 +67,8 @@ const (
 // contention is what is known about the conflicts of one block.
 //
 // The measured time between commits under a policy says whether it stays; the conflict rate and the share that merges
-// say which is worth a trial. Expected losses are a report only. Rejected: to decide by them. What two processors that
-// take a block's cache lines from each other lose is in none of their terms, and was three times the rest
+// say which is worth a trial. Expected losses are a report only. Rejected: to decide by them. The cost of two
+// processors that take a block's cache lines from each other is in none of their terms, and was three times the rest
 // (docs/design.md, "Policy").
 type contention struct {
 	mode atomic.Int32 // Policy: merge, strict or wait
@@ -158,7 +158,7 @@ func (c *contention) decide(now time.Time) (switched bool, from, to Policy, l Lo
 	return true, mode, best, l
 }
 
-// paced measures the time between commits. Where it has changed much, so has the load: trials begin again.
+// paced measures the time between commits. If it has changed much, the load has changed, and trials begin again.
 func (c *contention) paced(mode Policy, now time.Time) {
 	switch {
 	case c.settled.IsZero():

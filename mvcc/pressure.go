@@ -150,7 +150,7 @@ func (b *backPressure) historyBound() bool {
 		b.s.chains.historyCount.Load() > 0 && b.s.durability.pressure() < stepMarks[waiting].take
 }
 
-// holdBack waits until there is room. Where history takes it, as the caller knows or the store finds, only the end of
+// holdBack waits until there is room. If history takes it, as the caller knows or the store finds, only the end of
 // a snapshot makes some; so after a while it gives up, unless the store is to wait as long as it takes. Events and
 // Stats name the oldest snapshot meanwhile.
 func (b *backPressure) holdBack(ctx context.Context, history bool, room func() bool) error {

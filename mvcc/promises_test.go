@@ -209,7 +209,7 @@ func TestUpdate_NobodyStarves(t *testing.T) {
 			}
 		})
 	}
-	for _, first := range []block.Number{0, 2} { // also in descending order, so that lines are entered again
+	for _, first := range []block.Number{0, 2} { // also in descending order, so that queues are joined again
 		out, err := s.UpdateWith(ctx, TxOptions{}, func(tx *Tx) error {
 			for i := range block.Number(3) {
 				n := max(first, i) - min(first, i)
@@ -856,8 +856,8 @@ func TestOpen_BlockSizes(t *testing.T) {
 	}
 }
 
-// TestSyncGroup_CoversWhatWasSeen: who has seen a group's commit and then syncs the group finds it durable, however
-// soon that is (E1).
+// TestSyncGroup_CoversWhatWasSeen: a caller that has seen a group's commit and then syncs the group finds it durable,
+// however soon that is (E1).
 func TestSyncGroup_CoversWhatWasSeen(t *testing.T) {
 	s := mustOpen(t, Options{Durability: NativeLog{Options: wal.Options{Policy: wal.OnDemand}}})
 	var stop atomic.Bool
@@ -880,7 +880,7 @@ func TestSyncGroup_CoversWhatWasSeen(t *testing.T) {
 	wg.Wait()
 }
 
-// TestUpdate_RestartIsNotLost: a function that pays no heed to being asked to wait in line is run again all the same.
+// TestUpdate_RestartIsNotLost: a function that ignores errRestart runs again all the same.
 func TestUpdate_RestartIsNotLost(t *testing.T) {
 	s := mustOpen(t, Options{Policy: Wait})
 	for _, n := range []block.Number{1, 2} {

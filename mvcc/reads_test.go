@@ -11,8 +11,8 @@ import (
 	"github.com/varvefs/varve/merge"
 )
 
-// failedReads are edits from which their caller learns something about block 1 although they are no part of the transaction,
-// and a change of the block with which the answer would have been another one.
+// failedReads are edits from which their caller learns something about block 1 although they are no part of the
+// transaction, and a change of the block with which the answer would have been another one.
 var failedReads = map[string]struct {
 	ask    func(tx *Tx) error
 	theirs merge.Edit

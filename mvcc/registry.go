@@ -12,8 +12,8 @@ import (
 // cache lines. A slot is the snapshot's sequence plus one, or zero.
 //
 // A snapshot is taken by writing the published sequence into the slot and then reading it again: if it has moved on,
-// once more. A look for live snapshots reads the published sequence first and the slots after it. So either it
-// sees the word, or the snapshot is at least as new as what he read.
+// once more. A look for live snapshots reads the published sequence first and the slots after it. So either it sees
+// the slot, or the snapshot is at least as new as what it read.
 type registry struct {
 	mu     sync.Mutex // guards free, and the growing of chunks
 	chunks atomic.Pointer[[]*slotChunk]
@@ -68,8 +68,8 @@ func (r *registry) release(w snapshotSlot) {
 	r.mu.Unlock()
 }
 
-// eachChunk calls do for the slots in use, a chunk at a time. Slots of chunks that came later belong to snapshots that are newer
-// than what the caller has read as published.
+// eachChunk calls do for the slots in use, a chunk at a time. Slots of chunks that came later belong to snapshots that
+// are newer than what the caller has read as published.
 func (r *registry) eachChunk(do func(c *slotChunk, n int) bool) {
 	p := r.chunks.Load()
 	if p == nil {

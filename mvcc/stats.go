@@ -85,7 +85,7 @@ type Stats struct {
 	Pressure     float64 `json:"wal_pressure"`
 	BackPressure string  `json:"back_pressure"` // its step: none, flushing, slowing or waiting
 	Waiting      int64   `json:"waiting_now"`   // transactions that wait for room in the log or in memory
-	WaitingFor   string  `json:"waiting_for"`   // the oldest snapshot while any wait: where it keeps old versions, they wait for its end
+	WaitingFor   string  `json:"waiting_for"`   // the oldest snapshot, while any wait
 }
 
 // Stats reads the counters. They are not of one instant.
@@ -170,8 +170,8 @@ func (st *stats) abort(s *Store, tx *Tx) {
 	}
 }
 
-// wait notes that a transaction waited in the queue of a block. The hand-over is the cost of a short queue: the shortest
-// wait seen lately.
+// wait notes that a transaction waited in the queue of a block. The hand-over is the cost of a short queue: the
+// shortest wait seen lately.
 func (st *stats) wait(t *chainTable, n block.Number, took time.Duration) {
 	st.waits.Inc()
 	st.hot.touch(n)

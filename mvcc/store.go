@@ -23,12 +23,14 @@ type Options struct {
 	Durability Durability
 	Policy     Policy
 	Isolation  Isolation
-	Memory     int64         // bytes for versions, history and clean blocks: 256 MiB where 0
-	ChainCap   int           // deltas of one block before its writers are held back: 4096 where 0
-	PushBack   time.Duration // how long writers are held back for a snapshot before they get an error: 1 s where 0; less: they wait until it ends
-	LostRaces  int           // lost races before a transaction waits in line (M5): 8 where 0
-	Pack       PackPolicy
-	Events     func(Event) // called on the way: it must return at once
+	Memory     int64 // bytes for versions, history and clean blocks: 256 MiB where 0
+	ChainCap   int   // deltas of one block before its writers are held back: 4096 where 0
+	// PushBack is how long writers are held back for a snapshot before they get an error: 1 s where 0. If it is negative
+	// they wait until the snapshot ends.
+	PushBack  time.Duration
+	LostRaces int // lost races before a transaction waits in a queue (M5): 8 where 0
+	Pack      PackPolicy
+	Events    func(Event) // called on the way: it must return at once
 }
 
 func (o Options) defaults() (Options, error) {
@@ -269,7 +271,7 @@ func (s *Store) Fail(err error) {
 	s.durability.fail(err)
 }
 
-// Sync makes every commit so far durable. Where the context ends first they may be durable, or become so later.
+// Sync makes every commit so far durable. If the context ends first they may be durable, or become so later.
 func (s *Store) Sync(ctx context.Context) error {
 	return s.durability.sync(orBackground(ctx), s.Published())
 }

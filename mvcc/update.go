@@ -10,7 +10,7 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// View runs a read-only transaction. What fn is given is valid until it returns.
+// View runs a read-only transaction. Bytes that fn gets are valid until it returns.
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	return s.ViewNamed(ctx, "", fn)
 }

@@ -15,8 +15,9 @@ import (
 //
 //	chain ─ head ─▶ version 9 ─ before ─▶ version 8 ─ below ─▶ delta 7 ─▶ delta 3 ─▶ nil
 //
-// The chain holds one reference, and so does each transaction that was handed the bytes. The last release returns the version to the pool: at a million commits a second fresh blocks would keep the garbage collector busy
-// with nothing else.
+// The chain holds one reference, and so does each transaction that was handed the bytes. The last release returns the
+// version to the pool: at a million commits a second fresh blocks would keep the garbage collector busy with nothing
+// else.
 type version struct {
 	refs    atomic.Int32
 	seq     block.Seq

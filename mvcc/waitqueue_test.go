@@ -19,7 +19,7 @@ func increment(tx *Tx, n block.Number) error {
 	return tx.Edit(n, merge.Set(0, binary.LittleEndian.AppendUint64(nil, binary.LittleEndian.Uint64(b)+1)))
 }
 
-// waiters is how many transactions wait in the line of a block.
+// waiters is how many transactions wait in the queue of a block.
 func (s *Store) waiters(n block.Number) int {
 	sh := s.queues.shardOf(n)
 	sh.mu.Lock()
@@ -30,7 +30,7 @@ func (s *Store) waiters(n block.Number) int {
 	return 0
 }
 
-// TestWait_ChainDropped: a transaction that waited in line sees what the holder of the line committed, although the
+// TestWait_ChainDropped: a transaction that waited sees the commit of the queue's holder, although the
 // block has another chain since.
 func TestWait_ChainDropped(t *testing.T) {
 	if got := chainDropped(t); got != 3 {
@@ -38,8 +38,8 @@ func TestWait_ChainDropped(t *testing.T) {
 	}
 }
 
-// chainDropped has a checkpoint drop a block's chain while a transaction waits in the block's line, and the holder of
-// the line commit to a new chain. It returns what three increments came to.
+// chainDropped has a checkpoint drop a block's chain while a transaction waits in the block's queue, and the holder
+// commit to a new chain. It returns what three increments came to.
 func chainDropped(t *testing.T) (got uint64) {
 	s := mustOpen(t, Options{Policy: Wait})
 	readAnd := func(tx *Tx, other block.Number) error { // of another block, so that the snapshot lives on in the commit
@@ -74,9 +74,9 @@ func chainDropped(t *testing.T) (got uint64) {
 	return got
 }
 
-// TestLine_ThenWins: a transaction comes into line while another commit of the block is on its way. It sees that
+// TestQueue_ThenWins: a transaction joins a queue while another commit of the block is on its way. It sees that
 // commit, and does not lose another race (M5).
-func TestLine_ThenWins(t *testing.T) {
+func TestQueue_ThenWins(t *testing.T) {
 	var s *Store
 	var other sync.WaitGroup
 	inside := make(chan struct{})
@@ -86,7 +86,7 @@ func TestLine_ThenWins(t *testing.T) {
 			for s.queues.count.Load() == 0 {
 				time.Sleep(100 * time.Microsecond)
 			}
-			time.Sleep(5 * time.Millisecond) // time for the one in line to take its snapshot
+			time.Sleep(5 * time.Millisecond) // time for the waiter to take its snapshot
 		})
 		return increment(tx, 3)
 	}
@@ -115,13 +115,13 @@ func TestLine_ThenWins(t *testing.T) {
 	})
 	other.Wait()
 	if err != nil || out.Aborts != 1 {
-		t.Errorf("%v, %d lost races: it was in line after the first", err, out.Aborts)
+		t.Errorf("%v, %d lost races: it was in the queue after the first", err, out.Aborts)
 	}
 }
 
-// TestLine_ReadBlocks: a transaction that only reads a block, which others change and checkpoints drop, comes into its
-// line and wins (M5).
-func TestLine_ReadBlocks(t *testing.T) {
+// TestQueue_ReadBlocks: a transaction that only reads a block, which others change and checkpoints drop, joins its
+// queue and wins (M5).
+func TestQueue_ReadBlocks(t *testing.T) {
 	s := mustOpen(t, Options{LostRaces: 2, Isolation: Serializable})
 	out, err := s.UpdateWith(ctx, TxOptions{}, func(tx *Tx) error {
 		if err := s.Checkpoint(); err != nil {
@@ -139,6 +139,6 @@ func TestLine_ReadBlocks(t *testing.T) {
 		return increment(tx, 3)
 	})
 	if err != nil || out.Aborts != 2 {
-		t.Errorf("%v, %d lost races: it was in line after the second", err, out.Aborts)
+		t.Errorf("%v, %d lost races: it was in the queue after the second", err, out.Aborts)
 	}
 }

@@ -4,8 +4,8 @@
 //	                     │
 //	                     header, commit, commit, epoch, commit, …, end
 //
-// Commits come in sequence order (Append), gather in memory, and the first caller that needs them durable writes them: one
-// flush at a time, which all waiters share. An epoch record ends each group; an end record with a digest (BLAKE3)
+// Commits come in sequence order (Append), gather in memory, and the first caller that needs them durable writes them:
+// one flush at a time, which all waiters share. An epoch record ends each group; an end record with a digest (BLAKE3)
 // ends each segment.
 //
 // Invariants:

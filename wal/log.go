@@ -208,7 +208,7 @@ func (l *Log) fail(err error) error {
 	return l.Err()
 }
 
-// Wait returns when a sequence that was appended is durable (W1). Those that wait at a time share one flush. Where the
+// Wait returns when a sequence that was appended is durable (W1). Those that wait at a time share one flush. If the
 // context ends first the sequence may be durable, or become so later.
 func (l *Log) Wait(ctx context.Context, seq block.Seq) error {
 	if mutant.Off(mutant.W1) {

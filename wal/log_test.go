@@ -342,7 +342,7 @@ func (g gated) Sync() error {
 	return nil
 }
 
-// TestWait_TurnIsPassedOn: a waiter who is woken to lead, and finds that the epoch that just ended held his commit,
+// TestWait_TurnIsPassedOn: a waiter that is woken to lead, and finds that the epoch that just ended held its commit,
 // wakes the next one.
 func TestWait_TurnIsPassedOn(t *testing.T) {
 	f := newFixture()

@@ -95,7 +95,7 @@ func create(dev, home blockcache.Writable, size block.Size, o Options) (*Log, Re
 	return l, Recovery{Fresh: true}, nil
 }
 
-// readControl reads the control block that counts. Where there is nothing but zeros it returns errNoControl.
+// readControl reads the control block that counts. If there are only zeros it returns errNoControl.
 func readControl(dev blockcache.Writable) (control, error) {
 	var best control
 	found, empty := false, true

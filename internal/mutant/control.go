@@ -1,6 +1,6 @@
 package mutant
 
-// What varve stats and the sockets of daemons promise.
+// Promises of varve stats and of the sockets of daemons.
 const (
 	// PrivateDir: the folder of the sockets may belong to another user, or be open to others.
 	PrivateDir Promise = "private-dir"

@@ -1,6 +1,6 @@
 package mutant
 
-// What a file system that is written keeps to.
+// Promises of a file system that is open for writing.
 const (
 	// DamageMarks: damage leaves no mark in the superblock.
 	DamageMarks Promise = "damage-marks"

@@ -1,6 +1,6 @@
 package mutant
 
-// What devices promise.
+// Promises of devices.
 const (
 	// OverlaySync: two overlapping Syncs of an overlay run at once, so that the second returns before the map is durable.
 	OverlaySync Promise = "overlay-sync"

@@ -1,6 +1,6 @@
 package mutant
 
-// What the FUSE front promises.
+// Promises of the FUSE front.
 const (
 	// DirectSync: a direct write to a file opened with O_SYNC or O_DSYNC returns before it is durable.
 	DirectSync Promise = "direct-sync"

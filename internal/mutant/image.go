@@ -1,6 +1,6 @@
 package mutant
 
-// Who else has an image.
+// Promises about other users of an image.
 const (
 	// ImageShared: a mount that reads is not refused where another one writes, and keeps no other one from it.
 	ImageShared Promise = "image-shared"

@@ -1,6 +1,6 @@
 package mutant
 
-// What proofs look at.
+// Conditions of proofs.
 const (
 	// Relocation: an edit into the transaction's own appended record stays where the record was, although that has moved.
 	Relocation Promise = "relocation"

@@ -1,6 +1,6 @@
 package mutant
 
-// What the engine promises (package mvcc).
+// Promises of the engine (package mvcc).
 const (
 	M1 Promise = "M1" // publishes a commit when one of its blocks is in place
 	M2 Promise = "M2" // gives bytes that a reader holds to the next version
@@ -15,7 +15,7 @@ const (
 // Engine is M1 to M8, in order.
 var Engine = []Promise{M1, M2, M3, M4, M5, M6, M7, M8}
 
-// What the engine promises beside M1 to M8.
+// Promises of the engine beside M1 to M8.
 const (
 	// Patience: a file system's writers get an error where a snapshot keeps memory full for long.
 	Patience Promise = "patience"

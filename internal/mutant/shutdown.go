@@ -1,6 +1,6 @@
 package mutant
 
-// What FS_IOC_SHUTDOWN promises.
+// Promises of FS_IOC_SHUTDOWN.
 const (
 	// ShutdownCut: the image is written to after a shutdown.
 	ShutdownCut Promise = "shutdown-cut"

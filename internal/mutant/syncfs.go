@@ -1,6 +1,6 @@
 package mutant
 
-// What a mount with -o syncfs promises.
+// Promises of a mount with -o syncfs.
 const (
 	// SyncFS: syncfs(2) returns before anything is durable.
 	SyncFS Promise = "syncfs-durable"

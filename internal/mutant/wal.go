@@ -1,6 +1,6 @@
 package mutant
 
-// What the native log promises.
+// Promises of the native log.
 const (
 	// StaleEnd: recovery takes the end record of a recycled segment's former life for damage.
 	StaleEnd Promise = "stale-end"
