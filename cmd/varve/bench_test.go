@@ -22,3 +22,12 @@ func TestBench_JSON(t *testing.T) {
 		t.Errorf("the page: %v", err)
 	}
 }
+
+// TestBench_Usage refuses runs of nothing.
+func TestBench_Usage(t *testing.T) {
+	checkCommands(t, []commandCase{
+		{[]string{"bench", "--rounds", "0"}, exitUsage, "", "more than 0"},
+		{[]string{"bench", "--duration", "-1s"}, exitUsage, "", "more than 0"},
+		{[]string{"bench", "--rounds", "many"}, exitUsage, "", "see varve bench --help"},
+	})
+}

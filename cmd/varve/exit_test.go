@@ -1,11 +1,20 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/daemon"
+	"github.com/varvefs/varve/internal/metrics"
+	"github.com/varvefs/varve/ondisk"
 )
 
 // TestCLI_ExitCodes are those of docs/cli.md, each with words that say what and what to do.
@@ -77,3 +86,38 @@ func TestCLI_ExitCodes(t *testing.T) {
 		t.Errorf("info of an unsupported image prints %s", r.Stdout)
 	}
 }
+
+// TestExitCode maps each family of errors, wrapped as they come.
+func TestExitCode(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code int
+	}{
+		{nil, exitOK}, {errors.New("any"), exitSystem}, {usageError{errors.New("x")}, exitUsage},
+		{errors.New(`unknown command "x" for "varve"`), exitUsage}, {&daemon.MountError{Err: ext4.ErrNotExist}, exitMount},
+		{&daemon.Failure{Text: "x", Code: exitDamaged}, exitDamaged}, {daemon.ErrNoReport, exitInternal},
+		{&metrics.AddressError{Err: errors.New("x")}, exitUsage}, {errLost, exitLost}, {context.Canceled, exitInterrupted},
+		{ondisk.Corruptf("inode 7", "x"), exitDamaged}, {ext4.ErrNoKey, exitNoKey}, {ext4.ErrNotExist, exitNotFound},
+		{ext4.ErrNotDir, exitNotFound}, {ext4.ErrLoop, exitNotFound}, {codedError{ext4.ErrNoKey, 77}, 77},
+	} {
+		err := c.err
+		if err != nil && c.code != exitUsage {
+			err = fmt.Errorf("outer: %w", err)
+		}
+		if got := exitCode(err); got != c.code {
+			t.Errorf("%v: %d, expected %d", c.err, got, c.code)
+		}
+	}
+}
+
+// TestRun_Panic: a bug ends with its own exit code and a trace, not with a crash.
+func TestRun_Panic(t *testing.T) {
+	var stderr bytes.Buffer
+	if code := run([]string{"varve", "version"}, panicking{}, &stderr); code != exitInternal || !strings.Contains(stderr.String(), "a bug: on purpose") {
+		t.Errorf("%d, %s", code, stderr.String())
+	}
+}
+
+type panicking struct{}
+
+func (panicking) Write([]byte) (int, error) { panic("on purpose") }

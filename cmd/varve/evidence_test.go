@@ -1,0 +1,38 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/varvefs/varve/internal/evidence"
+	"github.com/varvefs/varve/internal/output"
+	"github.com/varvefs/varve/mvcc"
+)
+
+// TestEvidence answers each question from a ledger.
+func TestEvidence(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger")
+	l, err := evidence.Append(path)
+	fatal(t, err)
+	l.Tell(mvcc.Event{Kind: mvcc.EventCommit, Tx: 1})
+	l.Tell(mvcc.Event{Kind: mvcc.EventConflict, Tx: 1, Block: 7, Reason: "overlap"})
+	l.Tell(mvcc.Event{Kind: mvcc.EventAbort, Tx: 1, Block: 7, Reason: "overlap"})
+	fatal(t, l.Close())
+	checkCommands(t, []commandCase{
+		{[]string{"evidence", path}, exitOK, "3 records, 0 events dropped", ""},
+		{[]string{"evidence", path}, exitOK, "conflict: 1", ""},
+		{[]string{"evidence", path, "--preset", "pressure"}, exitOK, "3 records", ""},
+		{[]string{"evidence", path, "--preset", "replay-anomalies"}, exitOK, "3 records", ""},
+		{[]string{"evidence", path, "--preset", "weather"}, exitUsage, "", "contention, replay-anomalies, pressure"},
+		{[]string{"evidence", path + ".missing"}, exitSystem, "", "no such file"},
+		{[]string{"evidence"}, exitUsage, "", "usage: varve evidence FILE"},
+	})
+	var doc struct {
+		Version int `json:"schema_version"`
+		evidence.Answer
+	}
+	parseJSON(t, &doc, "evidence", "--json", path)
+	if doc.Version != output.SchemaVersion || doc.Records != 3 || doc.Events["abort"] != 1 {
+		t.Errorf("%+v", doc)
+	}
+}
