@@ -12,7 +12,7 @@ import (
 // Version is the format that this package writes and reads.
 const Version = 1
 
-// Identity distinguishes images.
+// Identity tells images apart.
 type Identity [16]byte
 
 // position counts the bytes of the log: segment number times segment size, plus the offset in the segment.
