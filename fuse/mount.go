@@ -89,27 +89,7 @@ func newMount(dir string, opts Options, readonly bool, front func(Options) gofus
 	if err != nil {
 		return nil, err
 	}
-	mo := &gofuse.MountOptions{
-		AllowOther: opts.AllowOther, MaxBackground: opts.MaxBackground, Options: opts.strings(),
-		FsName: opts.Source, Name: "varve", Logger: opts.Logger, Debug: opts.Debug,
-		MaxWrite: maxRead, EnableAcl: true, EnableSymlinkCaching: true, ExplicitDataCacheControl: true,
-		ExtraCapabilities: gofuse.CAP_NO_OPENDIR_SUPPORT,
-		DirectMountFlags:  unix.MS_NOSUID | unix.MS_NODEV, // go-fuse adds what Options ask for
-		DirectMount:       os.Geteuid() == 0 && !opts.AutoUnmount,
-	}
-	mo.DirectMountStrict = mo.DirectMount
-	switch {
-	case !readonly:
-		// Clearing setuid, setgid and capabilities is ours: else each write asks for security.capability first.
-		mo.ExtraCapabilities |= gofuse.CAP_HANDLE_KILLPRIV_V2 | gofuse.CAP_SETXATTR_EXT | gofuse.CAP_DONT_MASK | gofuse.CAP_DIRECT_IO_ALLOW_MMAP | gofuse.CAP_ASYNC_DIO
-		if opts.Writeback {
-			mo.ExtraCapabilities |= gofuse.CAP_WRITEBACK_CACHE
-		}
-	case mo.DirectMount:
-		mo.DirectMountFlags |= unix.MS_RDONLY
-	default:
-		mo.Options = append(mo.Options, "ro")
-	}
+	mo := opts.protocol(readonly)
 	m := &Mount{dir: dir, source: opts.Source}
 	if opts.SyncFS {
 		return m, m.serveBlock(front(opts), opts, mo)
@@ -129,6 +109,32 @@ func newMount(dir string, opts Options, readonly bool, front func(Options) gofus
 	m.server = s
 	m.raiseReadahead()
 	return m, nil
+}
+
+// protocol are the options of go-fuse.
+func (o Options) protocol(readonly bool) *gofuse.MountOptions {
+	mo := &gofuse.MountOptions{
+		AllowOther: o.AllowOther, MaxBackground: o.MaxBackground, Options: o.strings(),
+		FsName: o.Source, Name: "varve", Logger: o.Logger, Debug: o.Debug,
+		MaxWrite: maxRead, EnableAcl: true, EnableSymlinkCaching: true, ExplicitDataCacheControl: true,
+		ExtraCapabilities: gofuse.CAP_NO_OPENDIR_SUPPORT,
+		DirectMountFlags:  unix.MS_NOSUID | unix.MS_NODEV, // go-fuse adds what Options ask for
+		DirectMount:       os.Geteuid() == 0 && !o.AutoUnmount,
+	}
+	mo.DirectMountStrict = mo.DirectMount
+	switch {
+	case !readonly:
+		// Clearing setuid, setgid and capabilities is ours: else each write asks for security.capability first.
+		mo.ExtraCapabilities |= gofuse.CAP_HANDLE_KILLPRIV_V2 | gofuse.CAP_SETXATTR_EXT | gofuse.CAP_DONT_MASK | gofuse.CAP_DIRECT_IO_ALLOW_MMAP | gofuse.CAP_ASYNC_DIO
+		if o.Writeback {
+			mo.ExtraCapabilities |= gofuse.CAP_WRITEBACK_CACHE
+		}
+	case mo.DirectMount:
+		mo.DirectMountFlags |= unix.MS_RDONLY
+	default:
+		mo.Options = append(mo.Options, "ro")
+	}
+	return mo
 }
 
 // serveBlock mounts as fuseblk.
