@@ -12,7 +12,7 @@ import (
 // Cache keeps clean blocks of a device, up to a bound in bytes.
 //
 // Each block belongs to one shard, and readers of different shards never meet: a shard has its own lock, queues and
-// share of the bound. Concurrent misses of one block read the device once. What stays is decided by S3-FIFO
+// share of the bound. Concurrent misses of one block read the device once. S3-FIFO decides what stays
 // (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023): docs/cache.md has the comparison with
 // ARC and W-TinyLFU on traces of real mounts that this choice rests on.
 type Cache struct {
@@ -29,7 +29,7 @@ const (
 )
 
 // NewCache makes a cache of blocks of the given size in front of a device, bounded to limit bytes of block contents.
-// Misses are told to ahead, which may be nil.
+// Misses are reported to ahead, which may be nil.
 func NewCache(device io.ReaderAt, ahead *Readahead, size block.Size, limit int64) *Cache {
 	blocks := max(int(limit/int64(size)), 1)
 	n := 1
@@ -53,7 +53,7 @@ type shard struct {
 	_            [64]byte // keeps the locks of neighbours off one cache line
 }
 
-// load is a read of the device that is under way, and that all who want its block wait for.
+// load is a read of the device that is under way, and that all readers of its block wait for.
 type load struct {
 	done chan struct{} // closed when data and err are set
 	data []byte
@@ -61,7 +61,7 @@ type load struct {
 }
 
 // ReadBlock returns block n, from the cache or the device. The bytes are immutable and stay valid after the block left
-// the cache. A block that cannot be read in full is an error, and is asked for again the next time.
+// the cache. A block that cannot be read in full is an error, and is read again the next time.
 func (c *Cache) ReadBlock(n block.Number) ([]byte, error) {
 	s := &c.shards[c.shardOf(n)]
 	s.mu.Lock()

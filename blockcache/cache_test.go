@@ -146,13 +146,13 @@ func BenchmarkCache_Hit(b *testing.B) {
 	})
 }
 
-// recorder records what a device was told.
+// recorder records the advice that a device got.
 type recorder struct {
 	Memory
-	told []int64
+	advice []int64
 }
 
-func (a *recorder) Advise(offset, _ int64) { a.told = append(a.told, offset/windowSize) }
+func (a *recorder) Advise(offset, _ int64) { a.advice = append(a.advice, offset/windowSize) }
 
 func TestReadahead_Patterns(t *testing.T) {
 	for _, c := range []struct {
@@ -174,7 +174,7 @@ func TestReadahead_Patterns(t *testing.T) {
 		for _, w := range c.touches {
 			r.Touch(w*windowSize, c.size)
 		}
-		if got := fmt.Sprint(d.told); got != c.want {
+		if got := fmt.Sprint(d.advice); got != c.want {
 			t.Errorf("%s: windows %s are read ahead, expected %s", c.what, got, c.want)
 		}
 	}

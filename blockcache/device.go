@@ -91,7 +91,7 @@ func (w *Window) Advise(offset, n int64) {
 	}
 }
 
-// Adviser is a Device that can be told what will be read soon.
+// Adviser is a Device that takes advice on coming reads.
 type Adviser interface {
 	// Advise starts to read n bytes at offset into the operating system's cache, and does not wait for them.
 	Advise(offset, n int64)

@@ -33,7 +33,8 @@ func smallLoop(t *testing.T) string {
 	return device
 }
 
-// TestDisk_SyncError: Linux tells a failed writeback to one caller, once; Disk tells all of them, and every later one.
+// TestDisk_SyncError: Linux reports a failed writeback to one caller, once; Disk reports it to all, and to every later
+// one.
 func TestDisk_SyncError(t *testing.T) {
 	d, err := blockcache.OpenDisk(smallLoop(t))
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 )
 
 // A recording device notes what was written between flushes: crash states are made from that. A faulty one fails when
-// it is told to.
+// a test asks for it.
 func Example() {
 	trace := &blockcache.Trace{}
 	faulty := blockcache.NewFaulty(blockcache.NewRAM(make([]byte, 4096)))

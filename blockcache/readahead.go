@@ -34,7 +34,7 @@ func NewReadahead(d Device) *Readahead {
 	return &Readahead{device: a, size: d.Size(), slots: make([]atomic.Uint64, windowSlots)}
 }
 
-// Touch tells that n bytes at offset are about to be read.
+// Touch announces that n bytes at offset are about to be read.
 func (r *Readahead) Touch(offset, n int64) {
 	if r == nil {
 		return

@@ -88,7 +88,7 @@ type Recording struct {
 	busy int   // guarded by mu: flushes that have not returned
 }
 
-// Record wraps a device; number tells it from the others of the trace.
+// Record wraps a device; number distinguishes it from the others of the trace.
 func Record(d Writable, t *Trace, number int) *Recording {
 	return &Recording{Writable: d, trace: t, number: number}
 }

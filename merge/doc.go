@@ -1,7 +1,7 @@
 // Package merge proves that two transactions' changes of one block may both stand, and makes the block that results.
 //
 // A transaction changes a block by typed edits. Each type carries its own reason why it may be repeated on bytes that
-// somebody else changed meanwhile; a caller never asserts one.
+// another transaction changed meanwhile; a caller never asserts one.
 //
 //	base ──── theirs ────▶ newest
 //	  │                       │
@@ -21,11 +21,13 @@
 //
 // Invariants:
 //
-//   - M4: a result that Resolve accepts equals running theirs, then mine. Proofs cover what an edit itself looks at; what a
-//     transaction read to decide on its edits is declared to the store (package mvcc, Depend) and compared with Unchanged.
-//   - A later edit of one transaction never weakens an earlier one: every edit's own condition must hold. A set after an
-//     append or a reapply of the same transaction may have been computed from where those landed, so it stands on an
-//     unchanged block only. Any other edit into what they wrote stands only where they landed as the transaction saw it (relocate.go).
+//   - M4: a result that Resolve accepts equals running theirs, then mine. Proofs cover what an edit itself looks at;
+//     what a transaction read to decide on its edits is declared to the store (package mvcc, Depend) and compared with
+//     Unchanged.
+//   - A later edit of one transaction never weakens an earlier one: every edit's own condition must hold. A set after
+//     an append or a reapply of the same transaction may have been computed from where those landed, so it stands on an
+//     unchanged block only. Any other edit into what they wrote stands only where they landed as the transaction saw it
+//     (relocate.go).
 //   - Edit time and commit time use the same code, Apply, for the effect of an edit.
 //
 // Everything is pure: no input or output, no clock, no lock, and no allocation beyond the result. Not promised: that

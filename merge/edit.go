@@ -152,8 +152,8 @@ func SetBlind(off uint32, data []byte) Edit {
 func Extent(off uint32, data []byte) Edit { return Edit{kind: KindExtent, off: off, data: data} }
 
 // Append writes data after the bytes in use of a log that begins at start and has room to limit (offsets in the
-// block). used holds the number of bytes in use, from start on. Where data landed is told when the transaction has
-// committed.
+// block). used holds the number of bytes in use, from start on. The place of the data is known when the transaction
+// has committed.
 func Append(used Field, start, limit uint32, data []byte) Edit {
 	return Edit{kind: KindAppend, field: used, off: start, high: uint64(limit), data: data}
 }

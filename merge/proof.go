@@ -6,8 +6,8 @@ import "strings"
 // that has one.
 type Proof uint16
 
-// The proofs. DisjointBlocks: nobody else changed the block. Unsafe is no proof: a whole block was written, and stands
-// only where nothing changed.
+// The proofs. DisjointBlocks: no other transaction changed the block. Unsafe is no proof: a whole block was written,
+// and stands only where nothing changed.
 const (
 	DisjointBlocks Proof = 1 << iota
 	IndependentKeys

@@ -8,7 +8,7 @@ import (
 
 // relocation follows a transaction's edits on the bytes that it saw, beside the run on the newest ones. An append, or
 // a reapply, may land elsewhere there; an edit into what it wrote was decided for the first place, and would hit
-// somebody else's bytes.
+// another transaction's bytes.
 type relocation struct {
 	own       []byte    // base with the edits so far
 	before    [2][]byte // own and the result before a reapply
@@ -44,8 +44,8 @@ func (l *relocation) begin(base []byte) {
 	l.own, l.lost, l.appends, l.reapplied = append(l.own[:0], base...), l.lost[:0], false, false
 }
 
-// stands reports whether an edit does not depend on what has moved. Where a reapply has written is not known: bytes
-// that it wrote as they were do not show.
+// stands reports whether an edit does not depend on what has moved. The place that a reapply has written is not known:
+// bytes that it wrote as they were do not show.
 func (l *relocation) stands(e *Edit) bool {
 	switch e.kind {
 	case KindAdd, KindMax, KindBits:

@@ -109,7 +109,7 @@ func (g *gated) WriteAt(p []byte, off int64) (int, error) {
 	return g.Writable.WriteAt(p, off)
 }
 
-// TestAbandon_MeetsCheckpoint: when Abandon has returned, a checkpoint that somebody asked for writes nothing any
+// TestAbandon_MeetsCheckpoint: when Abandon has returned, a checkpoint that a caller requested writes nothing any
 // more: another store may have the device by then.
 func TestAbandon_MeetsCheckpoint(t *testing.T) {
 	home := &gated{
@@ -156,8 +156,8 @@ func TestAbandon_MeetsCheckpoint(t *testing.T) {
 	}
 }
 
-// TestWriteHome_FormerLife: a block that was freed, and gets new contents at home, has these after recovery: what the log has of its former life is
-// not replayed.
+// TestWriteHome_FormerLife: a block that was freed, and gets new contents at home, has these after recovery: what the
+// log has of its former life is not replayed.
 func TestWriteHome_FormerLife(t *testing.T) {
 	home, log := blockcache.NewRAM(make([]byte, 64<<12)), blockcache.NewRAM(nil)
 	o := Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand}}}

@@ -103,7 +103,7 @@ func BenchmarkCounter(b *testing.B) {
 	})
 }
 
-// BenchmarkPack packs and unpacks a 4 KiB delta of inode-like records, and tells what is left of it.
+// BenchmarkPack packs and unpacks a 4 KiB delta of inode-like records, and reports the size that is left.
 func BenchmarkPack(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	data := make([]byte, 4096)

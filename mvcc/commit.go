@@ -117,7 +117,7 @@ func (tx *Tx) writeFresh() error {
 	return tx.writeHomes()
 }
 
-// writeHomes writes file data to its own place. The snapshot still lives: a block that somebody frees meanwhile is not
+// writeHomes writes file data to its own place. The snapshot still lives: a block that is freed meanwhile is not
 // used again before that ends.
 func (tx *Tx) writeHomes() error {
 	s, ordered := tx.s, false
@@ -153,7 +153,7 @@ func (tx *Tx) latch(t *touched) bool {
 		c.latch.lock()
 		if !c.dead {
 			t.chain, t.latched = c, true
-			if !c.dirty { // also if nothing comes of it: the checkpoint drops a chain that nobody changed
+			if !c.dirty { // also if nothing comes of it: the checkpoint drops an unchanged chain
 				c.dirty = true
 				tx.s.chains.shardOf(c.number).listDirty(c)
 			}
@@ -161,15 +161,15 @@ func (tx *Tx) latch(t *touched) bool {
 		}
 		c.latch.unlock()
 		if tx.slot.snap.Load() == 0 {
-			return false // dropped meanwhile; without a snapshot nobody knows what happened to the block since
+			return false // dropped meanwhile; without a snapshot the changes since are unknown
 		}
 	}
 }
 
 // releaseSnapshot ends the snapshot before the latches are waited for, where all that the commit compares is held by
 // references: else each writer that waits would keep a version of the blocks that others change meanwhile. A
-// transaction that is in line after lost races keeps it: it must not lose another one to a checkpoint that drops the
-// chain (latch).
+// transaction in a queue after lost races keeps it: it must not lose another one to a checkpoint that drops the chain
+// (latch).
 func (tx *Tx) releaseSnapshot() {
 	if tx.lost >= tx.s.opts.LostRaces {
 		return
@@ -262,7 +262,7 @@ func (tx *Tx) merge(t *touched, newest *version, base []byte) error {
 }
 
 // validate checks what the transaction depends on in blocks that it does not write (M4). The caller holds the
-// sequencer's latch: whoever has an earlier sequence has installed, and whoever has none yet comes after.
+// sequencer's latch: commits with earlier sequences have installed, and those without one come after.
 func (tx *Tx) validate() bool {
 	for i := range tx.touched {
 		t := &tx.touched[i]
@@ -310,7 +310,7 @@ func (tx *Tx) unchanged(t *touched) bool {
 func (tx *Tx) install() {
 	s := tx.s
 	if tx.canReleaseSnapshot() {
-		// What was read is held by references. Without its snapshot the transaction does not keep the very versions that it
+		// References hold what was read. Without its snapshot the transaction does not keep the very versions that it
 		// replaces.
 		tx.slot.snap.Store(0)
 	}

@@ -13,13 +13,14 @@
 //
 // Invariants:
 //
-//   - M1: a snapshot never sees half of a commit. It is the published sequence; a commit takes its sequence, installs and publishes in one
-//     step, so that no sequence is ever allocated and not published. Update returns when its own is published.
+//   - M1: a snapshot never sees half of a commit. It is the published sequence; a commit takes its sequence, installs
+//     and publishes in one step, so that no sequence is allocated and not published. Update returns when its own is
+//     published.
 //   - M2: readers never block. Bytes that were handed out are immutable until their transaction ends.
 //   - M3: the first committer wins, unless a proof shows that both may stand.
-//   - M4: a transaction's dependencies are validated byte by byte. At Serializable everything that it read is one.
-//     They are validated in the step that gives the sequence: two write-skewed transactions cannot validate past each other.
-//   - M5: a transaction that lost several races waits in line for its blocks, the oldest first, and then wins.
+//   - M4: a transaction's dependencies are validated byte by byte. At Serializable everything that it read is one. They
+//     are validated in the step that gives the sequence: two write-skewed transactions cannot validate past each other.
+//   - M5: a transaction that lost several races joins the wait queues of its blocks, the oldest first, and then wins.
 //   - M6: a version is kept only if a live snapshot sees exactly it.
 //   - M7: an error or a cancelled context leaves no trace.
 //   - M8: a block without a chain is home, and there what every live snapshot sees.
@@ -27,9 +28,12 @@
 //   - W4: a freed block is handed out again only when its freeing is durable and no snapshot can read it.
 //   - E1: of a group (such as an inode): staged >= visible >= durable, each only ever growing.
 //
-// Lock order: lines in ascending order of blocks, latches in ascending order of blocks, the sequencer, shard.mu, the
-// log.
+// The parts of a Store: the sequencer, the chain table, wait queues, groups, back-pressure, the checkpointer, the
+// collector, and its durability: none, NativeLog or EpochJournal.
 //
-// Not promised: that the function given to Update runs once, or that a commit which nobody made durable survives a
-// crash. What survives is a prefix of the commit order. A transaction is used by one goroutine.
+// Lock order: wait queues in ascending order of blocks, latches in ascending order of blocks, the sequencer, shard.mu,
+// the log.
+//
+// Not promised: that the function given to Update runs once, or that a commit survives a crash before it is durable: a
+// prefix of the commit order survives. A transaction is used by one goroutine.
 package mvcc

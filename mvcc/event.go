@@ -6,7 +6,7 @@ import (
 	"github.com/varvefs/varve/internal/block"
 )
 
-// EventKind is what an event tells.
+// EventKind is the kind of an event.
 type EventKind string
 
 // The kinds of events.
@@ -30,7 +30,7 @@ const (
 // Event is something that happened in a store. Fields that do not apply are zero.
 type Event struct {
 	Kind    EventKind
-	Tx      uint64 // age of the transaction
+	Tx      uint64 // priority of the transaction
 	Seq     block.Seq
 	Block   block.Number
 	NoBlock bool   // of a conflict, an abort or a sample: it is of no block, and Block is not block 0

@@ -87,7 +87,7 @@ func Example_bank() {
 	// 30 70
 }
 
-// Recovery: what was told to be durable is there after a crash.
+// Recovery: a commit that was reported durable is there after a crash.
 func Example_recovery() {
 	home, log := blockcache.NewRAM(make([]byte, 1<<20)), blockcache.NewRAM(nil)
 	options := mvcc.Options{BlockSize: 4096, Home: home, Durability: mvcc.NativeLog{Device: log}}

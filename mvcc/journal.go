@@ -45,7 +45,7 @@ type journalEpochs struct {
 	frees    []freedBlock
 	waits    int           // calls of wait that are not served yet
 	expected int           // how many there were, served and not, when the last epoch ended
-	full     chan struct{} // told when as many are there again; nil where nobody gathers
+	full     chan struct{} // closed when as many wait again; nil where none is expected
 
 	listed [shardCount]changedList
 
@@ -156,7 +156,7 @@ func (e *journalEpochs) awaitOthers() {
 }
 
 const (
-	// maxGather bounds how long one who wants to be durable waits for others.
+	// maxGather bounds how long a durable wait waits for others.
 	maxGather = 2 * time.Millisecond
 	// maxCrowd is how many wait for one another. A flush for more of them takes its time for what they wrote, and is
 	// better used meanwhile: 64 jobs lost a tenth.

@@ -34,7 +34,7 @@ func (e *journalEpochs) publishDurable(last block.Seq, images []wal.Image, freed
 	e.last.Store(uint64(last))
 }
 
-// dropFreed drops the chain of a block that was freed, where nobody needs it.
+// dropFreed drops the chain of a block that was freed, unless a snapshot or a later commit needs it.
 func (e *journalEpochs) dropFreed(c *chain, last block.Seq) {
 	c.latch.lock()
 	defer c.latch.unlock()

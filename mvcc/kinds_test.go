@@ -8,7 +8,7 @@ import (
 	"github.com/varvefs/varve/merge"
 )
 
-// TestKinds: conflicts and waits are told by what the block is.
+// TestKinds: conflicts and waits are counted by the kind of the block.
 func TestKinds(t *testing.T) {
 	for policy, check := range map[Policy]func(KindStats) bool{
 		Strict: func(k KindStats) bool { return k.Aborts > 0 && k.Merges == 0 },

@@ -18,7 +18,7 @@ type Policy int32
 const (
 	Merge    Policy = iota // run the edits again on the newest version where a proof allows it
 	Strict                 // try the whole transaction again
-	Wait                   // wait in line before reading, so that nobody comes first
+	Wait                   // wait in a queue before reading, so that no other transaction comes first
 	Adaptive               // the one of them under which commits follow each other fastest, found by trials, for each hot block
 )
 
@@ -67,8 +67,8 @@ const (
 // contention is what is known about the conflicts of one block.
 //
 // The measured time between commits under a policy says whether it stays; the conflict rate and the share that merges
-// say which is worth a trial. Expected losses are a report only. Rejected: to decide by them. What two processors that
-// take a block's cache lines from each other lose is in none of their terms, and was three times the rest
+// say which is worth a trial. Expected losses are a report only. Rejected: to decide by them. The cost of two
+// processors that take a block's cache lines from each other is in none of their terms, and was three times the rest
 // (docs/design.md, "Policy").
 type contention struct {
 	mode atomic.Int32 // Policy: merge, strict or wait
@@ -158,7 +158,7 @@ func (c *contention) decide(now time.Time) (switched bool, from, to Policy, l Lo
 	return true, mode, best, l
 }
 
-// paced measures the time between commits. Where it has changed much, so has the load: trials begin again.
+// paced measures the time between commits. If it has changed much, the load has changed, and trials begin again.
 func (c *contention) paced(mode Policy, now time.Time) {
 	switch {
 	case c.settled.IsZero():
@@ -233,7 +233,7 @@ func (c *contention) candidate(mode Policy) Policy {
 
 // Expect computes the expected losses from the rates and costs (docs/design.md, "Policy").
 //
-// Waiting in line costs the hand-over, during which nobody works on the block, and what could have run beside it: a
+// Waiting costs the hand-over, during which no transaction works on the block, and the work that could have run: a
 // merge that would have succeeded is work that need not have waited.
 func (l *Losses) Expect() {
 	cores := float64(runtime.GOMAXPROCS(0))
@@ -241,7 +241,7 @@ func (l *Losses) Expect() {
 	l.Merge = l.ConflictRate * ((1-l.MergeSuccess)*l.AbortCost + l.MergeCost)
 	hand := l.WaitCost
 	if hand == 0 {
-		hand = 2e-6 // before anybody waited: two switches of goroutines
+		hand = 2e-6 // before the first wait: two switches of goroutines
 	}
 	l.Wait = hand + l.MergeSuccess*l.AbortCost*(cores-1)/cores
 }

@@ -127,7 +127,7 @@ func (tx *Tx) awaitRoom(err error) error {
 	return s.pressure.awaitShorter(tx.ctx, c)
 }
 
-// overChainCap tells whether a block that is written has more history than the cap.
+// overChainCap reports whether a block that is written has more history than the cap.
 func (tx *Tx) overChainCap() bool {
 	for _, t := range tx.writes {
 		if c := t.chain; c != nil && c.overCap.Load() {
@@ -150,7 +150,7 @@ func (b *backPressure) historyBound() bool {
 		b.s.chains.historyCount.Load() > 0 && b.s.durability.pressure() < stepMarks[waiting].take
 }
 
-// holdBack waits until there is room. Where history takes it, as the caller knows or the store finds, only the end of
+// holdBack waits until there is room. If history takes it, as the caller knows or the store finds, only the end of
 // a snapshot makes some; so after a while it gives up, unless the store is to wait as long as it takes. Events and
 // Stats name the oldest snapshot meanwhile.
 func (b *backPressure) holdBack(ctx context.Context, history bool, room func() bool) error {
@@ -158,7 +158,7 @@ func (b *backPressure) holdBack(ctx context.Context, history bool, room func() b
 	b.waiting.Add(1)
 	defer b.waiting.Add(-1)
 	began := time.Now()
-	told := false
+	reported := false
 	for !room() {
 		if err := b.s.Err(); err != nil {
 			return err
@@ -169,8 +169,8 @@ func (b *backPressure) holdBack(ctx context.Context, history bool, room func() b
 		b.s.checkpoints.request()
 		took := time.Since(began)
 		seq, name, ok := b.s.snapshots.oldest()
-		if !told && b.s.events.observed() {
-			told = true
+		if !reported && b.s.events.observed() {
+			reported = true
 			b.s.events.emit(
 				Event{Kind: EventPressure, Seq: seq, Reason: "oldest snapshot: " + name, Count: b.s.chains.historyBytes.Load()},
 			)

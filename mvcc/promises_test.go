@@ -209,7 +209,7 @@ func TestUpdate_NobodyStarves(t *testing.T) {
 			}
 		})
 	}
-	for _, first := range []block.Number{0, 2} { // also in descending order, so that lines are entered again
+	for _, first := range []block.Number{0, 2} { // also in descending order, so that queues are joined again
 		out, err := s.UpdateWith(ctx, TxOptions{}, func(tx *Tx) error {
 			for i := range block.Number(3) {
 				n := max(first, i) - min(first, i)
@@ -415,7 +415,7 @@ func TestEdit_Refuses(t *testing.T) {
 	}
 }
 
-// TestAppend_Placed: where an append landed is told when it has committed.
+// TestAppend_Placed: Placed is where an append landed, once it has committed.
 func TestAppend_Placed(t *testing.T) {
 	s := mustOpen(t, Options{})
 	used := merge.Field{Off: 0, Width: 4}
@@ -501,10 +501,10 @@ func TestCheckpoint_HandsOver(t *testing.T) {
 
 // TestPressure_NamesTheSnapshot: a chain over its cap holds its writers back, and says which snapshot is to blame.
 func TestPressure_NamesTheSnapshot(t *testing.T) {
-	var told atomic.Pointer[string]
+	var reported atomic.Pointer[string]
 	s := mustOpen(t, Options{ChainCap: 4, PushBack: 20 * time.Millisecond, Events: func(e Event) {
 		if e.Kind == EventPressure {
-			told.Store(&e.Reason)
+			reported.Store(&e.Reason)
 		}
 	}})
 	var err error
@@ -519,8 +519,8 @@ func TestPressure_NamesTheSnapshot(t *testing.T) {
 	if !errors.As(err, &push) || push.Snapshot != "backup 0" {
 		t.Fatalf("got %v", err)
 	}
-	if r := told.Load(); r == nil || !strings.Contains(*r, "backup 0") {
-		t.Errorf("told %v", r)
+	if r := reported.Load(); r == nil || !strings.Contains(*r, "backup 0") {
+		t.Errorf("reported %v", r)
 	}
 	for _, tx := range held {
 		tx.Rollback()
@@ -551,7 +551,7 @@ func TestPressure_ManyBlocks(t *testing.T) {
 }
 
 // TestPressure_Waits: a store that is to wait gives no error however long snapshots keep memory full, or a chain over
-// its cap, and tells for whom it waits.
+// its cap, and names the snapshot that it waits for.
 func TestPressure_Waits(t *testing.T) {
 	s := mustOpen(
 		t,
@@ -583,7 +583,7 @@ func TestPressure_Waits(t *testing.T) {
 		}()
 		for until := time.Now().Add(20 * time.Second); s.Stats().WaitingFor != "a long report"; time.Sleep(time.Millisecond) {
 			if time.Now().After(until) {
-				t.Fatalf("%s: nobody waits: %+v", name, s.Stats())
+				t.Fatalf("%s: no writer waits: %+v", name, s.Stats())
 			}
 		}
 		select {
@@ -726,7 +726,7 @@ func TestStanding(t *testing.T) {
 	}
 }
 
-// TestFaults_StopTheStore: what a device does wrong is told; a failed flush ends commits, and what was acknowledged
+// TestFaults_StopTheStore: an error of a device is reported; a failed flush ends commits, and what was acknowledged
 // survives.
 func TestFaults_StopTheStore(t *testing.T) {
 	for _, c := range []struct {
@@ -757,7 +757,7 @@ func TestFaults_StopTheStore(t *testing.T) {
 				err = s.Checkpoint()
 			}
 			if err == nil {
-				t.Error("it was not told")
+				t.Error("the error was not reported")
 			}
 			if err := s.Update(ctx, func(tx *Tx) error { return tx.Edit(1, set(0, 7)) }); err == nil ||
 				!strings.Contains(err.Error(), "no more commits") {
@@ -856,8 +856,8 @@ func TestOpen_BlockSizes(t *testing.T) {
 	}
 }
 
-// TestSyncGroup_CoversWhatWasSeen: who has seen a group's commit and then syncs the group finds it durable, however
-// soon that is (E1).
+// TestSyncGroup_CoversWhatWasSeen: a caller that has seen a group's commit and then syncs the group finds it durable,
+// however soon that is (E1).
 func TestSyncGroup_CoversWhatWasSeen(t *testing.T) {
 	s := mustOpen(t, Options{Durability: NativeLog{Options: wal.Options{Policy: wal.OnDemand}}})
 	var stop atomic.Bool
@@ -880,7 +880,7 @@ func TestSyncGroup_CoversWhatWasSeen(t *testing.T) {
 	wg.Wait()
 }
 
-// TestUpdate_RestartIsNotLost: a function that pays no heed to being asked to wait in line is run again all the same.
+// TestUpdate_RestartIsNotLost: a function that ignores errRestart runs again all the same.
 func TestUpdate_RestartIsNotLost(t *testing.T) {
 	s := mustOpen(t, Options{Policy: Wait})
 	for _, n := range []block.Number{1, 2} {

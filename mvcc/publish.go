@@ -8,7 +8,7 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// sequencer gives commits their sequences and publishes them, in one step (M1): whoever holds its latch takes the next
+// sequencer gives commits their sequences and publishes them, in one step (M1): the holder of its latch takes the next
 // sequence, checks what its transaction depends on, makes the new versions the heads of their chains, hands the record
 // to the log (W7), and publishes. All the work that takes time, resolving above all, is done before, under the latches
 // of the chains alone.

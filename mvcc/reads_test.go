@@ -11,8 +11,8 @@ import (
 	"github.com/varvefs/varve/merge"
 )
 
-// failedReads are edits that tell their caller something about block 1 although they are no part of the transaction,
-// and a change of the block with which the answer would have been another one.
+// failedReads are edits from which their caller learns something about block 1 although they are no part of the
+// transaction, and a change of the block with which the answer would have been another one.
 var failedReads = map[string]struct {
 	ask    func(tx *Tx) error
 	theirs merge.Edit
@@ -65,7 +65,7 @@ func failedRead(t *testing.T, ask func(*Tx) error, theirs merge.Edit) error {
 	return tx.Commit()
 }
 
-// TestSerializable_FailedEdits: what an edit that fails tells its caller, and the place of an append, are reads.
+// TestSerializable_FailedEdits: the failure of an edit, and the place of an append, are reads.
 func TestSerializable_FailedEdits(t *testing.T) {
 	for name, c := range failedReads {
 		t.Run(name, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestSnapshot_EqualBytes(t *testing.T) {
 	}
 }
 
-// equalBytes commits two such transactions, and returns what the second was told.
+// equalBytes commits two such transactions, and returns the error of the second.
 func equalBytes(t *testing.T) error {
 	t.Helper()
 	s := mustOpen(t, Options{Home: blockcache.NewRAM(make([]byte, 16<<12)), Policy: Merge})

@@ -8,22 +8,22 @@ import (
 	"github.com/varvefs/varve/internal/block"
 )
 
-// registry knows the live snapshots: one word a transaction object, packed so that looking at all of them touches few
-// cache lines. A word is the snapshot's sequence plus one, or zero.
+// registry knows the live snapshots: one slot a transaction object, packed so that looking at all of them touches few
+// cache lines. A slot is the snapshot's sequence plus one, or zero.
 //
-// A snapshot is taken by writing the published sequence into the word and then reading it again: if it has moved on,
-// once more. Whoever looks for live snapshots reads the published sequence first and the words after it. So either he
-// sees the word, or the snapshot is at least as new as what he read.
+// A snapshot is taken by writing the published sequence into the slot and then reading it again: if it has moved on,
+// once more. A look for live snapshots reads the published sequence first and the slots after it. So either it sees
+// the slot, or the snapshot is at least as new as what it read.
 type registry struct {
 	mu     sync.Mutex // guards free, and the growing of chunks
 	chunks atomic.Pointer[[]*slotChunk]
-	used   atomic.Int32 // words that were ever handed out
+	used   atomic.Int32 // slots that were ever handed out
 	free   []snapshotSlot
 }
 
 const chunkSlots = 256
 
-// spread keeps words that were taken one after the other off one cache line: those are the ones that several
+// spread keeps slots that were taken one after the other off one cache line: those are the ones that several
 // processors use at a time.
 func spread(i int) int { return i%32*8 + i/32 }
 
@@ -38,7 +38,7 @@ type snapshotSlot struct {
 	name *atomic.Pointer[string]
 }
 
-// acquire hands out a word.
+// acquire hands out a slot.
 func (r *registry) acquire() snapshotSlot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,8 +68,8 @@ func (r *registry) release(w snapshotSlot) {
 	r.mu.Unlock()
 }
 
-// eachChunk is the words in use, a chunk at a time. Words of chunks that came later belong to snapshots that are newer
-// than what the caller has read as published.
+// eachChunk calls do for the slots in use, a chunk at a time. Slots of chunks that came later belong to snapshots that
+// are newer than what the caller has read as published.
 func (r *registry) eachChunk(do func(c *slotChunk, n int) bool) {
 	p := r.chunks.Load()
 	if p == nil {

@@ -30,12 +30,12 @@ type storeLosses struct {
 	losses Losses // guarded by mu
 }
 
-// maxKinds bounds the kinds of blocks that are told apart in statistics.
+// maxKinds bounds the kinds of blocks that statistics distinguish.
 const maxKinds = 16
 
 type kindStats struct{ merges, aborts, waits, waited atomic.Int64 }
 
-// KindStats are the conflicts of one kind of blocks, by their tags, and the waits in their lines.
+// KindStats are the conflicts of one kind of blocks, by their tags, and the waits in their queues.
 type KindStats struct {
 	Kind   uint8         `json:"kind"`
 	Merges int64         `json:"merges"`
@@ -44,7 +44,7 @@ type KindStats struct {
 	Waited time.Duration `json:"waited_ns"`
 }
 
-// Kinds tells the conflicts by kind of block.
+// Kinds is the conflicts by kind of block.
 func (s *Store) Kinds() (out []KindStats) {
 	for i := range s.stats.kinds {
 		k := &s.stats.kinds[i]
@@ -67,7 +67,7 @@ type Stats struct {
 	Conflicts    int64   `json:"conflicts"` // commits that found a newer version, merged or not, once a block
 	Merges       int64   `json:"merges"`    // blocks
 	Aborts       int64   `json:"aborts"`    // attempts of Update that lost
-	Waits        int64   `json:"waits"`     // in lines
+	Waits        int64   `json:"waits"`     // in wait queues
 	Switches     int64   `json:"policy_switches"`
 	Collected    int64   `json:"versions_collected"`
 	HeldBack     int64   `json:"held_back"`
@@ -85,7 +85,7 @@ type Stats struct {
 	Pressure     float64 `json:"wal_pressure"`
 	BackPressure string  `json:"back_pressure"` // its step: none, flushing, slowing or waiting
 	Waiting      int64   `json:"waiting_now"`   // transactions that wait for room in the log or in memory
-	WaitingFor   string  `json:"waiting_for"`   // the oldest snapshot while any wait: where it keeps old versions, they wait for its end
+	WaitingFor   string  `json:"waiting_for"`   // the oldest snapshot, while any wait
 }
 
 // Stats reads the counters. They are not of one instant.
@@ -170,8 +170,8 @@ func (st *stats) abort(s *Store, tx *Tx) {
 	}
 }
 
-// wait notes that a transaction waited in the line of a block. The hand-over is what a short line costs: the shortest
-// wait seen lately.
+// wait notes that a transaction waited in the queue of a block. The hand-over is the cost of a short queue: the
+// shortest wait seen lately.
 func (st *stats) wait(t *chainTable, n block.Number, took time.Duration) {
 	st.waits.Inc()
 	st.hot.touch(n)

@@ -31,7 +31,7 @@ type Tx struct {
 	ctx       context.Context
 	snap      block.Seq
 	seq       block.Seq // once committed
-	priority  uint64    // seniority: of its first attempt (M5)
+	priority  uint64    // of its first attempt (M5)
 	first     uint64    // snapshot of its first attempt, plus one
 	lost      int       // races lost before
 	count     uint64    // uses of this object
@@ -56,9 +56,9 @@ type Tx struct {
 	sequenced []func(block.Seq)
 	result    merge.Result
 	loser     *chain // where a conflict was
-	restart   *chain // where it has to wait in line first
+	restart   *chain // whose queue it has to wait in first
 	overCap   *chain // has more history than the cap
-	queued    bool   // somebody else holds a line
+	queued    bool   // another transaction holds the queue of a block
 	update    bool   // Update runs it, and again
 	mergedAny bool
 	durable   bool
@@ -369,8 +369,8 @@ func (tx *Tx) readPlace(t *touched, i int) {
 	}
 }
 
-// Depend declares that the transaction's edits follow from these bytes of a block: if somebody changes them first, it
-// conflicts (M4).
+// Depend declares that the transaction's edits follow from these bytes of a block: if another commit changes them
+// first, it conflicts (M4).
 func (tx *Tx) Depend(n block.Number, r merge.Range) error {
 	if uint64(r.Off)+uint64(r.Len) > uint64(tx.s.size) {
 		return fmt.Errorf(
@@ -393,8 +393,8 @@ func (tx *Tx) Depend(n block.Number, r merge.Range) error {
 }
 
 // WriteNew gives a newly allocated block its contents. They go home before the transaction commits (W3), and never
-// become a version: nobody else may know the block yet. The bytes are kept until then. From here on the transaction
-// reads and edits these contents; a block that it has edited before is refused with ErrEdited.
+// become a version: no other transaction may know the block yet. The bytes are kept until then. From here on the
+// transaction reads and edits these contents; a block that it has edited before is refused with ErrEdited.
 func (tx *Tx) WriteNew(n block.Number, data []byte) error {
 	switch {
 	case tx.done:
@@ -442,9 +442,9 @@ func (f *fresh) edit(e *merge.Edit) error {
 }
 
 // WriteHome writes file data to its own place, from byte off of block n on, before the transaction commits: what the
-// commit makes readable, above all newly allocated blocks, which nobody else knows yet (ordered: W3), or an overwrite,
-// of which a crash or a reader may see any part (W6). The data is kept until then. It never becomes a version, and
-// blocks that hold it must not be read through the store.
+// commit makes readable, above all newly allocated blocks, which no other transaction knows yet (ordered: W3), or an
+// overwrite, of which a crash or a reader may see any part (W6). The data is kept until then. It never becomes a
+// version, and blocks that hold it must not be read through the store.
 func (tx *Tx) WriteHome(n block.Number, off uint32, data []byte, ordered bool) error {
 	end := uint64(off) + uint64(len(data))
 	switch {
@@ -481,7 +481,7 @@ func (tx *Tx) Versioned(n block.Number) bool {
 func (tx *Tx) Free(n block.Number) { tx.freed = append(tx.freed, n) }
 
 // OnCommit has a function called when the transaction has committed, before Commit or Update returns: Placed then
-// tells the final offsets.
+// has the final offsets.
 func (tx *Tx) OnCommit(do func()) { tx.hooks = append(tx.hooks, do) }
 
 // Sequenced has a function called with the commit's sequence before the commit can be seen. All commits wait

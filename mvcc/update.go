@@ -10,12 +10,12 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// View runs a read-only transaction. What fn is given is valid until it returns.
+// View runs a read-only transaction. Bytes that fn gets are valid until it returns.
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	return s.ViewNamed(ctx, "", fn)
 }
 
-// ViewNamed is View with a name for the snapshot, which back-pressure tells.
+// ViewNamed is View with a name for the snapshot, which back-pressure reports.
 func (s *Store) ViewNamed(ctx context.Context, name string, fn func(*Tx) error) error {
 	if s.closed.Load() {
 		return ErrClosed
@@ -25,7 +25,7 @@ func (s *Store) ViewNamed(ctx context.Context, name string, fn func(*Tx) error) 
 	return fn(tx)
 }
 
-// Update runs fn in a transaction and commits it. Where another transaction came first it runs fn again, until it has
+// Update runs fn in a transaction and commits it. After a lost race it runs fn again, until it has
 // committed, fn returns an error, or ctx ends. It returns when the commit is visible.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	_, err := s.UpdateWith(ctx, TxOptions{}, fn)
@@ -38,7 +38,7 @@ func (s *Store) UpdateDurable(ctx context.Context, fn func(*Tx) error) error {
 	return err
 }
 
-// Outcome tells about a transaction of UpdateWith.
+// Outcome is the result of UpdateWith.
 type Outcome struct {
 	Seq    block.Seq // commit sequence; 0 where there was nothing to commit
 	Aborts int       // attempts that lost
@@ -46,7 +46,7 @@ type Outcome struct {
 	Waited time.Duration
 }
 
-// UpdateWith is Update with options, and tells the outcome.
+// UpdateWith is Update with options, and returns the outcome.
 func (s *Store) UpdateWith(ctx context.Context, o TxOptions, fn func(*Tx) error) (Outcome, error) {
 	a := attempts{s: s}
 	for {

@@ -9,15 +9,15 @@ import (
 	"github.com/varvefs/varve/merge"
 )
 
-// version is a whole block, immutable while anybody holds it. The two newest of a chain are whole: a snapshot that is
+// version is a whole block, immutable while it has references. The two newest of a chain are whole: a snapshot that is
 // taken while the newest is not yet published sees the one before. Older ones are deltas, each of which makes its
 // block from the next newer one, and hang below the older whole one:
 //
 //	chain ─ head ─▶ version 9 ─ before ─▶ version 8 ─ below ─▶ delta 7 ─▶ delta 3 ─▶ nil
 //
-// The chain holds one reference, and so does each transaction that was handed the bytes. The last one to let go
-// returns the version to the pool: at a million commits a second fresh blocks would keep the garbage collector busy
-// with nothing else.
+// The chain holds one reference, and so does each transaction that was handed the bytes. The last release returns the
+// version to the pool: at a million commits a second fresh blocks would keep the garbage collector busy with nothing
+// else.
 type version struct {
 	refs    atomic.Int32
 	seq     block.Seq

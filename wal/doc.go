@@ -4,8 +4,8 @@
 //	                     │
 //	                     header, commit, commit, epoch, commit, …, end
 //
-// Commits come in sequence order (Append), gather in memory, and are written by whoever needs them durable first: one
-// flush at a time, which all that wait share. An epoch record ends each group; an end record with a digest (BLAKE3)
+// Commits come in sequence order (Append), gather in memory, and the first caller that needs them durable writes them:
+// one flush at a time, which all waiters share. An epoch record ends each group; an end record with a digest (BLAKE3)
 // ends each segment.
 //
 // Invariants:
@@ -18,6 +18,6 @@
 //   - Segments are used again only after the control block that no longer names them is durable.
 //   - A failed write or flush is final: nothing is tried again, and every later call returns the error.
 //
-// Lock order: Log.io, then Log.mu. Not promised: that commits which nobody waited for survive a crash. They survive as
+// Lock order: Log.io, then Log.mu. Not promised: that commits survive a crash without a Wait. They survive as
 // a prefix of the commit order.
 package wal

@@ -19,7 +19,7 @@ import (
 //
 //	tail ─▶ descriptor, images …, revokes, commit │ descriptor, …, commit │ ◀─ head
 //
-// The caller makes one call at a time. A failed write or flush is final for the caller: nobody knows what the device
+// The caller makes one call at a time. A failed write or flush is final for the caller: it is unknown what the device
 // holds.
 type Journal struct {
 	dev    blockcache.Writable
@@ -97,7 +97,7 @@ func (j *Journal) Errno() int32 { return j.super.Errno }
 // ForgetErrno is for the first Reset.
 func (j *Journal) ForgetErrno() { j.super.PutErrno(j.raw, 0) }
 
-// Abort notes that the journal's use ends with an error, for the next mount, whoever makes it (kernel, fs/jbd2:
+// Abort notes that the journal's use ends with an error, for the next mount, by any program (kernel, fs/jbd2:
 // jbd2_journal_abort). The device may fail again.
 func (j *Journal) Abort() {
 	if mutant.Off(mutant.JournalErrno) {

@@ -12,7 +12,7 @@ import (
 // Version is the format that this package writes and reads.
 const Version = 1
 
-// Identity tells images apart.
+// Identity distinguishes images.
 type Identity [16]byte
 
 // position counts the bytes of the log: segment number times segment size, plus the offset in the segment.

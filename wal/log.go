@@ -20,7 +20,7 @@ import (
 	"github.com/varvefs/varve/internal/yield"
 )
 
-// Policy says when an epoch ends without anybody waiting for it.
+// Policy is when an epoch ends without a waiter.
 type Policy int
 
 // The policies. With Always the store waits for each commit; OnDemand ends epochs only for Wait and Sync.
@@ -84,9 +84,9 @@ type Log struct {
 	spare   []byte
 
 	mu          sync.Mutex    // guards the next group; held for moments
-	pending     []byte        // whole records that nobody has written yet
+	pending     []byte        // whole records that are not written yet
 	last        block.Seq     // the last sequence in pending, or before it
-	flushing    bool          // somebody ends an epoch
+	flushing    bool          // a caller ends an epoch
 	shared      bool          // the last epoch served several
 	epochsTaken uint64        // epochs whose records were taken
 	ended       [2]*sync.Cond // by taken: the epoch that gathers has ended, or the log has failed
@@ -111,6 +111,7 @@ func newLog(dev, home blockcache.Writable, ctl control, o Options) *Log {
 		kick: make(chan struct{}, 1), stop: make(chan struct{})}
 	l.ended = [2]*sync.Cond{sync.NewCond(&l.mu), sync.NewCond(&l.mu)}
 	l.segs.length = int64(ctl.segment)
+	l.opts.MaxBytes = max(l.opts.MaxBytes, 4*l.segs.length) // the options may have asked for smaller segments than the log has
 	l.tail.sum = blake3.New(32, nil)
 	return l
 }
@@ -200,14 +201,14 @@ func (l *Log) Err() error {
 	return nil
 }
 
-// fail ends the log. Nothing is tried again: after a failed flush nobody knows what the device holds.
+// fail ends the log. Nothing is tried again: after a failed flush the contents of the device are unknown.
 func (l *Log) fail(err error) error {
 	l.err.CompareAndSwap(nil, &err)
 	l.wakeAll()
 	return l.Err()
 }
 
-// Wait returns when a sequence that was appended is durable (W1). Those that wait at a time share one flush. Where the
+// Wait returns when a sequence that was appended is durable (W1). Those that wait at a time share one flush. If the
 // context ends first the sequence may be durable, or become so later.
 func (l *Log) Wait(ctx context.Context, seq block.Seq) error {
 	if mutant.Off(mutant.W1) {

@@ -61,12 +61,12 @@ func mustSync(t testing.TB, l *Log) {
 	}
 }
 
-// TestOpen_WholeEpochsOnly: what an epoch record ends is recovered, the rest is dropped and told (W5).
+// TestOpen_WholeEpochsOnly: what an epoch record ends is recovered, the rest is dropped and counted (W5).
 func TestOpen_WholeEpochsOnly(t *testing.T) {
 	f := newFixture()
 	l, rec := f.open(t)
 	if !rec.Fresh {
-		t.Error("a new log is not told to be one")
+		t.Error("a new log is not reported as one")
 	}
 	f.put(l, 1, 5)
 	f.put(l, 1, 6)
@@ -277,7 +277,7 @@ func (s slow) Sync() error {
 	return nil
 }
 
-// TestWait_AllReturn: whoever waits is served, however appending, waiting and flushing interleave.
+// TestWait_AllReturn: every waiter is served, however appending, waiting and flushing interleave.
 func TestWait_AllReturn(t *testing.T) {
 	f := newFixture()
 	f.opts.SegmentSize = 1 << 20
@@ -319,7 +319,7 @@ func TestWait_AllReturn(t *testing.T) {
 			return
 		case <-time.After(time.Minute):
 			if n := returned.Load(); n == last {
-				t.Fatalf("nobody has returned for a minute; %d of %d did", n, waiters*each)
+				t.Fatalf("no waiter has returned for a minute; %d of %d did", n, waiters*each)
 			} else {
 				last = n
 			}
@@ -342,7 +342,7 @@ func (g gated) Sync() error {
 	return nil
 }
 
-// TestWait_TurnIsPassedOn: a waiter who is woken to lead, and finds that the epoch that just ended held his commit,
+// TestWait_TurnIsPassedOn: a waiter that is woken to lead, and finds that the epoch that just ended held its commit,
 // wakes the next one.
 func TestWait_TurnIsPassedOn(t *testing.T) {
 	f := newFixture()
@@ -376,7 +376,7 @@ func TestWait_TurnIsPassedOn(t *testing.T) {
 				t.Error(err)
 			}
 		case <-time.After(time.Minute):
-			t.Fatal("somebody waits for ever")
+			t.Fatal("a waiter waits for ever")
 		}
 	}
 }

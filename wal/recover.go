@@ -13,7 +13,7 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// Recovery tells what opening a log found and did. Nothing is thrown away silently.
+// Recovery is what opening a log found and did. Nothing is thrown away silently.
 type Recovery struct {
 	Fresh   bool        // there was no log; one was made
 	Epochs  int         // whole epochs that were applied
@@ -21,7 +21,7 @@ type Recovery struct {
 	Bytes   int64       // written home
 	Last    block.Seq   // the sequence that the image is at now
 	Epoch   block.Epoch // the epoch that ended last
-	Dropped int         // commits after the last whole epoch: nobody was told that they are durable
+	Dropped int         // commits after the last whole epoch: none was reported durable
 }
 
 // Open recovers the image behind home from the log on dev (W5), and begins a new incarnation of the log. An empty
@@ -95,7 +95,7 @@ func create(dev, home blockcache.Writable, size block.Size, o Options) (*Log, Re
 	return l, Recovery{Fresh: true}, nil
 }
 
-// readControl reads the control block that counts. Where there is nothing but zeros it returns errNoControl.
+// readControl reads the control block that counts. If there are only zeros it returns errNoControl.
 func readControl(dev blockcache.Writable) (control, error) {
 	var best control
 	found, empty := false, true

@@ -1,9 +1,9 @@
 package mutant
 
-// What varve stats and the sockets of daemons promise.
+// Promises of varve stats and of the sockets of daemons.
 const (
-	// PrivateDir: the folder of the sockets may belong to somebody else, or be open to others.
+	// PrivateDir: the folder of the sockets may belong to another user, or be open to others.
 	PrivateDir Promise = "private-dir"
-	// ControlPeer: varve stats believes whoever answers.
+	// ControlPeer: varve stats believes any process that answers.
 	ControlPeer Promise = "control-peer"
 )

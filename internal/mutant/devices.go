@@ -1,10 +1,10 @@
 package mutant
 
-// What devices promise.
+// Promises of devices.
 const (
 	// OverlaySync: two overlapping Syncs of an overlay run at once, so that the second returns before the map is durable.
 	OverlaySync Promise = "overlay-sync"
-	// SyncError: the error of a flush is told to the caller whose flush it was, and to nobody else.
+	// SyncError: the error of a flush is reported to the caller whose flush it was alone.
 	SyncError Promise = "sync-error"
 	// MapChecksum: an overlay's map is believed whatever its checksums.
 	MapChecksum Promise = "map-checksum"

@@ -1,12 +1,12 @@
 package mutant
 
-// What the engine promises (package mvcc).
+// Promises of the engine (package mvcc).
 const (
 	M1 Promise = "M1" // publishes a commit when one of its blocks is in place
 	M2 Promise = "M2" // gives bytes that a reader holds to the next version
-	M3 Promise = "M3" // lets every edit stand, whoever committed first
+	M3 Promise = "M3" // lets every edit stand, whichever transaction committed first
 	M4 Promise = "M4" // validates what was read before the step that gives the sequence
-	M5 Promise = "M5" // has nobody wait in line after lost races
+	M5 Promise = "M5" // has no transaction wait in a queue after lost races
 	M6 Promise = "M6" // keeps versions that no live snapshot sees
 	M7 Promise = "M7" // commits what a transaction did before its error
 	M8 Promise = "M8" // drops the chain of a block that came home, and leaves an older copy in the cache
@@ -15,7 +15,7 @@ const (
 // Engine is M1 to M8, in order.
 var Engine = []Promise{M1, M2, M3, M4, M5, M6, M7, M8}
 
-// What the engine promises beside M1 to M8.
+// Promises of the engine beside M1 to M8.
 const (
 	// Patience: a file system's writers get an error where a snapshot keeps memory full for long.
 	Patience Promise = "patience"

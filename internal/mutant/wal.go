@@ -1,12 +1,12 @@
 package mutant
 
-// What the native log promises.
+// Promises of the native log.
 const (
 	// StaleEnd: recovery takes the end record of a recycled segment's former life for damage.
 	StaleEnd Promise = "stale-end"
 	// RevokeAll: an epoch needs room for a revoke of each block that it frees, logged or not.
 	RevokeAll Promise = "revoke-all"
-	// JournalErrno: a journal that an error has ended says nothing of it, and nobody asks.
+	// JournalErrno: a journal that an error has ended records nothing of it, and no mount looks.
 	JournalErrno Promise = "journal-errno"
 	// ForeignEnd: a segment of the log may follow another segment than the one before it.
 	ForeignEnd Promise = "foreign-end"
