@@ -95,7 +95,7 @@ func openMemWith(t testing.TB, image []byte, o WriteOptions) *memFS {
 	m := &memFS{t: t, clock: time.Now().Add(-time.Hour).Truncate(time.Second)}
 	super := ok(ReadSuperblock(bytes.NewReader(image), 0))(t)
 	m.store = newMemStore(image, super.BlockSize)
-	o.Private = true
+	o.Log = LogOverlay
 	if o.Now == nil {
 		o.Now = func() time.Time { m.clock = m.clock.Add(time.Second); return m.clock }
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
@@ -20,6 +21,8 @@ type orphans struct {
 	log  []orphanStep // not yet in the image's form, in commit order
 	form orphanForm   // the image's; of the sealer alone
 	left []Ino        // found at open
+
+	unlisted bool // new ones are not in the image's form: without a journal half of it may be there after a crash (kernel, fs/ext4: ext4_orphan_add)
 }
 
 type orphanChange struct {
@@ -67,7 +70,9 @@ func (s *orphans) seal(last block.Seq) {
 	k := 0
 	for k < len(s.log) && s.log[k].seq <= last {
 		if c := s.log[k]; c.add {
-			s.form.add(c.ino)
+			if !s.unlisted {
+				s.form.add(c.ino)
+			}
 		} else {
 			s.form.remove(c.ino)
 		}
@@ -82,6 +87,7 @@ func (o *op) removeOrphan(ino Ino) { o.orphans = append(o.orphans, orphanChange{
 // openOrphans reads the list or the file that an earlier mount left.
 func (w *Writable) openOrphans() error {
 	w.orphans.now = map[Ino]bool{}
+	w.orphans.unlisted = w.opts.Log == LogNone && !mutant.Off(mutant.UnloggedOrphans)
 	w.orphans.form.init()
 	fs := w.base
 	var n Inode

@@ -186,28 +186,40 @@ func (w *Writable) sealDescs(n block.Number, p []byte) {
 	}
 }
 
-// sealSuper writes the derived fields of the superblock. Every copy that goes to the journal says that recovery is needed (J3).
+// sealSuper writes the derived fields of the superblock. Every copy says what a crash leaves: that recovery is needed (J3), or a check.
 func (w *Writable) sealSuper(p []byte) {
 	if p == nil {
 		return
 	}
 	q := p[disk.SuperblockOffset%uint32(w.super.BlockSize):][:disk.SuperblockSize]
 	w.super.PutSuperCounts(q, w.sealer.freeBlocks, uint32(w.sealer.freeInodes), w.orphans.form.head)
-	w.super.PutRecovery(q, !w.opts.Private, true)
+	w.putInUse(q)
 	w.super.PutWritten(q, w.opts.Now().Unix())
 	w.super.SealSuperblock(q)
 }
 
-// ClearRecovery changes the bytes of a superblock to those of a file system that was unmounted cleanly, and seals them.
+// putInUse says in a superblock what a crash leaves from now on.
+func (w *Writable) putInUse(q []byte) {
+	w.super.PutRecovery(q, w.opts.Log == LogOwn, w.opts.Log != LogNone)
+	if w.opts.Log.unclean() {
+		disk.PutClean(q, false)
+	}
+}
+
+// ClearRecovery changes the bytes of a superblock to those of a file system that was unmounted cleanly, and seals them. One that was not clean before, and has
+// no journal, is not clean now (kernel, fs/ext4: ext4_put_super).
 func (w *Writable) ClearRecovery(q []byte) {
 	w.super.PutRecovery(q, false, false)
+	if w.opts.Log.unclean() {
+		disk.PutClean(q, w.super.State&disk.StateClean != 0)
+	}
 	w.super.PutWritten(q, w.opts.Now().Unix())
 	w.super.SealSuperblock(q)
 }
 
 // MarkMounted changes the bytes of a superblock to those of a file system that is mounted for writing, and seals them.
 func (w *Writable) MarkMounted(q []byte, now time.Time) {
-	w.super.PutRecovery(q, !w.opts.Private, true)
+	w.putInUse(q)
 	w.super.PutMounted(q, now.Unix())
 	w.super.SealSuperblock(q)
 }

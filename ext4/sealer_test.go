@@ -181,7 +181,7 @@ func TestSuperblock_Marks(t *testing.T) {
 		t.Skip("SKIP: no dumpe2fs")
 	}
 	m := openMem(t, "journal")
-	m.opts.Private = false
+	m.opts.Log = LogOwn
 	features := func() string {
 		path := filepath.Join(t.TempDir(), "image")
 		is(t, "write", os.WriteFile(path, m.store.image.p, 0o600), nil)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
@@ -52,10 +53,22 @@ type WriteOptions struct {
 	DirSync     bool // changes of directories are
 	OnDamage    OnDamage
 	Bitmaps     int64            // bytes that bitmaps of groups may take in memory, but for those in use; no bound where 0
-	Private     bool             // the journal is none of the image's: its superblock never says that it needs recovery
+	Log         Log              // where changes are logged
 	Cut         func()           // has nothing written any more; may be nil
 	Now         func() time.Time // the time in ticks of 4 ms where nil
 }
+
+// Log says where the changes of a file system are logged, and so what its superblock says of a crash.
+type Log uint8
+
+const (
+	LogOwn     Log = iota // in the superblock's own journal, which needs recovery after a crash
+	LogOverlay            // with the changes themselves: nothing of the image changes
+	LogNone               // nowhere: while it is mounted it is not clean, and fsck finds orphans without a list
+)
+
+// unclean reports whether a crash leaves what only a full check can repair, so that the superblock must not say that it is clean.
+func (l Log) unclean() bool { return l == LogNone && !mutant.Off(mutant.Unclean) }
 
 // fixed is what lies at a fixed place of the image.
 type fixed struct {

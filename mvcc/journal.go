@@ -18,7 +18,7 @@ import (
 // EpochJournal has epochs go, as whole and sealed blocks, into a journal instead of a log of byte ranges. The store's
 // home is recovered already.
 type EpochJournal struct {
-	Journal *wal.Journal
+	Journal wal.EpochLog
 	// Seal completes the copies of an epoch's blocks: whatever derives from other bytes, and so is no transaction's to
 	// edit.
 	Seal  func(*ClosingEpoch) error
@@ -283,6 +283,12 @@ func (e *journalEpochs) commitEpoch(sealing *ClosingEpoch) error {
 		return err
 	}
 	e.used.Store(int64(e.opts.Journal.Used()))
+	if e.opts.Journal.Home() {
+		for _, i := range images {
+			e.s.clean.Put(i.Number, i.Data)
+		}
+		images = nil
+	}
 	e.publishDurable(sealing.Last, images, freed)
 	return nil
 }

@@ -366,5 +366,8 @@ func (j *Journal) Trim(before jbd2.Sequence) error {
 // End says on the device that there is nothing to replay (J7). Every epoch is home, and flushed.
 func (j *Journal) End() error { return j.empty() }
 
+// Home follows EpochLog: epochs are in the log, and their images go home later.
+func (j *Journal) Home() bool { return false }
+
 // HasChecksums reports whether the journal's blocks carry checksums.
 func (j *Journal) HasChecksums() bool { return j.super.HasChecksums() }

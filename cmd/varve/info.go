@@ -71,8 +71,9 @@ type imageInfo struct {
 	ErrorCount     uint32     `json:"error_count"`
 	ReplayedBlocks int        `json:"replayed_blocks"`
 	Readable       bool       `json:"readable"`
-	Writable       string     `json:"writable"` // in_place, overlay or no
+	Writable       string     `json:"writable"` // in_place or no
 	WhyNotWritable string     `json:"not_writable_why,omitempty"`
+	Caution        string     `json:"writable_caution,omitempty"`
 	Problems       []string   `json:"problems"`
 
 	norecovery bool
@@ -140,7 +141,6 @@ func (i *imageInfo) open(spec volume.Spec) {
 // The ways to write to a file system, as JSON has them.
 const (
 	writableInPlace = "in_place"
-	writableOverlay = "overlay"
 	writableNo      = "no"
 )
 
@@ -151,20 +151,21 @@ func (i *imageInfo) judgeWriting(s *disk.Superblock) {
 		i.WhyNotWritable = "it cannot be read"
 	} else if err := ext4.CheckWritable(s); err != nil {
 		i.WhyNotWritable = err.Error()
-	} else if s.Compat&disk.CompatHasJournal == 0 {
-		i.Writable, i.WhyNotWritable = writableOverlay, "no journal: for writing in place give it one with tune2fs -j"
 	} else {
 		i.Writable = writableInPlace
+		if s.Compat&disk.CompatHasJournal == 0 {
+			i.Caution = "no journal: after a crash it needs e2fsck"
+		}
 	}
 }
 
 // writing is what judgeWriting found, in words.
 func (i *imageInfo) writing() string {
-	switch i.Writable {
-	case writableInPlace:
+	if i.Writable == writableInPlace {
+		if i.Caution != "" {
+			return "and read-write with --rw (" + i.Caution + "), or with --overlay FILE"
+		}
 		return "and read-write with --rw, or with --overlay FILE"
-	case writableOverlay:
-		return "and read-write with --overlay FILE alone (" + i.WhyNotWritable + ")"
 	}
 	return "not read-write (" + i.WhyNotWritable + ")"
 }

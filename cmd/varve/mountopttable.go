@@ -39,7 +39,7 @@ type option struct {
 // force are made from it.
 var optionTable = []option{
 	{names: []string{"ro", "rw"}, initial: "ro", mounts: allMounts,
-		meaning: "read-only, or read-write in place: the image needs a journal",
+		meaning: "read-only, or read-write in place; without a journal a crash leaves the image for e2fsck to repair",
 		set: func(o *mountOptions, name, _ string) error {
 			o.Writable, o.ro = name == "rw", name == "ro"
 			return nil

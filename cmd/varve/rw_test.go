@@ -38,6 +38,7 @@ var rwModes = []rwMode{
 	{"overlay without journal", []string{"-O", "^has_journal"}, "overlay=OVERLAY"},
 	{"no checksums, strict", []string{"-O", "^metadata_csum", "-b", "1024"}, "rw,policy=strict"},
 	{"overlay 1k wait writeback", []string{"-b", "1024"}, "overlay=OVERLAY,policy=wait,writeback_cache"},
+	{"no journal, 1k", []string{"-O", "^has_journal", "-b", "1024"}, "rw"},
 	{"data=journal, no checksums, adaptive", []string{"-O", "^metadata_csum"}, "rw,data=journal,policy=adaptive"},
 }
 

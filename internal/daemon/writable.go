@@ -111,9 +111,5 @@ func (s *session) open() (*volume.Writable, error) {
 	if s.Overlay != "" {
 		return volume.OpenOverlay(s.Spec, s.Overlay, s.Write)
 	}
-	w, err := volume.OpenWritable(s.Spec, s.Write)
-	if errors.Is(err, volume.ErrNoJournal) {
-		err = fmt.Errorf("%w, or keep the changes beside the image with --overlay FILE", err)
-	}
-	return w, err
+	return volume.OpenWritable(s.Spec, s.Write)
 }

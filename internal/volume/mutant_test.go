@@ -79,3 +79,11 @@ func TestOwnBlocks_Mutant(t *testing.T) {
 		t.Errorf("nothing was lost: %v", err)
 	}
 }
+
+// TestUnlogged_Mutants: each of these is found out by the test of it.
+func TestUnlogged_Mutants(t *testing.T) {
+	noticed.By(t, mutant.Unclean, "TestUnlogged_State")
+	noticed.By(t, mutant.UnloggedOrphans, "TestUnlogged_State")
+	noticed.By(t, mutant.UnloggedData, "TestUnlogged_Order")
+	noticed.By(t, mutant.UnloggedFlush, "TestUnlogged_Order")
+}

@@ -111,7 +111,7 @@ func OpenOverlayOn(file blockcache.Writable, base blockcache.Device, o WriteOpti
 
 // openOver opens the file system on an overlay, with the journal behind it.
 func openOver(overlay *blockcache.Overlay, o WriteOptions) (*Writable, error) {
-	w := &Writable{device: &gate{Writable: overlay}, private: true}
+	w := &Writable{device: &gate{Writable: overlay}, log: ext4.LogOverlay}
 	super, err := ext4.ReadSuperblock(overlay, 0)
 	if err != nil {
 		return nil, err

@@ -25,6 +25,9 @@ const DefaultMemory = 64 << 20
 // bitmapShare is the share of the memory that bitmaps of groups may take: an eighth.
 const bitmapShare = 8
 
+// unloggedShare is the share of the memory that an epoch may have where there is no journal to bound it.
+const unloggedShare = 16
+
 // WriteOptions say how a file system is written.
 type WriteOptions struct {
 	JournalData bool
@@ -50,14 +53,14 @@ type Writable struct {
 	Partition *blockcache.Partition
 
 	device    *gate
-	journal   *wal.Journal
-	private   bool // the journal is an overlay's
+	journal   *wal.Journal // nil where there is none
+	log       ext4.Log
 	protected *protection
 	files     []io.Closer
 }
 
-// ErrNoJournal says that an image without a journal cannot be written in place.
-var ErrNoJournal = errors.New("the file system has no journal: give it one with tune2fs -j")
+// ErrNoJournal says that file data cannot go through a journal that is not there.
+var ErrNoJournal = errors.New("data=journal: the file system has no journal: give it one with tune2fs -j, or mount without that option")
 
 // OpenWritable opens the file system that a Spec names for writing, recovers it first, and locks the image. Close it after use.
 func OpenWritable(s Spec, o WriteOptions) (*Writable, error) {
@@ -121,7 +124,7 @@ func openOn(device blockcache.Writable, at mmpDevice, name string, o WriteOption
 	if err := ext4.CheckWritable(super); err != nil {
 		return nil, err
 	}
-	if super.Compat&disk.CompatHasJournal == 0 {
+	if super.Compat&disk.CompatHasJournal == 0 && o.JournalData {
 		return nil, ErrNoJournal
 	}
 	if super.BlockSize.Offset(super.Blocks) > device.Size() {
@@ -155,8 +158,15 @@ func openOn(device blockcache.Writable, at mmpDevice, name string, o WriteOption
 	return w, nil
 }
 
-// openInPlace recovers a file system and opens it over its own journal.
+// openInPlace recovers a file system and opens it over its own journal, or without any.
 func (w *Writable) openInPlace(base *ext4.FS, o WriteOptions) (err error) {
+	if super := base.Superblock(); super.Compat&disk.CompatHasJournal == 0 {
+		w.log = ext4.LogNone
+		if o.Notice != nil {
+			o.Notice(warning(super))
+		}
+		return w.open(base, o)
+	}
 	if w.journal, err = w.recover(base); err != nil {
 		return err
 	}
@@ -164,6 +174,17 @@ func (w *Writable) openInPlace(base *ext4.FS, o WriteOptions) (err error) {
 		return err
 	}
 	return w.open(base, o)
+}
+
+// warning says what a mount without a journal means (kernel, fs/ext4: ext4_setup_super warns of an unclean one, and mounts it).
+func warning(super *disk.Superblock) string {
+	switch {
+	case super.State&disk.StateClean == 0:
+		return "the file system has no journal, and was not unmounted cleanly: unmount, and run e2fsck -f"
+	case super.State&disk.StateErrors != 0:
+		return "the file system has no journal, and has errors: unmount, and run e2fsck -f"
+	}
+	return "the file system has no journal: after a crash it needs e2fsck"
 }
 
 func openBase(device blockcache.Writable) (*ext4.FS, error) {
@@ -243,15 +264,19 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 	super := base.Superblock()
 	bitmaps := min(o.Memory/bitmapShare, 2*int64(super.BlockSize)*int64(super.Groups()))
 	var live *ext4.Writable
+	var log wal.EpochLog = w.journal
+	if w.journal == nil {
+		log = wal.NewUnlogged(w.device, super.BlockSize, int(o.Memory/unloggedShare/int64(super.BlockSize)))
+	}
 	s, _, err := mvcc.Open(mvcc.Options{BlockSize: super.BlockSize, Home: w.device, Memory: o.Memory - bitmaps, Policy: o.Policy, Events: o.Events, PushBack: -1,
-		Durability: mvcc.EpochJournal{Journal: w.journal, Every: o.Commit, Seal: func(e *mvcc.ClosingEpoch) error { return live.Seal(epoch{e}) }}})
+		Durability: mvcc.EpochJournal{Journal: log, Every: o.Commit, Seal: func(e *mvcc.ClosingEpoch) error { return live.Seal(epoch{e}) }}})
 	if err != nil {
 		return err
 	}
 	w.Store = s
 	live, err = ext4.OpenWritable(base, store{s, o.Between}, w.device, ext4.WriteOptions{JournalData: o.JournalData, NoAtime: o.NoAtime,
 		StrictAtime: o.StrictAtime, Sync: o.Sync, DirSync: o.DirSync, OnDamage: o.OnDamage, Bitmaps: bitmaps,
-		Private: w.private, Cut: w.cut})
+		Log: w.log, Cut: w.cut})
 	if err == nil {
 		w.Writable = live
 		if !mutant.Off(mutant.J3) {
@@ -315,8 +340,10 @@ func (w *Writable) Close() error {
 
 // clean says on the device that there is nothing to recover.
 func (w *Writable) clean() error {
-	if err := w.journal.End(); err != nil {
-		return err
+	if w.journal != nil {
+		if err := w.journal.End(); err != nil {
+			return err
+		}
 	}
 	failpoint.At("close", "journal")
 	return w.editSuper(w.ClearRecovery)

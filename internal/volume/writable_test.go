@@ -36,6 +36,9 @@ var forms = map[string][]string{
 	"large_dir":     {"-t", "ext4", "-O", "large_dir"},
 	"project":       {"-t", "ext4", "-O", "project"},
 	"mmp":           {"-t", "ext4", "-O", "mmp"},
+	"ext2":          {"-t", "ext2"},
+	"ext2 1k":       {"-t", "ext2", "-b", "1024", "-I", "128"},
+	"no journal":    {"-t", "ext4", "-O", "^has_journal"},
 }
 
 // mkfs makes an image.

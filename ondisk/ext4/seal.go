@@ -129,6 +129,15 @@ func (s *Superblock) PutRecovery(p []byte, needed, orphans bool) {
 	le.PutUint32(p[0x64:], ro)
 }
 
+// PutClean says in the bytes of a superblock whether it was unmounted cleanly.
+func PutClean(p []byte, clean bool) {
+	state := binary.LittleEndian.Uint16(p[0x3a:]) &^ StateClean
+	if clean {
+		state |= StateClean
+	}
+	binary.LittleEndian.PutUint16(p[0x3a:], state)
+}
+
 // PutMounted notes a mount at a time in seconds: when, and one more of them.
 func (s *Superblock) PutMounted(p []byte, now int64) {
 	le := binary.LittleEndian

@@ -39,6 +39,9 @@ type Explorer struct {
 	// others than varve recover it.
 	Open  Opener
 	Image func(device []byte) ([]byte, error)
+	// Repair takes the place of recovery where there is no journal: it has a state repaired, and looks at what is left of the operations that were promised, those
+	// up to durable, when those up to now had begun.
+	Repair func(img []byte, m *Model, durable, now int) error
 
 	opts volume.WriteOptions
 	seen map[uint64]int // by hash of the contents: the most that was promised
@@ -187,6 +190,12 @@ func (x *Explorer) check(img []byte, i *instant, m *Model, what, class string) {
 		if len(x.Failed) < 20 {
 			x.Failed = append(x.Failed, fmt.Sprintf("%s; %s; recovered by %s: %v", what, class, by, err))
 		}
+	}
+	if x.Repair != nil {
+		if err := x.Repair(img, m, i.durable, min(i.now, len(m.States)-1)); err != nil {
+			fail("e2fsck", err)
+		}
+		return
 	}
 	tree, events, err := x.recover(bytes.Clone(img))
 	if err == nil {

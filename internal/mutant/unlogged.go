@@ -1,0 +1,13 @@
+package mutant
+
+// File systems without a journal.
+const (
+	// Unclean: a mounted file system without a journal says that it is clean.
+	Unclean Promise = "unclean"
+	// UnloggedData: without a journal metadata may be there before the data that it points at.
+	UnloggedData Promise = "unlogged-data"
+	// UnloggedFlush: without a journal an epoch is not flushed.
+	UnloggedFlush Promise = "unlogged-flush"
+	// UnloggedOrphans: without a journal the image has a list of orphans.
+	UnloggedOrphans Promise = "unlogged-orphans"
+)
