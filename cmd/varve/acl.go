@@ -18,7 +18,14 @@ func aclText(p []byte) (string, error) {
 	if len(p) < header || (len(p)-header)%entry != 0 {
 		return "", fmt.Errorf("POSIX ACL of %d bytes", len(p))
 	}
-	tags := map[uint16]string{0x1: "user::", 0x2: "user:%d:", 0x4: "group::", 0x8: "group:%d:", 0x10: "mask::", 0x20: "other::"}
+	tags := map[uint16]string{
+		0x1:  "user::",
+		0x2:  "user:%d:",
+		0x4:  "group::",
+		0x8:  "group:%d:",
+		0x10: "mask::",
+		0x20: "other::",
+	}
 	var out []string
 	for p = p[header:]; len(p) > 0; p = p[entry:] {
 		form, ok := tags[binary.LittleEndian.Uint16(p)]

@@ -30,7 +30,12 @@ func newBench() *cobra.Command {
 			if rounds < 1 || duration <= 0 {
 				return usageError{fmt.Errorf("%d rounds of %v: both must be more than 0", rounds, duration)}
 			}
-			s := engine.Suite{Rounds: rounds, Duration: duration, Only: func(l string) bool { return strings.Contains(l, only) }, Progress: progress(cmd.ErrOrStderr())}
+			s := engine.Suite{
+				Rounds:   rounds,
+				Duration: duration,
+				Only:     func(l string) bool { return strings.Contains(l, only) },
+				Progress: progress(cmd.ErrOrStderr()),
+			}
 			figures, err := s.Run()
 			if err != nil {
 				return err
@@ -89,10 +94,12 @@ func printBench(out io.Writer, figures []engine.Figure, phases map[string]uint64
 		if f.Load != load {
 			load = f.Load
 			fmt.Fprintf(w, "%s\n", load)
-			fmt.Fprintln(w, "  store\tcommits/s\tspread\taborts a commit\tlog bytes a commit\tp50 us\tp99.9 us\tfairness")
+			fmt.Fprintln(w,
+				"  store\tcommits/s\tspread\taborts a commit\tlog bytes a commit\tp50 us\tp99.9 us\tfairness")
 		}
 		r := f.Runs[len(f.Runs)/2]
-		fmt.Fprintf(w, "  %s\t%.0f\t%.0f%%\t%.4f\t%.0f\t%.1f\t%.1f\t%.2f\n", f.Engine, f.Median, 100*f.Spread, r.Aborts, r.LogBytes, r.P50, r.P999, r.Fairness)
+		fmt.Fprintf(w, "  %s\t%.0f\t%.0f%%\t%.4f\t%.0f\t%.1f\t%.1f\t%.2f\n", f.Engine, f.Median, 100*f.Spread, r.Aborts,
+			r.LogBytes, r.P50, r.P999, r.Fairness)
 	}
 	if err := w.Flush(); err != nil {
 		return err

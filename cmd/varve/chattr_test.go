@@ -47,7 +47,8 @@ func TestRW_Chattr(t *testing.T) {
 
 // TestRW_TimeOptions: the options of times and synchronous changes are heeded.
 func TestRW_TimeOptions(t *testing.T) {
-	dir, unmount := mountImage(t, rwImage(t, "16M"), "--rw", "-o", "strictatime,lazytime,sync,dirsync,errors=remount-ro")
+	dir, unmount := mountImage(t, rwImage(t, "16M"), "--rw", "-o",
+		"strictatime,lazytime,sync,dirsync,errors=remount-ro")
 	defer unmount()
 	path := filepath.Join(dir, "file")
 	if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {

@@ -46,5 +46,6 @@ image.`,
 
 // adoptFlag is for an image that changed below its overlay.
 func adoptFlag(cmd *cobra.Command, spec *volume.Spec) {
-	cmd.Flags().BoolVar(&spec.Adopt, "adopt", false, "take the overlay although the image was changed since it was made")
+	cmd.Flags().
+		BoolVar(&spec.Adopt, "adopt", false, "take the overlay although the image was changed since it was made")
 }

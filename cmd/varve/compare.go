@@ -16,9 +16,9 @@ type change struct {
 	Kind string `json:"kind"` // "added", "removed", "changed" (contents, target or type), "attributes"
 }
 
-// diff calls visit for each path in which two states of one file system differ, in order: from the first to the second. A file counts as changed where it is another
-// inode, or its time of change and its size, mode, owner or blocks differ; contents are not read. An error of visit ends it. Memory grows with the trees, not with the
-// lengths of their paths.
+// diff calls visit for each path in which two states of one file system differ, in order: from the first to the second.
+// A file counts as changed where it is another inode, or its time of change and its size, mode, owner or blocks differ;
+// contents are not read. An error of visit ends it. Memory grows with the trees, not with the lengths of their paths.
 func diff(before, after *ext4.FS, visit func(change) error) error {
 	a, err := before.Inode(ext4.RootIno)
 	if err != nil {

@@ -62,8 +62,13 @@ type copiedDir struct {
 }
 
 func (c *copier) summary() map[string]any {
-	return map[string]any{"schema_version": output.SchemaVersion, "files": c.files, "directories": len(c.dirs), "bytes": c.bytes,
-		"failed": len(c.skipped)}
+	return map[string]any{
+		"schema_version": output.SchemaVersion,
+		"files":          c.files,
+		"directories":    len(c.dirs),
+		"bytes":          c.bytes,
+		"failed":         len(c.skipped),
+	}
 }
 
 func (c *copier) copyTree(n *ext4.Inode, path, dest string) error {
@@ -228,8 +233,9 @@ func (c *copier) finish(to string, n *ext4.Inode) error {
 	return unix.UtimesNanoAt(unix.AT_FDCWD, to, times, unix.AT_SYMLINK_NOFOLLOW)
 }
 
-// mode is the mode of a copy. One that does not get the owner and group of its original gets no setuid and setgid either, as with cp -a: otherwise a program of
-// another user's in an image would run with the rights of the user who copies it.
+// mode is the mode of a copy. One that does not get the owner and group of its original gets no setuid and setgid
+// either, as with cp -a: otherwise a program of another user's in an image would run with the rights of the user who
+// copies it.
 func (c *copier) mode(n *ext4.Inode) uint32 {
 	mode := uint32(n.Mode & 0o7777)
 	if !c.root && (int(n.UID) != os.Geteuid() || int(n.GID) != os.Getegid()) {

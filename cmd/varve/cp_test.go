@@ -64,7 +64,8 @@ func TestCLI_CopyAndTar(t *testing.T) {
 	}
 }
 
-// TestCopier_SetID keeps setuid and setgid only with the owner and the group: another user's program must not run as the user who copied it.
+// TestCopier_SetID keeps setuid and setgid only with the owner and the group: another user's program must not run as
+// the user who copied it.
 func TestCopier_SetID(t *testing.T) {
 	oracle.Need(t, "debugfs")
 	image, dir := smallImage(t), t.TempDir()
@@ -73,7 +74,11 @@ func TestCopier_SetID(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	debugfs(t, image, "sif /hello mode 0106755\nsif /hello uid 12345\nsif /dir mode 043777\nsif /dir/inner mode 0106755\nsif /dir/inner uid 65534\n")
+	debugfs(
+		t,
+		image,
+		"sif /hello mode 0106755\nsif /hello uid 12345\nsif /dir mode 043777\nsif /dir/inner mode 0106755\nsif /dir/inner uid 65534\n",
+	)
 	for uid, want := range map[uintptr]map[string]os.FileMode{
 		0:                {"hello": 0o755 | os.ModeSetuid | os.ModeSetgid, "dir": 0o777 | os.ModeSetgid | os.ModeSticky, "dir/inner": 0o755 | os.ModeSetuid | os.ModeSetgid},
 		program.Stranger: {"hello": 0o755, "dir": 0o777 | os.ModeSticky, "dir/inner": 0o755 | os.ModeSetuid | os.ModeSetgid},

@@ -49,7 +49,8 @@ func diffOverlay(out io.Writer, spec volume.Spec, path string, asJSON bool) (err
 	defer func() { err = errors.Join(err, after.Close()) }()
 	found, end := changeLines(out)
 	if asJSON {
-		l, err := output.BeginList(out, "changes", output.Field{Name: "image", Value: spec.Image}, output.Field{Name: "overlay", Value: path})
+		l, err := output.BeginList(out, "changes", output.Field{Name: "image", Value: spec.Image},
+			output.Field{Name: "overlay", Value: path})
 		if err != nil {
 			return err
 		}

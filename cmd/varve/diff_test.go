@@ -44,7 +44,8 @@ func TestDiff(t *testing.T) {
 		Changes        []change
 	}
 	parseJSON(t, &doc, "diff", "--json", image, overlay)
-	if doc.Version != output.SchemaVersion || doc.Image != image || doc.Overlay != overlay || len(doc.Changes) != 2 || doc.Changes[1] != (change{"/two\n", "added"}) {
+	if doc.Version != output.SchemaVersion || doc.Image != image || doc.Overlay != overlay || len(doc.Changes) != 2 ||
+		doc.Changes[1] != (change{"/two\n", "added"}) {
 		t.Errorf("%+v", doc)
 	}
 	if r := command(t, "diff", image, newOverlay(t, image)); r.Stdout != "" || r.Code != exitOK {

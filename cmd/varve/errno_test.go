@@ -80,10 +80,12 @@ var errnoOps = map[string]func(p string) error{
 	},
 	"fsync": func(p string) error { return withFile(p, unix.O_RDONLY, unix.Fsync) },
 	"seek hole": func(p string) error {
-		return withFile(p, unix.O_RDONLY, func(fd int) error { _, err := unix.Seek(fd, 1<<40, unix.SEEK_HOLE); return err })
+		return withFile(p, unix.O_RDONLY,
+			func(fd int) error { _, err := unix.Seek(fd, 1<<40, unix.SEEK_HOLE); return err })
 	},
 	"list": func(p string) error {
-		return withFile(p, unix.O_RDONLY, func(fd int) error { _, err := unix.ReadDirent(fd, make([]byte, 4096)); return err })
+		return withFile(p, unix.O_RDONLY,
+			func(fd int) error { _, err := unix.ReadDirent(fd, make([]byte, 4096)); return err })
 	},
 	"link to new":     func(p string) error { return unix.Link(p, filepath.Join(filepath.Dir(p), "new-link")) },
 	"link onto":       func(p string) error { return unix.Link(filepath.Join(errnoBase(p), "file"), p) },
@@ -92,22 +94,28 @@ var errnoOps = map[string]func(p string) error{
 	"rename dir onto": func(p string) error { return unix.Rename(filepath.Join(errnoBase(p), "empty"), p) },
 	"rename below":    func(p string) error { return unix.Rename(p, filepath.Join(p, "below")) },
 	"noreplace": func(p string) error {
-		return unix.Renameat2(unix.AT_FDCWD, filepath.Join(errnoBase(p), "file"), unix.AT_FDCWD, p, unix.RENAME_NOREPLACE)
+		return unix.Renameat2(unix.AT_FDCWD, filepath.Join(errnoBase(p), "file"), unix.AT_FDCWD, p,
+			unix.RENAME_NOREPLACE)
 	},
 	"exchange": func(p string) error {
-		return unix.Renameat2(unix.AT_FDCWD, filepath.Join(errnoBase(p), "file"), unix.AT_FDCWD, p, unix.RENAME_EXCHANGE)
+		return unix.Renameat2(unix.AT_FDCWD, filepath.Join(errnoBase(p), "file"), unix.AT_FDCWD, p,
+			unix.RENAME_EXCHANGE)
 	},
 	"whiteout": func(p string) error {
-		return unix.Renameat2(unix.AT_FDCWD, p, unix.AT_FDCWD, filepath.Join(errnoBase(p), "open", "renamed"), unix.RENAME_WHITEOUT)
+		return unix.Renameat2(unix.AT_FDCWD, p, unix.AT_FDCWD, filepath.Join(errnoBase(p), "open", "renamed"),
+			unix.RENAME_WHITEOUT)
 	},
 	"bad flags": func(p string) error {
-		return unix.Renameat2(unix.AT_FDCWD, p, unix.AT_FDCWD, filepath.Join(errnoBase(p), "open", "renamed"), unix.RENAME_NOREPLACE|unix.RENAME_EXCHANGE)
+		return unix.Renameat2(unix.AT_FDCWD, p, unix.AT_FDCWD, filepath.Join(errnoBase(p), "open", "renamed"),
+			unix.RENAME_NOREPLACE|unix.RENAME_EXCHANGE)
 	},
 }
 
 // testACL gives user 1000 all rights: user::rw-, user:1000:rwx, group::r--, mask::rwx, other::---.
-var testACL = []byte("\x02\x00\x00\x00" + "\x01\x00\x06\x00\xff\xff\xff\xff" + "\x02\x00\x07\x00\xe8\x03\x00\x00" + "\x04\x00\x04\x00\xff\xff\xff\xff" +
-	"\x10\x00\x07\x00\xff\xff\xff\xff" + "\x20\x00\x00\x00\xff\xff\xff\xff")
+var testACL = []byte(
+	"\x02\x00\x00\x00" + "\x01\x00\x06\x00\xff\xff\xff\xff" + "\x02\x00\x07\x00\xe8\x03\x00\x00" + "\x04\x00\x04\x00\xff\xff\xff\xff" +
+		"\x10\x00\x07\x00\xff\xff\xff\xff" + "\x20\x00\x00\x00\xff\xff\xff\xff",
+)
 
 func opens(flags int) func(string) error {
 	return func(p string) error { return withFile(p, flags, func(int) error { return nil }) }
@@ -199,7 +207,12 @@ func makeErrnoTree(base string) error {
 
 const immutableFlag, appendFlag = 0x10, 0x20
 
-var errnoFlags = map[string]int{"immutable": immutableFlag, "appendonly": appendFlag, "fixed": immutableFlag, "growing": appendFlag}
+var errnoFlags = map[string]int{
+	"immutable":  immutableFlag,
+	"appendonly": appendFlag,
+	"fixed":      immutableFlag,
+	"growing":    appendFlag,
+}
 
 func setFlags(path string, flags int) error {
 	return withFile(path, unix.O_RDONLY, func(fd int) error {
@@ -277,10 +290,13 @@ func errnoState(base, target string) string {
 	return out
 }
 
-// errnoExceptions are the cases that a FUSE file system cannot decide as ext4 does: the kernel answers them itself, and knows nothing of immutable and append-only
-// files of a FUSE mount, nor that ext4's directories can be sought for holes.
+// errnoExceptions are the cases that a FUSE file system cannot decide as ext4 does: the kernel answers them itself, and
+// knows nothing of immutable and append-only files of a FUSE mount, nor that ext4's directories can be sought for
+// holes.
 func errnoException(op, target string) bool {
-	fixed := strings.HasPrefix(target, "immutable") || strings.HasPrefix(target, "appendonly") || strings.HasPrefix(target, "fixed") || strings.HasPrefix(target, "growing")
+	fixed := strings.HasPrefix(target, "immutable") || strings.HasPrefix(target, "appendonly") ||
+		strings.HasPrefix(target, "fixed") ||
+		strings.HasPrefix(target, "growing")
 	switch op {
 	case "default acl", "rmdir", "rename dir onto":
 		return fixed
@@ -302,7 +318,8 @@ func TestRW_Errno(t *testing.T) {
 	ops := slices.Sorted(maps.Keys(errnoOps))
 	if os.Getenv("VARVE_ERRNO_ALL") == "" { // a fifth of them, another one each day
 		day := time.Now().YearDay()
-		ops = slices.DeleteFunc(ops, func(op string) bool { return (slices.Index(slices.Sorted(maps.Keys(errnoOps)), op)+day)%5 != 0 })
+		ops = slices.DeleteFunc(ops,
+			func(op string) bool { return (slices.Index(slices.Sorted(maps.Keys(errnoOps)), op)+day)%5 != 0 })
 	}
 	for _, uid := range []int{0, 1000} {
 		want, got := runErrno(t, kernel, uid, ops, errnoTargets), runErrno(t, dir, uid, ops, errnoTargets)

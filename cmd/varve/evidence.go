@@ -24,7 +24,9 @@ func newEvidence() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(evidence.Presets, preset) {
-				return usageError{fmt.Errorf("no preset %q: there are %s", preset, strings.Join(evidence.Presets, ", "))}
+				return usageError{
+					fmt.Errorf("no preset %q: there are %s", preset, strings.Join(evidence.Presets, ", ")),
+				}
 			}
 			file, err := os.Open(args[0])
 			if err != nil {
@@ -51,7 +53,8 @@ func newEvidence() *cobra.Command {
 
 func printAnswer(cmd *cobra.Command, a evidence.Answer) error {
 	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "%d records, %d events dropped, %d lines that are no records\n", a.Records, a.Dropped, len(a.Malformed))
+	fmt.Fprintf(out, "%d records, %d events dropped, %d lines that are no records\n", a.Records, a.Dropped,
+		len(a.Malformed))
 	for _, k := range slices.Sorted(maps.Keys(a.Events)) {
 		fmt.Fprintf(out, "  %s: %d\n", k, a.Events[k])
 	}
@@ -72,7 +75,9 @@ func printAnswer(cmd *cobra.Command, a evidence.Answer) error {
 		fmt.Fprintf(out, "reason %s: %d\n", k, a.Reasons[k])
 	}
 	for _, s := range a.Switches {
-		fmt.Fprintf(out, "%s block %d: %s to %s, conflicts %.3f a commit, merged %.0f%%\n", s.Time.Format("15:04:05.000"), *s.Block, s.Outcome, s.Policy, s.Inputs.ConflictRate, 100*s.Inputs.MergeSuccess)
+		fmt.Fprintf(out, "%s block %d: %s to %s, conflicts %.3f a commit, merged %.0f%%\n",
+			s.Time.Format("15:04:05.000"), *s.Block, s.Outcome, s.Policy, s.Inputs.ConflictRate,
+			100*s.Inputs.MergeSuccess)
 	}
 	for _, f := range a.Findings {
 		fmt.Fprintln(out, f)

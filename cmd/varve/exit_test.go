@@ -76,13 +76,15 @@ func TestCLI_ExitCodes(t *testing.T) {
 		}
 		r := run(t, c.args...)
 		if r.Code != c.code || !strings.Contains(r.Stderr, c.says) {
-			t.Errorf("varve %s: exit code %d, %q; expected %d, and %q in it", strings.Join(c.args, " "), r.Code, r.Stderr, c.code, c.says)
+			t.Errorf("varve %s: exit code %d, %q; expected %d, and %q in it", strings.Join(c.args, " "), r.Code,
+				r.Stderr, c.code, c.says)
 		}
 		if c.code != exitOK && r.Stdout != "" {
 			t.Errorf("varve %s fails, but prints %q on standard output", strings.Join(c.args, " "), r.Stdout)
 		}
 	}
-	if r := must(t, "info", unknown); !strings.Contains(r.Stdout, "FEATURE_I11") || !strings.Contains(r.Stdout, "cannot read it") {
+	if r := must(t, "info", unknown); !strings.Contains(r.Stdout, "FEATURE_I11") ||
+		!strings.Contains(r.Stdout, "cannot read it") {
 		t.Errorf("info of an unsupported image prints %s", r.Stdout)
 	}
 }
@@ -113,7 +115,8 @@ func TestExitCode(t *testing.T) {
 // TestRun_Panic: a bug ends with its own exit code and a trace, not with a crash.
 func TestRun_Panic(t *testing.T) {
 	var stderr bytes.Buffer
-	if code := run([]string{"varve", "version"}, panicking{}, &stderr); code != exitInternal || !strings.Contains(stderr.String(), "a bug: on purpose") {
+	if code := run([]string{"varve", "version"}, panicking{}, &stderr); code != exitInternal ||
+		!strings.Contains(stderr.String(), "a bug: on purpose") {
 		t.Errorf("%d, %s", code, stderr.String())
 	}
 }

@@ -15,7 +15,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// Exit codes of fsck(8), which varve fsck has instead of its own: 0 clean, 4 errors, 8 the check failed, 16 usage, 32 interrupted.
+// Exit codes of fsck(8), which varve fsck has instead of its own: 0 clean, 4 errors, 8 the check failed, 16 usage, 32
+// interrupted.
 const (
 	fsckErrors      = 4
 	fsckFailed      = 8
@@ -23,7 +24,8 @@ const (
 	fsckInterrupted = 32
 )
 
-// fsckCode is exitCode for varve fsck: in fsck(8) 1 would say that errors were repaired, and 2 that the machine needs a restart.
+// fsckCode is exitCode for varve fsck: in fsck(8) 1 would say that errors were repaired, and 2 that the machine needs a
+// restart.
 func fsckCode(err error) int {
 	var coded codedError
 	switch {
@@ -88,7 +90,7 @@ func (c *fsckCommand) run(cmd *cobra.Command, image string) error {
 	if errors.Is(err, ondisk.ErrCorrupt) {
 		r.Checked = true
 		r.Problems = append(r.Problems, ext4.Problem{Where: "image", What: err.Error()})
-		return c.tell(cmd, r)
+		return c.report(cmd, r)
 	}
 	if err != nil {
 		return err
@@ -98,7 +100,7 @@ func (c *fsckCommand) run(cmd *cobra.Command, image string) error {
 	r.Journal = v.Replayed()
 	if !c.force && super.State&disk.StateClean != 0 && super.State&disk.StateErrors == 0 && !v.NeedsRecovery() {
 		r.Clean = true
-		return c.tell(cmd, r)
+		return c.report(cmd, r)
 	}
 	bar := newBar(cmd.ErrOrStderr(), 1, "check")
 	verdict, err := v.Check(func(done, all int) error {
@@ -112,7 +114,7 @@ func (c *fsckCommand) run(cmd *cobra.Command, image string) error {
 	r.Checked, r.Clean, r.More = true, verdict.Clean(), verdict.More
 	r.Problems = append(r.Problems, verdict.Problems...)
 	r.Files, r.Directories, r.UsedBlocks = verdict.Files, verdict.Directories, verdict.UsedBlocks
-	return c.tell(cmd, r)
+	return c.report(cmd, r)
 }
 
 func step(bar *progressbar.ProgressBar, done, all int) {
@@ -120,10 +122,10 @@ func step(bar *progressbar.ProgressBar, done, all int) {
 	_ = bar.Set(done)
 }
 
-// errUnclean ends a check that found something: all was told before.
+// errUnclean ends a check that found errors, which are printed.
 var errUnclean = fmt.Errorf("%w: the file system has errors", errPrinted)
 
-func (c *fsckCommand) tell(cmd *cobra.Command, r fsckReport) error {
+func (c *fsckCommand) report(cmd *cobra.Command, r fsckReport) error {
 	out := cmd.OutOrStdout()
 	if c.json {
 		if err := output.WriteJSON(out, r); err != nil {

@@ -12,7 +12,8 @@ import (
 	"github.com/varvefs/varve/internal/program"
 )
 
-// TestFsck_Damage breaks one thing after the other with debugfs: the checker finds each, with e2fsck, and calls the whole image clean before.
+// TestFsck_Damage breaks one thing after the other with debugfs: the checker finds each, with e2fsck, and calls the
+// whole image clean before.
 func TestFsck_Damage(t *testing.T) {
 	oracle.Need(t, "debugfs")
 	for what, commands := range map[string]string{
@@ -46,7 +47,9 @@ func TestFsck_Damage(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 			var report fsckReport
-			if err := json.Unmarshal([]byte(varve(t, "fsck", "--force", "--json", image).Stdout), &report); err != nil || report.Clean || len(report.Problems) == 0 {
+			if err := json.Unmarshal([]byte(varve(t, "fsck", "--force", "--json", image).Stdout), &report); err != nil ||
+				report.Clean ||
+				len(report.Problems) == 0 {
 				t.Errorf("JSON: %v, %+v", err, report)
 			}
 		})
@@ -76,7 +79,8 @@ func TestFsck_Exit(t *testing.T) {
 	}
 }
 
-// TestFsck_ExitCodes are those of fsck(8): there 1 says that errors were repaired, and 2 that the machine needs a restart.
+// TestFsck_ExitCodes are those of fsck(8): there 1 says that errors were repaired, and 2 that the machine needs a
+// restart.
 func TestFsck_ExitCodes(t *testing.T) {
 	image := smallImage(t)
 	for _, c := range []struct {

@@ -119,7 +119,8 @@ func everyOther(path string, size int64, do func(f *os.File, at int64) error) er
 	return f.Sync()
 }
 
-// onFull fills a file system on which user 1001 and group 2000 may use reserved blocks, and returns what came of steps of several users.
+// onFull fills a file system on which user 1001 and group 2000 may use reserved blocks, and returns what came of steps
+// of several users.
 func onFull(t *testing.T, dir string) map[string]error {
 	t.Helper()
 	chmod(t, dir)
@@ -137,7 +138,11 @@ func onFull(t *testing.T, dir string) map[string]error {
 	must(as(t, plain, func() error { return promise(at("promised"), size) }))
 	must(as(t, plain, func() error { return os.WriteFile(at("holes"), make([]byte, size), 0o644) }))
 	users := map[string]user{"user": plain, "resuid": {uid: 1001, gid: 1000}, "resgid": {uid: 1000, gid: 2000},
-		"member": {uid: 1000, gid: 1000, groups: []int{2000}}, "other member": {uid: 1000, gid: 1000, groups: []int{2001}},
+		"member": {
+			uid:    1000,
+			gid:    1000,
+			groups: []int{2000},
+		}, "other member": {uid: 1000, gid: 1000, groups: []int{2001}},
 		"root": {}}
 	if mayGive(t, unix.CAP_SYS_RESOURCE) { // not in every container
 		users["resource"] = user{uid: 1000, gid: 1000, resource: true}
@@ -171,7 +176,8 @@ func TestFull_Kernel(t *testing.T) {
 	oracle.NeedFUSE(t)
 	empty := rwImage(t, "16M", "-b", "1024", "-m", "10", "-N", "512")
 	oracle.MustRun(t, "tune2fs", "-u", "1001", "-g", "2000", empty)
-	kernel, unmount := oracle.MountKernel(t, oracle.Copy(t, empty), "resgid=2000") // Linux 6.18 takes s_def_resuid for the group, too
+	kernel, unmount := oracle.MountKernel(t, oracle.Copy(t, empty),
+		"resgid=2000") // Linux 6.18 takes s_def_resuid for the group, too
 	want := onFull(t, kernel)
 	unmount()
 	for _, options := range []string{"rw", "rw,data=journal"} {
@@ -201,7 +207,8 @@ func directShort(t *testing.T) (err error) {
 		t.Fatal(err)
 	}
 	out, _ := exec.Command("fio", "--name=v", "--filename="+filepath.Join(dir, "file"), "--rw=write", "--bs=500k", "--size=64m", "--direct=1",
-		"--ioengine=libaio", "--iodepth=1", "--fallocate=none", "--output-format=json").Output()
+		"--ioengine=libaio", "--iodepth=1", "--fallocate=none", "--output-format=json").
+		Output()
 	var result struct {
 		Jobs []struct{ Error int }
 	}
@@ -221,8 +228,8 @@ func TestFull_Direct(t *testing.T) {
 	}
 }
 
-// mapped writes through a mapping of a sparse file, as a plain user, until all free blocks would be used, and returns what msync says and how many
-// blocks are free.
+// mapped writes through a mapping of a sparse file, as a plain user, until all free blocks would be used, and returns
+// what msync says and how many blocks are free.
 func mapped(t *testing.T) (free uint64, err error) {
 	t.Helper()
 	oracle.NeedRoot(t)
@@ -261,7 +268,8 @@ func mapped(t *testing.T) (free uint64, err error) {
 	return st.Bfree, err
 }
 
-// TestFull_Mapped: what a plain user wrote through a mapping does not get at reserved blocks, though the kernel writes it.
+// TestFull_Mapped: what a plain user wrote through a mapping does not get at reserved blocks, though the kernel writes
+// it.
 func TestFull_Mapped(t *testing.T) {
 	oracle.NeedFUSE(t)
 	if free, err := mapped(t); !errors.Is(err, unix.ENOSPC) || free < 24<<8*30/100 {
@@ -269,8 +277,9 @@ func TestFull_Mapped(t *testing.T) {
 	}
 }
 
-// gathered writes without end to a file that was opened while there was room, with the writeback cache. It returns the first error of write(2), if one came
-// within the bytes and the time, what fsync says, and how many writes the daemon failed.
+// gathered writes without end to a file that was opened while there was room, with the writeback cache. It returns the
+// first error of write(2), if one came within the bytes and the time, what fsync says, and how many writes the daemon
+// failed.
 func gathered(t *testing.T, most int64, limit time.Duration) (failed int64, synced, err error) {
 	t.Helper()
 	image := rwImage(t, "48M", "-m", "0")
@@ -300,8 +309,8 @@ func gathered(t *testing.T, most int64, limit time.Duration) (failed int64, sync
 	return failed, synced, err
 }
 
-// TestFull_Gathered: with the writeback cache a writer on a full file system learns of it in write(2), also where it never calls fsync, and the daemon
-// does not go on failing.
+// TestFull_Gathered: with the writeback cache a writer on a full file system learns of it in write(2), also where it
+// never calls fsync, and the daemon does not go on failing.
 func TestFull_Gathered(t *testing.T) {
 	oracle.NeedFUSE(t)
 	failed, _, err := gathered(t, 4<<30, 2*time.Minute)

@@ -28,7 +28,9 @@ func mountHelperArgs(args []string) ([]string, error) {
 			}
 			verbose = verbose || strings.Contains(a, "v")
 		case strings.HasPrefix(a, "-"):
-			return nil, usageError{fmt.Errorf("unknown option %q; usage: mount.varve SOURCE DIR [-sfnv] [-o options]", a)}
+			return nil, usageError{
+				fmt.Errorf("unknown option %q; usage: mount.varve SOURCE DIR [-sfnv] [-o options]", a),
+			}
 		default:
 			places++
 			out = append(out, a)
@@ -43,8 +45,8 @@ func mountHelperArgs(args []string) ([]string, error) {
 	return out, nil
 }
 
-// withoutRW takes rw out of a list of options: mount(8) puts it there unless it was told ro, asked for or not. It says so as mount(8) does for a device that is
-// write-protected. Where the list has an option that only read-write mounts have, rw was meant.
+// withoutRW takes rw out of a list of options, with a warning: mount(8) adds rw wherever the user did not write ro. rw
+// stays where the list has an option that only read-write mounts take.
 func withoutRW(list string) string {
 	var kept []string
 	if o, err := parseMountOptions([]string{list}); err != nil || len(o.given) > 0 {
@@ -52,7 +54,8 @@ func withoutRW(list string) string {
 	}
 	for _, o := range strings.Split(list, ",") {
 		if o == "rw" {
-			fmt.Fprintln(os.Stderr, "varve: WARNING: mounted read-only (say -o ro to be rid of this line, or -o commit=5 to write)")
+			fmt.Fprintln(os.Stderr,
+				"varve: WARNING: mounted read-only (say -o ro to be rid of this line, or -o commit=5 to write)")
 			continue
 		}
 		kept = append(kept, o)

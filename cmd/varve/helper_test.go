@@ -30,7 +30,8 @@ func TestMountHelper(t *testing.T) {
 		t.Errorf("-f: %v", err)
 	}
 	for _, bad := range []string{"disk", "disk /mnt more", "disk /mnt -x", "disk /mnt --help"} {
-		if _, err := mountHelperArgs(strings.Split(bad, " ")); exitCode(err) != exitUsage || !strings.Contains(err.Error(), "usage") {
+		if _, err := mountHelperArgs(strings.Split(bad, " ")); exitCode(err) != exitUsage ||
+			!strings.Contains(err.Error(), "usage") {
 			t.Errorf("mount.varve %s: %v", bad, err)
 		}
 	}

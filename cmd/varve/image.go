@@ -35,8 +35,8 @@ func openVolume(spec volume.Spec, image string) (*volume.Volume, error) {
 	return v, nil
 }
 
-// withInode opens an image for a command that needs no mount, resolves a path, and calls fn. A symlink at the path's end
-// is followed where follow is set.
+// withInode opens an image for a command that needs no mount, resolves a path, and calls fn. A symlink at the path's
+// end is followed where follow is set.
 func withInode(spec volume.Spec, image, path string, follow bool, fn func(*ext4.Inode) error) error {
 	v, err := openVolume(spec, image)
 	if err != nil {

@@ -74,7 +74,8 @@ func TestCLI_Partitions(t *testing.T) {
 		if r := varve(t, "ls", disk); r.Code == exitOK || !strings.Contains(r.Stderr, "--part auto") {
 			t.Errorf("%s without --part: %+v", label, r)
 		}
-		if r := varve(t, "ls", disk, "--part", "9"); r.Code != exitSystem || !strings.Contains(r.Stderr, "no partition 9") {
+		if r := varve(t, "ls", disk, "--part", "9"); r.Code != exitSystem ||
+			!strings.Contains(r.Stderr, "no partition 9") {
 			t.Errorf("%s --part 9: %+v", label, r)
 		}
 		oracle.NeedFUSE(t)

@@ -40,7 +40,7 @@ func newInfo() *cobra.Command {
 	return cmd
 }
 
-// imageInfo is what varve info tells. Sizes ending in _bytes are in bytes, times are RFC 3339.
+// imageInfo is the description that varve info prints. Sizes ending in _bytes are in bytes, times are RFC 3339.
 type imageInfo struct {
 	SchemaVersion  int        `json:"schema_version"`
 	Image          string     `json:"image"`
@@ -109,7 +109,7 @@ func describe(spec volume.Spec) (*imageInfo, error) {
 	return i, nil
 }
 
-// open tries what a mount would do.
+// open tries the steps of a mount.
 func (i *imageInfo) open(spec volume.Spec) {
 	v, err := volume.Open(spec)
 	if err != nil {
@@ -144,7 +144,7 @@ const (
 	writableNo      = "no"
 )
 
-// judgeWriting says whether a read-write mount takes the file system, as far as its superblock tells.
+// judgeWriting says whether a read-write mount takes the file system, as far as its superblock shows.
 func (i *imageInfo) judgeWriting(s *disk.Superblock) {
 	i.Writable = writableNo
 	if !i.Readable {

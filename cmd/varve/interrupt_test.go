@@ -14,7 +14,8 @@ import (
 	"github.com/varvefs/varve/internal/program"
 )
 
-// TestMount_Interrupted ends a command while it waits for an image that may be in use: nothing is mounted then or later, and the exit code says why.
+// TestMount_Interrupted ends a command while it waits for an image that may be in use: nothing is mounted then or
+// later, and the exit code says why.
 func TestMount_Interrupted(t *testing.T) {
 	oracle.NeedFUSE(t)
 	image, dir := oracle.NewImage(t, 16<<20, "-O", "mmp"), t.TempDir()

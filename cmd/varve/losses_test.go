@@ -39,10 +39,19 @@ func ratios(t *testing.T, reports []stress.Report) map[string]float64 {
 	return found
 }
 
-// TestPrintLoss_Contradicted: a bitmap of which nearly all conflicts merge, where merge was 1.11 times faster: what says 1,712.9 is not printed.
+// TestPrintLoss_Contradicted: a bitmap of which nearly all conflicts merge, where merge was 1.11 times faster: what
+// says 1,712.9 is not printed.
 func TestPrintLoss_Contradicted(t *testing.T) {
-	got := ratios(t, lossReports(400_000, 444_000, mvcc.Losses{ConflictRate: 0.6, MergeSuccess: 0.9994, AbortCost: 18e-6, MergeCost: 2e-7,
-		Strict: 10.8e-6, Merge: 0.13e-6}, false))
+	got := ratios(
+		t,
+		lossReports(
+			400_000,
+			444_000,
+			mvcc.Losses{ConflictRate: 0.6, MergeSuccess: 0.9994, AbortCost: 18e-6, MergeCost: 2e-7,
+				Strict: 10.8e-6, Merge: 0.13e-6},
+			false,
+		),
+	)
 	if len(got) != 1 || got["measured"] != 1.11 {
 		t.Errorf("printed: %v", got)
 	}
@@ -50,7 +59,14 @@ func TestPrintLoss_Contradicted(t *testing.T) {
 
 // TestPrintLoss_Agrees: where the rates bear it out the prediction is printed.
 func TestPrintLoss_Agrees(t *testing.T) {
-	l := mvcc.Losses{ConflictRate: 0.5, MergeSuccess: 1, AbortCost: 1e-6, MergeCost: 2e-7, Strict: 0.5e-6, Merge: 0.1e-6}
+	l := mvcc.Losses{
+		ConflictRate: 0.5,
+		MergeSuccess: 1,
+		AbortCost:    1e-6,
+		MergeCost:    2e-7,
+		Strict:       0.5e-6,
+		Merge:        0.1e-6,
+	}
 	got := ratios(t, lossReports(1_000_000, 1_100_000, l, false))
 	if got["measured"] != 1.1 || got["predict"] < 1.1 || got["predict"] > 1.3 {
 		t.Errorf("printed: %v", got)
@@ -77,7 +93,8 @@ func TestPrintLoss_AnyFigures(t *testing.T) {
 		}
 		printed++
 		const rounding = 0.011
-		if m := got["measured"]; (want-1)*(m-1) < -rounding || want > agreement*m+rounding || m > agreement*want+rounding {
+		if m := got["measured"]; (want-1)*(m-1) < -rounding || want > agreement*m+rounding ||
+			m > agreement*want+rounding {
 			t.Errorf("seed %d: %v for %s", seed, got, fmt.Sprint(reports))
 		}
 	}

@@ -33,7 +33,8 @@ func newLs() *cobra.Command {
 					case !long:
 						_, _ = fmt.Fprintln(cmd.OutOrStdout(), output.Quote(e.node.Name))
 					case e.inode == nil:
-						_, _ = fmt.Fprintf(cmd.OutOrStdout(), "?????????? %s: %s\n", output.Quote(e.node.Name), e.node.Error)
+						_, _ = fmt.Fprintf(cmd.OutOrStdout(), "?????????? %s: %s\n", output.Quote(e.node.Name),
+							e.node.Error)
 					default:
 						_, _ = fmt.Fprintln(cmd.OutOrStdout(), e.node.line(e.inode))
 					}
@@ -106,14 +107,16 @@ type entry struct {
 	ino  ext4.Ino
 }
 
-// readDir reads all names of a directory, sorted. A name that is there twice ends it: a crafted directory may have the same blocks again and again.
+// readDir reads all names of a directory, sorted. A name that is there twice ends it: a crafted directory may have the
+// same blocks again and again.
 func readDir(n *ext4.Inode) ([]entry, error) {
 	var out []entry
 	var twice error
 	seen := map[string]bool{}
 	err := n.ReadDir(0, func(e ext4.Dirent) bool {
 		if seen[string(e.Name)] {
-			twice = ondisk.Corruptf(fmt.Sprintf("inode %d", n.Ino), "name %q is there twice; what comes behind it is not read", e.Name)
+			twice = ondisk.Corruptf(fmt.Sprintf("inode %d", n.Ino),
+				"name %q is there twice; what comes behind it is not read", e.Name)
 			return false
 		}
 		name := string(e.Name)

@@ -28,7 +28,8 @@ func TestLs(t *testing.T) {
 	}
 	var l listing
 	parseJSON(t, &l, "ls", "--json", "-a", image, "/dir")
-	if len(l.Entries) != 4 || l.Path != "/dir" || l.Entries[2].Name != "inner" || l.Entries[2].Size != 6 || l.Entries[3].Type != "directory" {
+	if len(l.Entries) != 4 || l.Path != "/dir" || l.Entries[2].Name != "inner" || l.Entries[2].Size != 6 ||
+		l.Entries[3].Type != "directory" {
 		t.Errorf("%+v", l)
 	}
 	parseJSON(t, &l, "ls", "--json", image, "/dir/sub/deep")
@@ -52,7 +53,9 @@ func TestLs_Types(t *testing.T) {
 	for name, want := range map[string][2]string{"char": {"crw", "5:300"}, "block": {"brw", "7:1"}, "fifo": {"prw", " 0 "}, "setuid": {"-rwsr-sr-x", " 0 "}} {
 		found := false
 		for line := range strings.Lines(out) {
-			found = found || strings.HasSuffix(line, " "+name+"\n") && strings.HasPrefix(line, want[0]) && strings.Contains(line, want[1])
+			found = found ||
+				strings.HasSuffix(line, " "+name+"\n") && strings.HasPrefix(line, want[0]) &&
+					strings.Contains(line, want[1])
 		}
 		if !found {
 			t.Errorf("%s is not shown by %q in\n%s", name, want, out)

@@ -50,10 +50,10 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 	}
 	var cmd *cobra.Command
 	if err == nil {
-		// A mount has its own handling of what follows: the daemon unmounts.
+		// A signal ends this context; a mount command then unmounts (daemon.Serve).
 		ctx, stop := signal.NotifyContext(context.Background(), daemon.Signals()...)
 		defer stop()
-		context.AfterFunc(ctx, stop) // a second signal ends what does not look at the context
+		context.AfterFunc(ctx, stop) // a second signal ends the process
 		root := newRoot()
 		root.SetOut(stdout)
 		root.SetErr(stderr)
@@ -89,8 +89,9 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newMount(), newUmount(), newSync(), newCommit(), newDiscard(), newDiff(), newMap(), newStats(), newFsck(), newInfo(), newLs(), newCat(), newStat(), newTree(), newCp(), newTar(),
-		newStress(), newBench(), newEvidence(), newDemo(), newVersion(), newMan())
+	root.AddCommand(newMount(), newUmount(), newSync(), newCommit(), newDiscard(), newDiff(), newMap(), newStats(),
+		newFsck(), newInfo(), newLs(), newCat(), newStat(), newTree(), newCp(), newTar(), newStress(), newBench(),
+		newEvidence(), newDemo(), newVersion(), newMan())
 	for _, c := range root.Commands() {
 		if c.Args != nil {
 			c.Args = usageArgs(c.Args)

@@ -18,13 +18,14 @@ func newMan() *cobra.Command {
 			for _, c := range root.Commands() {
 				c.Long = keepTables(c.Long)
 			}
-			return doc.GenManTree(root, &doc.GenManHeader{Title: "VARVE", Section: "8", Source: "varve " + version, Manual: "varve"}, args[0])
+			return doc.GenManTree(root,
+				&doc.GenManHeader{Title: "VARVE", Section: "8", Source: "varve " + version, Manual: "varve"}, args[0])
 		},
 	}
 }
 
-// keepTables indents the lines that are indented already to where Markdown, of which cobra makes the pages, leaves their
-// lines as they are: else a list of options becomes one filled paragraph.
+// keepTables indents the lines that are indented already to where Markdown, of which cobra makes the pages, leaves
+// their lines as they are: else a list of options becomes one filled paragraph.
 func keepTables(text string) string {
 	var out []string
 	before := ""

@@ -29,7 +29,7 @@ func newMap() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "map IMAGE PATH",
 		Short: "Show where a file's blocks lie",
-		Long:  "Show where a file's blocks lie on the image, which FIEMAP cannot tell through a mount.",
+		Long:  "Show where a file's blocks lie on the image, which FIEMAP does not show through a mount.",
 		Args:  cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withInode(spec, args[0], args[1], false, func(n *ext4.Inode) error {
@@ -63,7 +63,8 @@ func mapLines(w io.Writer) (found func(mapping) error, end func() error) {
 	}, out.Flush
 }
 
-// hasBlocks reports whether an inode refers to blocks, and does not itself hold the contents, a short target or a device number.
+// hasBlocks reports whether an inode refers to blocks, and does not itself hold the contents, a short target or a
+// device number.
 func hasBlocks(n *ext4.Inode) bool {
 	if n.Has(disk.InodeInlineData) || n.FS().Superblock().FastSymlink(&n.Inode) {
 		return false

@@ -30,7 +30,9 @@ func TestMap_Runs(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &m); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if m.SchemaVersion != output.SchemaVersion || m.Path != "/hello" || m.BlockSize != 1024 || len(m.Runs) != 2 || m.Runs[0].Kind != "data" || m.Runs[0].Start == 0 ||
+	if m.SchemaVersion != output.SchemaVersion || m.Path != "/hello" || m.BlockSize != 1024 || len(m.Runs) != 2 ||
+		m.Runs[0].Kind != "data" ||
+		m.Runs[0].Start == 0 ||
 		m.Runs[1] != (mapping{File: 1, Length: 4, Kind: "hole"}) {
 		t.Errorf("%+v", m)
 	}
@@ -45,7 +47,8 @@ func TestMap_Runs(t *testing.T) {
 func TestMap_ManyRuns(t *testing.T) {
 	oracle.Need(t, "debugfs")
 	image := smallImage(t, "-b", "1024")
-	debugfs(t, image, "sif /hello flags 0\nsif /hello block[0] 0\nsif /hello block[TIND] 15002\nsif /hello size 17000000000\n")
+	debugfs(t, image,
+		"sif /hello flags 0\nsif /hello block[0] 0\nsif /hello block[TIND] 15002\nsif /hello size 17000000000\n")
 	f, err := os.OpenFile(image, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +66,8 @@ func TestMap_ManyRuns(t *testing.T) {
 	}
 	f.Close()
 	for _, flag := range []string{"", "--json"} {
-		cmd := exec.Command("sh", "-c", fmt.Sprintf("ulimit -v 1500000; exec %s map %s /hello %s", program.Path(t), image, flag))
+		cmd := exec.Command("sh", "-c",
+			fmt.Sprintf("ulimit -v 1500000; exec %s map %s /hello %s", program.Path(t), image, flag))
 		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()
 		if err != nil {

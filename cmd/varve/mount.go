@@ -57,7 +57,8 @@ func newMount() *cobra.Command {
 	f.BoolVar(&m.writable, "rw", false, "mount read-write, in place (as -o rw)")
 	f.String("overlay", "", "mount read-write, and keep all changes in this `file`: the image is only read")
 	f.String("data", "", "read-write: ordered (metadata goes through the journal), or journal (file data, too)")
-	f.StringVar(&m.metrics, "metrics", "", "read-write: serve Prometheus metrics, and JSON at /stats, on this `address`")
+	f.StringVar(&m.metrics, "metrics", "",
+		"read-write: serve Prometheus metrics, and JSON at /stats, on this `address`")
 	f.StringVar(&m.ledger, "evidence", "", "read-write: append the evidence ledger to this `file`")
 	f.Int("commit", 0, "read-write: make changes durable at least every so many seconds (5)")
 	imageFlags(cmd, &m.spec)

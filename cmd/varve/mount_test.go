@@ -39,7 +39,8 @@ func smallImage(t testing.TB, mkfs ...string) string {
 	return oracle.NewImage(t, 16<<20, append(mkfs, "-d", source)...)
 }
 
-// TestMount_Lifecycle mounts in the background, reads, and unmounts: each command returns when what it promises is true.
+// TestMount_Lifecycle mounts in the background, reads, and unmounts: each command returns when what it promises is
+// true.
 func TestMount_Lifecycle(t *testing.T) {
 	oracle.NeedFUSE(t)
 	image := smallImage(t)
@@ -50,7 +51,8 @@ func TestMount_Lifecycle(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.Stdout), &m); err != nil {
 		t.Fatalf("%v: %s", err, r.Stdout)
 	}
-	if m.SchemaVersion != output.SchemaVersion || m.Dir != dir || m.Type != "ext4" || !strings.Contains(m.Options, "cache=4194304") {
+	if m.SchemaVersion != output.SchemaVersion || m.Dir != dir || m.Type != "ext4" ||
+		!strings.Contains(m.Options, "cache=4194304") {
 		t.Errorf("mount describes itself as %+v", m)
 	}
 	if p, err := os.ReadFile(filepath.Join(dir, "link")); err != nil || string(p) != "hello, world\n" {
@@ -183,7 +185,8 @@ func TestMount_Helper(t *testing.T) {
 		defer os.Remove(path)
 	}
 	image, dir := smallImage(t), t.TempDir()
-	oracle.MustRun(t, "mount", "-t", "varve", "-o", "ro,nofail,_netdev,x-systemd.automount,comment=c,allow_other,user", image, dir)
+	oracle.MustRun(t, "mount", "-t", "varve", "-o", "ro,nofail,_netdev,x-systemd.automount,comment=c,allow_other,user",
+		image, dir)
 	if _, err := os.Stat(filepath.Join(dir, "hello")); err != nil {
 		t.Error(err)
 	}
@@ -205,14 +208,15 @@ func TestMount_Helper(t *testing.T) {
 		t.Errorf("with an option of read-write mounts: %v", err)
 	}
 	if table, err := os.ReadFile("/run/mount/utab"); err != nil || !strings.Contains(string(table), "TARGET="+dir+" ") {
-		t.Errorf("umount(8) is not told of its helper: %v\n%s", err, table)
+		t.Errorf("libmount has no entry for the helper: %v\n%s", err, table)
 	}
 	oracle.MustRun(t, "umount", dir)
 	if table, err := os.ReadFile("/run/mount/utab"); err != nil || strings.Contains(string(table), "TARGET="+dir+" ") {
 		t.Errorf("the helper's note is left: %v\n%s", err, table)
 	}
 	oracle.Clean(t, written)
-	if out, err := exec.Command("mount", "-t", "varve", "-o", "no_such_option", image, dir).CombinedOutput(); err == nil || !strings.Contains(string(out), "no_such_option") ||
+	if out, err := exec.Command("mount", "-t", "varve", "-o", "no_such_option", image, dir).CombinedOutput(); err == nil ||
+		!strings.Contains(string(out), "no_such_option") ||
 		strings.Contains(string(out), "mounted read-only") {
 		t.Errorf("an unknown option: %v, %s", err, out)
 	}
@@ -352,10 +356,13 @@ func chmod(t *testing.T, dir string) {
 // access reports whether a user may read a file, or enter and list a directory.
 func access(user []string, path string) bool {
 	script := `if [ -d "$1" ]; then ls "$1"; else cat "$1"; fi`
-	return exec.Command("setpriv", "--reuid", user[0], "--regid", user[1], "--clear-groups", "sh", "-c", script, "sh", path).Run() == nil
+	return exec.Command("setpriv", "--reuid", user[0], "--regid", user[1], "--clear-groups", "sh", "-c", script, "sh", path).
+		Run() ==
+		nil
 }
 
-// TestMount_Concurrent has 64 readers compare the whole tree at once. Under -race the daemon has the race detector, too.
+// TestMount_Concurrent has 64 readers compare the whole tree at once. Under -race the daemon has the race detector,
+// too.
 func TestMount_Concurrent(t *testing.T) {
 	oracle.NeedRoot(t)
 	image := oracle.NewImage(t, 128<<20)
@@ -412,7 +419,9 @@ func TestMount_SeekAndStatfs(t *testing.T) {
 				t.Fatal(err)
 			}
 			if want.Blocks != got.Blocks || want.Bfree != got.Bfree || want.Bavail != got.Bavail || want.Files != got.Files ||
-				want.Ffree != got.Ffree || want.Bsize != got.Bsize || want.Namelen != got.Namelen {
+				want.Ffree != got.Ffree ||
+				want.Bsize != got.Bsize ||
+				want.Namelen != got.Namelen {
 				t.Errorf("statfs is %+v, by the kernel %+v", got, want)
 			}
 			if want, got := lsattr(t, kernel), lsattr(t, dir); want != got {
@@ -478,7 +487,8 @@ func TestMount_Unprivileged(t *testing.T) {
 		t.Fatal(err)
 	}
 	as := func(args ...string) (string, error) {
-		out, err := exec.Command("setpriv", append([]string{"--reuid", "1000", "--regid", "1000", "--clear-groups", program.Path(t)}, args...)...).CombinedOutput()
+		out, err := exec.Command("setpriv", append([]string{"--reuid", "1000", "--regid", "1000", "--clear-groups", program.Path(t)}, args...)...).
+			CombinedOutput()
 		return string(out), err
 	}
 	user := func(path string) error {

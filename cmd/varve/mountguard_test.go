@@ -10,7 +10,8 @@ import (
 	"github.com/varvefs/varve/internal/oracle"
 )
 
-// TestMount_Shared: two mounts of one image, one of which writes, are refused in either order, and two that read are not.
+// TestMount_Shared: two mounts of one image, one of which writes, are refused in either order, and two that read are
+// not.
 func TestMount_Shared(t *testing.T) {
 	oracle.NeedFUSE(t)
 	image := rwImage(t, "16M")
@@ -44,14 +45,15 @@ func TestMount_Shared(t *testing.T) {
 	}
 }
 
-// TestMount_LoopMounted: an image that the kernel has mounted through a loop device is refused, unless told otherwise.
+// TestMount_LoopMounted: an image that the kernel has mounted through a loop device is refused without no_lock.
 func TestMount_LoopMounted(t *testing.T) {
 	oracle.NeedFUSE(t)
 	oracle.NeedRoot(t)
 	image, dir := rwImage(t, "16M"), t.TempDir()
 	_, unmount := oracle.MountKernel(t, image, "rw")
 	for _, args := range [][]string{nil, {"--rw"}, {"--overlay", filepath.Join(t.TempDir(), "overlay")}} {
-		if r := varve(t, append([]string{"mount", image, dir}, args...)...); r.Code != exitMount || !strings.Contains(r.Stderr, "loop device") {
+		if r := varve(t, append([]string{"mount", image, dir}, args...)...); r.Code != exitMount ||
+			!strings.Contains(r.Stderr, "loop device") {
 			t.Errorf("%v: %+v", args, r)
 		}
 	}
@@ -81,7 +83,8 @@ func TestMount_DamagedRoot(t *testing.T) {
 			t.Errorf("%v: a mount is left: %v, %v", args, info, err)
 		}
 	}
-	if r := varve(t, "info", "--json", image); !strings.Contains(r.Stdout, `"readable": false`) || !strings.Contains(r.Stdout, "root directory") {
+	if r := varve(t, "info", "--json", image); !strings.Contains(r.Stdout, `"readable": false`) ||
+		!strings.Contains(r.Stdout, "root directory") {
 		t.Errorf("varve info: %+v", r)
 	}
 }

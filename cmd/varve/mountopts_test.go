@@ -40,7 +40,8 @@ func TestMountOptions_LaterCounts(t *testing.T) {
 	}
 }
 
-// TestMountOptions_Contradictions refuses command lines that ask for a mount that writes, and for one that does not: none of them may end in writing to an image.
+// TestMountOptions_Contradictions refuses command lines that ask for a mount that writes, and for one that does not:
+// none of them may end in writing to an image.
 func TestMountOptions_Contradictions(t *testing.T) {
 	for _, args := range [][]string{
 		{"--rw", "-o", "ro"}, {"-o", "ro,overlay=/x"}, {"--overlay", "/x", "-o", "ro"}, {"--rw", "--overlay", ""}, {"--rw", "-o", "overlay="},
@@ -58,8 +59,8 @@ func TestMountOptions_Contradictions(t *testing.T) {
 	}
 }
 
-// TestMountOptions_Docs: the list of options in docs/cli.md is the one that the table makes. With VARVE_UPDATE_DOCS=1 it is
-// written.
+// TestMountOptions_Docs: the list of options in docs/cli.md is the one that the table makes. With VARVE_UPDATE_DOCS=1
+// it is written.
 func TestMountOptions_Docs(t *testing.T) {
 	const page, begin, end = "../../docs/cli.md", "<!-- made from cmd/varve/mountopttable.go", "<!-- end of the mount options -->\n"
 	p, err := os.ReadFile(page)
@@ -75,11 +76,15 @@ func TestMountOptions_Docs(t *testing.T) {
 		return
 	}
 	if strings.TrimSpace(list) != strings.TrimSpace(optionDocs()) {
-		t.Errorf("the list in %s is not current: run VARVE_UPDATE_DOCS=1 go test -run TestMountOptions_Docs ./cmd/varve", page)
+		t.Errorf(
+			"the list in %s is not current: run VARVE_UPDATE_DOCS=1 go test -run TestMountOptions_Docs ./cmd/varve",
+			page,
+		)
 	}
 }
 
-// TestMountOptions_Table: every name leads to one row, each row is in the help, and the help has no line that is too long.
+// TestMountOptions_Table: every name leads to one row, each row is in the help, and the help has no line that is too
+// long.
 func TestMountOptions_Table(t *testing.T) {
 	help := optionHelp()
 	seen := map[string]bool{}
@@ -113,8 +118,8 @@ var allOptions = map[mountKind]string{
 		"writeback_cache,no_open,syncfs",
 }
 
-// TestMountOptions_InForce: the options in force are options that lead to the same mount, and each one that was given is
-// there.
+// TestMountOptions_InForce: the options in force are options that lead to the same mount, and each one that was given
+// is there.
 func TestMountOptions_InForce(t *testing.T) {
 	for _, lists := range [][]string{nil, {allOptions[allMounts], allOptions[readOnlyOnly]}, {"rw"}, {allOptions[allMounts], allOptions[readWriteOnly]},
 		{"rw,auto_unmount,noatime"}, {"ro,auto_unmount,strictatime,sync"}} {

@@ -41,7 +41,7 @@ func TestFull_MountMutants(t *testing.T) {
 	}
 	t.Setenv("VARVE_MUTANT", string(mutant.GatheredRoom))
 	if _, _, err := gathered(t, 512<<20, 3*time.Second); err != nil {
-		t.Errorf("write(2) failed though nobody told it: %v", err)
+		t.Errorf("write(2) failed though the promise is switched off: %v", err)
 	}
 }
 

@@ -17,7 +17,10 @@ func TestOracle_Features(t *testing.T) {
 	rows := oracle.Rows
 	if program.Race { // slow, and with nothing to find in the other rows that it does not find in these
 		rows = slices.DeleteFunc(slices.Clone(rows), func(r oracle.Row) bool {
-			return !slices.Contains([]string{"default", "ext2-1k", "inline-data", "ea-inode", "casefold", "external-journal"}, r.Name)
+			return !slices.Contains(
+				[]string{"default", "ext2-1k", "inline-data", "ea-inode", "casefold", "external-journal"},
+				r.Name,
+			)
 		})
 	}
 	for _, row := range rows {
@@ -31,7 +34,8 @@ func TestOracle_Features(t *testing.T) {
 			defer v.Close()
 			view := oracle.View(t, v.FS)
 			if row.Offline {
-				paths := slices.DeleteFunc(slices.Sorted(maps.Keys(view)), func(p string) bool { return strings.ContainsAny(p, "\n\"") })
+				paths := slices.DeleteFunc(slices.Sorted(maps.Keys(view)),
+					func(p string) bool { return strings.ContainsAny(p, "\n\"") })
 				want, got := oracle.Debugfs(t, image, paths), oracle.Manifest{}
 				for _, p := range paths {
 					n := view[p]

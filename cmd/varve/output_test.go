@@ -12,7 +12,8 @@ import (
 	"github.com/varvefs/varve/internal/program"
 )
 
-// TestCLI_FullOutput writes to a full device: what was asked for is not there, and every command says so by its exit code.
+// TestCLI_FullOutput writes to a full device: what was asked for is not there, and every command says so by its exit
+// code.
 func TestCLI_FullOutput(t *testing.T) {
 	image := smallImage(t)
 	for _, args := range [][]string{

@@ -18,8 +18,8 @@ import (
 	"github.com/varvefs/varve/internal/program"
 )
 
-// TestOverlay writes over images that are not written in place: without a journal, and with one that needs recovery's place. The image's bytes stay as they are
-// until the commit, and are then what the mount showed.
+// TestOverlay writes over images that are not written in place: without a journal, and with one that needs recovery's
+// place. The image's bytes stay as they are until the commit, and are then what the mount showed.
 func TestOverlay(t *testing.T) {
 	for name, mkfs := range map[string][]string{"ext4": nil, "as ext2": {"-O", "^has_journal,^extent,^metadata_csum,^64bit,^flex_bg,^huge_file,^dir_nlink,^extra_isize"}, "no journal": {"-O", "^has_journal"}} {
 		t.Run(name, func(t *testing.T) {
@@ -40,7 +40,8 @@ func TestOverlay(t *testing.T) {
 				Image, Overlay string
 				Changes        []change
 			}
-			if err := json.Unmarshal([]byte(must(t, "diff", "--json", image, file).Stdout), &report); err != nil || len(report.Changes) != 3 {
+			if err := json.Unmarshal([]byte(must(t, "diff", "--json", image, file).Stdout), &report); err != nil ||
+				len(report.Changes) != 3 {
 				t.Errorf("diff --json: %v, %+v", err, report)
 			}
 			dir, unmount = mountImage(t, image, "-o", "overlay="+file)
@@ -72,12 +73,14 @@ func fillOverlay(t *testing.T, dir string) {
 	}
 }
 
-// TestOverlay_Refusals are those of an image that was changed, of files that are no overlays, and of data=journal without a journal.
+// TestOverlay_Refusals are those of an image that was changed, of files that are no overlays, and of data=journal
+// without a journal.
 func TestOverlay_Refusals(t *testing.T) {
 	image := rwImage(t, "32M", "-O", "^has_journal")
 	file := filepath.Join(t.TempDir(), "overlay")
 	dir := t.TempDir()
-	if r := varve(t, "mount", "-o", "rw,data=journal", image, dir); r.Code != exitMount || !strings.Contains(r.Stderr, "tune2fs -j") {
+	if r := varve(t, "mount", "-o", "rw,data=journal", image, dir); r.Code != exitMount ||
+		!strings.Contains(r.Stderr, "tune2fs -j") {
 		t.Errorf("data=journal without a journal: %+v", r)
 	}
 	mnt, unmount := mountImage(t, image, "--overlay", file)
@@ -114,7 +117,8 @@ func TestOverlay_Refusals(t *testing.T) {
 	must(t, "discard", file)
 }
 
-// TestOverlay_CommitKilled ends varve commit by SIGKILL again and again, and then lets it end by itself: the image holds what the overlay held.
+// TestOverlay_CommitKilled ends varve commit by SIGKILL again and again, and then lets it end by itself: the image
+// holds what the overlay held.
 func TestOverlay_CommitKilled(t *testing.T) {
 	image := rwImage(t, "64M")
 	file := filepath.Join(t.TempDir(), "overlay")
@@ -174,7 +178,8 @@ func TestOverlay_CommitInterrupted(t *testing.T) {
 	oracle.Clean(t, image)
 }
 
-// TestOverlay_Mode makes an overlay that only its owner may read, whatever the umask: it gets contents that the image's file system keeps from others.
+// TestOverlay_Mode makes an overlay that only its owner may read, whatever the umask: it gets contents that the image's
+// file system keeps from others.
 func TestOverlay_Mode(t *testing.T) {
 	oracle.NeedFUSE(t)
 	defer syscall.Umask(syscall.Umask(0))

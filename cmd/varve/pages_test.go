@@ -15,7 +15,8 @@ import (
 // pageModes are the mounts that differ in what the kernel keeps of a file.
 var pageModes = []string{"rw", "rw,no_open", "rw,writeback_cache", "rw,writeback_cache,no_open"}
 
-// seekPages reports where data and a hole are found in two files: one written, one with three bytes set through a mapping. Nothing was synced.
+// seekPages reports where data and a hole are found in two files: one written, one with three bytes set through a
+// mapping. Nothing was synced.
 func seekPages(t *testing.T, options string) (written, mapped [2]int64) {
 	t.Helper()
 	image := rwImage(t, "32M")
@@ -69,7 +70,8 @@ func TestRW_SeekPages(t *testing.T) {
 
 const fsImmutable, fsAppend = 0x10, 0x20
 
-// TestRW_GatheredFlags: what was written before chattr +i, and appended to a file with chattr +a, reaches the file however the kernel gathers it.
+// TestRW_GatheredFlags: what was written before chattr +i, and appended to a file with chattr +a, reaches the file
+// however the kernel gathers it.
 func TestRW_GatheredFlags(t *testing.T) {
 	oracle.NeedFUSE(t)
 	for _, options := range pageModes {
@@ -147,7 +149,8 @@ func TestRW_GatheredBlocks(t *testing.T) {
 	}
 }
 
-// TestRW_SyncedHandle kills the daemon after fallocate(2) and copy_file_range(2) through a handle opened with O_SYNC or O_DSYNC.
+// TestRW_SyncedHandle kills the daemon after fallocate(2) and copy_file_range(2) through a handle opened with O_SYNC or
+// O_DSYNC.
 func TestRW_SyncedHandle(t *testing.T) {
 	oracle.NeedFUSE(t)
 	for name, flag := range map[string]int{"O_SYNC": unix.O_SYNC, "O_DSYNC": unix.O_DSYNC} {
@@ -193,8 +196,8 @@ func cut(t *testing.T, pid int, dir string, files map[string]*os.File) {
 	must(t, "umount", dir)
 }
 
-// TestRW_DirectCapabilities: a direct write takes a program's capabilities away whoever writes, and root's leaves setuid and setgid as they are. So does root's
-// copy_file_range(2).
+// TestRW_DirectCapabilities: a direct write takes a program's capabilities away for every writer, and root's leaves
+// setuid and setgid as they are. So does root's copy_file_range(2).
 func TestRW_DirectCapabilities(t *testing.T) {
 	oracle.NeedFUSE(t)
 	oracle.NeedRoot(t)
@@ -229,7 +232,8 @@ func TestRW_DirectCapabilities(t *testing.T) {
 		fatal(t, write())
 		var st unix.Stat_t
 		fatal(t, unix.Stat(program, &st))
-		if _, err := unix.Getxattr(program, "security.capability", make([]byte, 64)); !errors.Is(err, unix.ENODATA) || st.Mode&0o7777 != 0o6755 {
+		if _, err := unix.Getxattr(program, "security.capability", make([]byte, 64)); !errors.Is(err, unix.ENODATA) ||
+			st.Mode&0o7777 != 0o6755 {
 			t.Errorf("after a %s by root: mode %o, capability: %v", name, st.Mode, err)
 		}
 		fatal(t, os.Remove(program))

@@ -21,7 +21,8 @@ func newBar(w io.Writer, all int64, what string) *progressbar.ProgressBar {
 	if f, ok := w.(*os.File); !ok || !isTerminal(f) {
 		w = io.Discard
 	}
-	return progressbar.NewOptions64(all, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what), progressbar.OptionShowBytes(true))
+	return progressbar.NewOptions64(all, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
+		progressbar.OptionShowBytes(true))
 }
 
 // progress shows a bar where standard error is a terminal.
@@ -36,7 +37,8 @@ func progress(w io.Writer) func(done, all int, what string) {
 	var bar *progressbar.ProgressBar
 	return func(done, all int, what string) {
 		if bar == nil {
-			bar = progressbar.NewOptions(all, progressbar.OptionSetWriter(f), progressbar.OptionClearOnFinish(), progressbar.OptionShowCount())
+			bar = progressbar.NewOptions(all, progressbar.OptionSetWriter(f), progressbar.OptionClearOnFinish(),
+				progressbar.OptionShowCount())
 		}
 		bar.Describe(what)
 		_ = bar.Set(done + 1)

@@ -21,8 +21,8 @@ import (
 	"github.com/varvefs/varve/internal/oracle"
 )
 
-// TestRW_Kill ends the daemon of a loaded mount by SIGKILL, again and again: what fsync had acknowledged is there after the next mount, and e2fsck finds nothing
-// wrong.
+// TestRW_Kill ends the daemon of a loaded mount by SIGKILL, again and again: what fsync had acknowledged is there after
+// the next mount, and e2fsck finds nothing wrong.
 func TestRW_Kill(t *testing.T) {
 	rounds := 4
 	if n, err := strconv.Atoi(os.Getenv("VARVE_KILL_ROUNDS")); err == nil {
@@ -102,7 +102,8 @@ func mountPid(t *testing.T, image, dir, options string) int {
 	return m.Pid
 }
 
-// killWriter appends records to a file of its own, with an fsync after each, and makes a file of its own for every tenth.
+// killWriter appends records to a file of its own, with an fsync after each, and makes a file of its own for every
+// tenth.
 type killWriter struct {
 	name         string
 	acknowledged int // records
@@ -173,7 +174,8 @@ func (w *killWriter) check(t *testing.T, dir string) {
 		t.Fatalf("%s: %v, and %d records were acknowledged", w.name, err, w.acknowledged)
 	}
 	if len(got) < w.acknowledged*recordSize {
-		t.Fatalf("%s has %d bytes, and %d records of %d were acknowledged", w.name, len(got), w.acknowledged, recordSize)
+		t.Fatalf("%s has %d bytes, and %d records of %d were acknowledged", w.name, len(got), w.acknowledged,
+			recordSize)
 	}
 	for i := range w.acknowledged {
 		if !bytes.Equal(got[i*recordSize:(i+1)*recordSize], w.record(i)) {
@@ -182,12 +184,13 @@ func (w *killWriter) check(t *testing.T, dir string) {
 			for p[at] == q[at] {
 				at++
 			}
-			t.Fatalf("%s: record %d of %d acknowledged ones is wrong: at byte %d of the file %.40q, expected %.40q", w.name, i, w.acknowledged,
-				i*recordSize+at, p[at:], q[at:])
+			t.Fatalf("%s: record %d of %d acknowledged ones is wrong: at byte %d of the file %.40q, expected %.40q",
+				w.name, i, w.acknowledged, i*recordSize+at, p[at:], q[at:])
 		}
 	}
 	for i := range w.files {
-		if got, err := os.ReadFile(filepath.Join(dir, fmt.Sprint(w.name, ".", i))); err != nil || !bytes.Equal(got, w.record(i)) {
+		if got, err := os.ReadFile(filepath.Join(dir, fmt.Sprint(w.name, ".", i))); err != nil ||
+			!bytes.Equal(got, w.record(i)) {
 			t.Fatalf("%s.%d was acknowledged: %v, %d bytes", w.name, i, err, len(got))
 		}
 	}

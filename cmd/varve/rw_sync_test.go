@@ -12,8 +12,8 @@ import (
 	"github.com/varvefs/varve/internal/oracle"
 )
 
-// TestRW_DirectSync kills the daemon after direct writes that were to be durable when they returned: O_SYNC, O_DSYNC, RWF_DSYNC. No other commit comes
-// meanwhile.
+// TestRW_DirectSync kills the daemon after direct writes that were to be durable when they returned: O_SYNC, O_DSYNC,
+// RWF_DSYNC. No other commit comes meanwhile.
 func TestRW_DirectSync(t *testing.T) {
 	oracle.NeedFUSE(t)
 	for name, c := range map[string]struct {

@@ -45,7 +45,8 @@ var rwModes = []rwMode{
 // syncfsOption is the option syncfs, where it can be had: it has a server of requests of its own.
 func syncfsOption() string {
 	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil || os.Geteuid() != 0 || olderThan(unix.ByteSliceToString(u.Release[:]), 6, 18) {
+	if err := unix.Uname(&u); err != nil || os.Geteuid() != 0 ||
+		olderThan(unix.ByteSliceToString(u.Release[:]), 6, 18) {
 		return ""
 	}
 	return ",syncfs"
@@ -58,7 +59,8 @@ func olderThan(release string, major, minor int) bool {
 	return err != nil || a < major || a == major && b < minor
 }
 
-// modes are those of rwModes, or, with VARVE_RW_ALL=1, every combination of where changes go, cache, policy, block size and checksums: 96.
+// modes are those of rwModes, or, with VARVE_RW_ALL=1, every combination of where changes go, cache, policy, block size
+// and checksums: 96.
 func modes() []rwMode {
 	switch {
 	case program.Race: // slow, and the others run the same code
@@ -71,14 +73,23 @@ func modes() []rwMode {
 		var out []rwMode
 		for _, m := range all {
 			for _, c := range choices {
-				out = append(out, rwMode{strings.TrimPrefix(m.name+" "+c.name, " "), slices.Concat(m.mkfs, c.mkfs), strings.TrimPrefix(m.options+","+c.options, ",")})
+				out = append(
+					out,
+					rwMode{
+						strings.TrimPrefix(m.name+" "+c.name, " "),
+						slices.Concat(m.mkfs, c.mkfs),
+						strings.TrimPrefix(m.options+","+c.options, ","),
+					},
+				)
 			}
 		}
 		all = out
 	}
-	cross(rwMode{"ordered", nil, "rw"}, rwMode{"journalled", nil, "rw,data=journal"}, rwMode{"overlay", nil, "overlay=OVERLAY"})
+	cross(rwMode{"ordered", nil, "rw"}, rwMode{"journalled", nil, "rw,data=journal"},
+		rwMode{"overlay", nil, "overlay=OVERLAY"})
 	cross(rwMode{"write-through", nil, "async"}, rwMode{"writeback", nil, "writeback_cache"})
-	cross(rwMode{"merge", nil, "policy=merge"}, rwMode{"strict", nil, "policy=strict"}, rwMode{"wait", nil, "policy=wait"}, rwMode{"adaptive", nil, "policy=adaptive"})
+	cross(rwMode{"merge", nil, "policy=merge"}, rwMode{"strict", nil, "policy=strict"},
+		rwMode{"wait", nil, "policy=wait"}, rwMode{"adaptive", nil, "policy=adaptive"})
 	cross(rwMode{"1k", []string{"-b", "1024"}, "async"}, rwMode{"4k", []string{"-b", "4096"}, "async"})
 	cross(rwMode{"checksums", nil, "async"}, rwMode{"no checksums", []string{"-O", "^metadata_csum"}, "async"})
 	return all
@@ -146,12 +157,14 @@ func TestRW_Tools(t *testing.T) {
 			unmount()
 			oracle.Clean(t, image)
 			after, _ := oracle.MountKernel(t, image, "ro")
-			oracle.Compare(t, "the kernel", want, "the kernel, on the image", shapeless(oracle.Tree(t, after)), "times", "blocks")
+			oracle.Compare(t, "the kernel", want, "the kernel, on the image", shapeless(oracle.Tree(t, after)), "times",
+				"blocks")
 		})
 	}
 }
 
-// shapeless leaves the sizes of directories out: where names are split over blocks depends on a random number of each image.
+// shapeless leaves the sizes of directories out: where names are split over blocks depends on a random number of each
+// image.
 func shapeless(m oracle.Manifest) oracle.Manifest {
 	for p, n := range m {
 		if n.Mode&unix.S_IFMT == unix.S_IFDIR {
@@ -162,8 +175,8 @@ func shapeless(m oracle.Manifest) oracle.Manifest {
 	return m
 }
 
-// TestRW_Exerciser is an fsx: random reads, writes, truncates, punches, mapped writes and reopenings of one file, each checked against a copy in
-// memory.
+// TestRW_Exerciser is an fsx: random reads, writes, truncates, punches, mapped writes and reopenings of one file, each
+// checked against a copy in memory.
 func TestRW_Exerciser(t *testing.T) {
 	steps := 3000
 	if n, err := strconv.Atoi(os.Getenv("VARVE_FSX_STEPS")); err == nil {
@@ -179,8 +192,15 @@ func TestRW_Exerciser(t *testing.T) {
 				x := &exerciser{rng: rand.New(rand.NewPCG(seed, 1)), path: filepath.Join(dir, "file")}
 				for i := range steps {
 					if err := x.step(); err != nil {
-						t.Fatalf("step %d: %v\nlast: %v\nrepeat with: VARVE_FSX_SEED=%d VARVE_FSX_STEPS=%d go test -run 'TestRW_Exerciser/%s' ./cmd/varve",
-							i, err, x.did[max(0, len(x.did)-8):], seed, steps, m.name)
+						t.Fatalf(
+							"step %d: %v\nlast: %v\nrepeat with: VARVE_FSX_SEED=%d VARVE_FSX_STEPS=%d go test -run 'TestRW_Exerciser/%s' ./cmd/varve",
+							i,
+							err,
+							x.did[max(0, len(x.did)-8):],
+							seed,
+							steps,
+							m.name,
+						)
 					}
 				}
 				x.file.Close()
@@ -344,7 +364,8 @@ func (x *exerciser) copyRange(from, n int) error {
 	return nil
 }
 
-// TestRW_Stressors runs fio with verification and dbench on a mount, and, for VARVE_STRESS_SECONDS a stressor (make soak-fs), stress-ng's file-system class.
+// TestRW_Stressors runs fio with verification and dbench on a mount, and, for VARVE_STRESS_SECONDS a stressor (make
+// soak-fs), stress-ng's file-system class.
 func TestRW_Stressors(t *testing.T) {
 	seconds, size := os.Getenv("VARVE_STRESS_SECONDS"), "64m"
 	oracle.Need(t, "fio", "dbench")
@@ -360,14 +381,16 @@ func TestRW_Stressors(t *testing.T) {
 				if err := os.Mkdir(work, 0o777); err != nil {
 					t.Fatal(err)
 				}
-				oracle.MustRun(t, "fio", "--name=v", "--directory="+work, "--rw=randrw", "--bsrange=512-64k", "--size="+size, "--numjobs=4", "--verify=crc32c",
-					"--do_verify=1", "--verify_fatal=1", "--verify_state_save=0", "--fsync=50")
-				oracle.MustRun(t, "dbench", "-D", work, "-t", cmp.Or(seconds, "1"), "-c", "/usr/share/dbench/client.txt", "8")
+				oracle.MustRun(t, "fio", "--name=v", "--directory="+work, "--rw=randrw", "--bsrange=512-64k",
+					"--size="+size, "--numjobs=4", "--verify=crc32c", "--do_verify=1", "--verify_fatal=1",
+					"--verify_state_save=0", "--fsync=50")
+				oracle.MustRun(t, "dbench", "-D", work, "-t", cmp.Or(seconds, "1"), "-c",
+					"/usr/share/dbench/client.txt", "8")
 				if seconds == "" {
 					return
 				}
-				out := oracle.MustRun(t, "stress-ng", "--temp-path", work, "--timeout", seconds+"s", "--verify", "--seq", "1", "--class", "filesystem",
-					"-x", "quota,fanotify,sync-file,bind-mount,umount,binderfs")
+				out := oracle.MustRun(t, "stress-ng", "--temp-path", work, "--timeout", seconds+"s", "--verify",
+					"--seq", "1", "--class", "filesystem", "-x", "quota,fanotify,sync-file,bind-mount,umount,binderfs")
 				if strings.Contains(out, "fail:") {
 					t.Errorf("stress-ng:\n%s", out)
 				}

@@ -143,7 +143,8 @@ func TestShutdown_Kernel(t *testing.T) {
 		other   map[string]string // what differs, with varve's result
 	}{
 		{"rw", os.O_RDWR, nil},
-		// The kernel is told that no file needs opening or fsync, and keeps the pages that it has; of a read-only mount it asks about no change.
+		// The kernel learned that no file needs opening or fsync, and keeps the pages that it has; on a read-only mount
+		// it refuses changes itself.
 		{"ro", os.O_RDONLY, map[string]string{"open": "", "fsync": "", "fsync of a directory": "", "read": "", "read of pages": ""}},
 	} {
 		for flags := range goingWrong {
@@ -166,8 +167,8 @@ func TestShutdown_Kernel(t *testing.T) {
 	}
 }
 
-// TestShutdown_Acknowledged: a shutdown is a power cut at once. Nothing is written from its return on, not by unmounting either; what fsync had acknowledged is there
-// after recovery; and e2fsck finds nothing wrong.
+// TestShutdown_Acknowledged: a shutdown is a power cut at once. Nothing is written from its return on, not by
+// unmounting either; what fsync had acknowledged is there after recovery; and e2fsck finds nothing wrong.
 func TestShutdown_Acknowledged(t *testing.T) {
 	oracle.NeedFUSE(t)
 	oracle.NeedRoot(t)
@@ -222,7 +223,8 @@ func sumOf(t *testing.T, path string) [32]byte {
 	return sha256.Sum256(p)
 }
 
-// shutdownKeeps reports whether what was written without fsync is there after a shutdown, and whether the image is as the shutdown left it after unmounting.
+// shutdownKeeps reports whether what was written without fsync is there after a shutdown, and whether the image is as
+// the shutdown left it after unmounting.
 func shutdownKeeps(t *testing.T, flags int) (kept, untouched bool) {
 	t.Helper()
 	oracle.NeedFUSE(t)

@@ -10,7 +10,8 @@ import (
 	"github.com/varvefs/varve/internal/program"
 )
 
-// TestCLI_OutputIsImage refuses to write an archive, a trace or a ledger over the image that is read, by its name, a link or a symlink.
+// TestCLI_OutputIsImage refuses to write an archive, a trace or a ledger over the image that is read, by its name, a
+// link or a symlink.
 func TestCLI_OutputIsImage(t *testing.T) {
 	oracle.NeedFUSE(t)
 	image, dir := smallImage(t), t.TempDir()

@@ -47,7 +47,8 @@ func TestStat_Kernel(t *testing.T) {
 	}
 	parseJSON(t, &got, "stat", "--json", image, "/file")
 	if got.Version != 1 || uint64(got.Inode) != want.Ino || got.UID != want.Uid || got.GID != want.Gid || got.Size != uint64(want.Size) ||
-		got.Blocks != uint64(want.Blocks) || uint64(got.Links) != uint64(want.Nlink) || got.Type != "file" {
+		got.Blocks != uint64(want.Blocks) || uint64(got.Links) != uint64(want.Nlink) ||
+		got.Type != "file" {
 		t.Errorf("%+v, by the kernel %+v", got.node, want)
 	}
 	if at := time.Unix(want.Mtim.Unix()); !got.Mtime.Equal(at) || got.Crtime == nil {

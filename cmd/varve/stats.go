@@ -56,14 +56,25 @@ func printStats(out io.Writer, m *daemon.Stats) error {
 		fmt.Fprintf(out, "block %d (%s): about %d conflicts\n", h.Block, h.What, h.Conflicts)
 	}
 	s := m.Store
-	fmt.Fprintf(out, "policy %s: expected loss a commit: strict %.3g s, merge %.3g s, wait %.3g s; conflict rate %.3g\n", m.Policy, s.Losses.Strict, s.Losses.Merge,
-		s.Losses.Wait, s.Losses.ConflictRate)
-	fmt.Fprintf(out, "%d commits, %d not yet durable; %d epochs in %.2f s; journal %.0f %% full; back-pressure: %s; writers held back %d times\n", s.Commits, s.Published-s.Durable,
-		s.Flushes, s.FlushSeconds, 100*s.Pressure, s.BackPressure, s.HeldBack)
+	fmt.Fprintf(out,
+		"policy %s: expected loss a commit: strict %.3g s, merge %.3g s, wait %.3g s; conflict rate %.3g\n", m.Policy,
+		s.Losses.Strict, s.Losses.Merge, s.Losses.Wait, s.Losses.ConflictRate)
+	fmt.Fprintf(
+		out,
+		"%d commits, %d not yet durable; %d epochs in %.2f s; journal %.0f %% full; back-pressure: %s; writers held back %d times\n",
+		s.Commits,
+		s.Published-s.Durable,
+		s.Flushes,
+		s.FlushSeconds,
+		100*s.Pressure,
+		s.BackPressure,
+		s.HeldBack,
+	)
 	if s.Waiting > 0 {
 		fmt.Fprintf(out, "%d writers wait now; the oldest snapshot is that of %s\n", s.Waiting, s.WaitingFor)
 	}
-	fmt.Fprintf(out, "%d blocks with versions, %d old versions (%d bytes), %d clean blocks cached; %d blocks and %d inodes free\n", s.Chains, s.History, s.HistoryBytes,
-		s.CleanBlocks, m.Free, m.FreeInodes)
+	fmt.Fprintf(out,
+		"%d blocks with versions, %d old versions (%d bytes), %d clean blocks cached; %d blocks and %d inodes free\n",
+		s.Chains, s.History, s.HistoryBytes, s.CleanBlocks, m.Free, m.FreeInodes)
 	return nil
 }

@@ -35,7 +35,9 @@ func TestStats(t *testing.T) {
 	for _, o := range m.Operations {
 		done[o.Name] = o.Done
 	}
-	if done["create"] != 1 || done["write"] != 1 || m.Store.Durable != m.Store.Published || m.Store.Flushes == 0 || m.Store.WALBytes == 0 || m.Policy != "merge" {
+	if done["create"] != 1 || done["write"] != 1 || m.Store.Durable != m.Store.Published || m.Store.Flushes == 0 ||
+		m.Store.WALBytes == 0 ||
+		m.Policy != "merge" {
 		t.Errorf("%+v", m)
 	}
 	if out := must(t, "stats", dir).Stdout; !strings.Contains(out, "create") || !strings.Contains(out, "policy merge") {

@@ -44,7 +44,7 @@ func newStress() *cobra.Command {
 		Use:   "stress",
 		Short: "Run concurrent writers against the storage engine, and prove that nothing was lost",
 		Long: "varve stress runs concurrent writers against the storage engine. Each run records a history, which is checked for anomalies, and checks the workload's " +
-			"invariant while it runs and at its end. Anything that was lost is told, with the command that repeats the run, and the exit code is 14.\n\nWorkloads:\n" + b.String(),
+			"invariant while it runs and at its end. Losses are reported with the command that repeats the run, and the exit code is 14.\n\nWorkloads:\n" + b.String(),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -55,7 +55,8 @@ func newStress() *cobra.Command {
 	fl.StringVar(&f.isolation, "isolation", "snapshot", "snapshot or serializable")
 	fl.BoolVar(&f.cfg.Durable, "durable", false, "each commit waits until it is durable")
 	fl.Uint64Var(&f.cfg.Seed, "seed", 0, "seed of the writers' choices (a random one where 0)")
-	fl.DurationVar(&f.cfg.Duration, "duration", 300*time.Millisecond, "how long each workload is measured under each policy")
+	fl.DurationVar(&f.cfg.Duration, "duration", 300*time.Millisecond,
+		"how long each workload is measured under each policy")
 	fl.StringVar(&f.cfg.Device, "device", "", "`file` for the blocks instead of a temporary one; its log is FILE.wal")
 	fl.BoolVar(&f.overwrite, "overwrite", false, "let --device overwrite a file that exists")
 	fl.BoolVar(&f.json, "json", false, "print JSON")
@@ -64,10 +65,10 @@ func newStress() *cobra.Command {
 	return cmd
 }
 
-// errLost is what went wrong with the data of a run.
+// errLost says that a run lost data or broke its isolation level.
 var errLost = errors.New("the engine broke a promise")
 
-// stressResult is what --json prints.
+// stressResult is the document of --json.
 type stressResult struct {
 	SchemaVersion int             `json:"schema_version"`
 	Seed          uint64          `json:"seed"`
@@ -158,20 +159,21 @@ func (f *stressFlags) parse() (works []string, pols []mvcc.Policy, err error) {
 	return works, pols, nil
 }
 
-// guardDevice keeps --device from overwriting something.
+// guardDevice keeps --device from overwriting files that exist.
 func (f *stressFlags) guardDevice() error {
 	if f.cfg.Device == "" || f.overwrite {
 		return nil
 	}
 	for _, path := range []string{f.cfg.Device, f.cfg.Device + ".wal"} {
 		if _, err := os.Lstat(path); err == nil {
-			return fmt.Errorf("%s exists, and the writers would overwrite it; name another file, or give --overwrite", path)
+			return fmt.Errorf("%s exists, and the writers would overwrite it; name another file, or give --overwrite",
+				path)
 		}
 	}
 	return nil
 }
 
-// observe begins what watches the runs: metrics and ledger.
+// observe begins the metrics and the ledger of the runs.
 func (f *stressFlags) observe(ctx context.Context) (each func(*stress.Config), finish func() error, err error) {
 	var ledger *evidence.File
 	if f.ledger != "" {
@@ -212,19 +214,25 @@ func (f *stressFlags) observe(ctx context.Context) (each func(*stress.Config), f
 }
 
 func printStress(out io.Writer, workload string, reports []stress.Report) {
-	fmt.Fprintf(out, "%s: %s; %d writers, %s%s\n", workload, stress.Describe(workload), reports[0].Writers, reports[0].Isolation,
-		map[bool]string{true: ", durable"}[reports[0].Durable])
+	fmt.Fprintf(out, "%s: %s; %d writers, %s%s\n", workload, stress.Describe(workload), reports[0].Writers,
+		reports[0].Isolation, map[bool]string{true: ", durable"}[reports[0].Durable])
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "policy\tcommits/s\tconflicts\tmerges\taborts\twaits\tp50 us\tp99 us\tp99.9 us\tfairness\tgoodput\tmost aborts\tlost updates\tloss us\tWAL B/commit\t")
+	fmt.Fprintln(
+		w,
+		"policy\tcommits/s\tconflicts\tmerges\taborts\twaits\tp50 us\tp99 us\tp99.9 us\tfairness\tgoodput\tmost aborts\tlost updates\tloss us\tWAL B/commit\t",
+	)
 	for _, r := range reports {
-		fmt.Fprintf(w, "%s\t%.0f\t%.4f\t%.4f\t%.4f\t%.4f\t%.1f\t%.1f\t%.1f\t%.2f\t%.3f\t%d\t%d\t%.3f\t%.0f\t\n", r.Policy, r.CommitsPerSecond, r.ConflictRate, r.MergeRate, r.AbortRate,
-			r.WaitRate, r.Latency.P50, r.Latency.P99, r.Latency.P999, r.Fairness, r.Goodput, r.MostAborts, r.LostUpdates, r.ExpectedLoss*1e6, r.WALBytesPerCommit)
+		fmt.Fprintf(w, "%s\t%.0f\t%.4f\t%.4f\t%.4f\t%.4f\t%.1f\t%.1f\t%.1f\t%.2f\t%.3f\t%d\t%d\t%.3f\t%.0f\t\n",
+			r.Policy, r.CommitsPerSecond, r.ConflictRate, r.MergeRate, r.AbortRate, r.WaitRate, r.Latency.P50,
+			r.Latency.P99, r.Latency.P999, r.Fairness, r.Goodput, r.MostAborts, r.LostUpdates, r.ExpectedLoss*1e6,
+			r.WALBytesPerCommit)
 	}
 	w.Flush()
 	printLoss(out, reports)
 	for _, r := range reports {
 		if r.WriteSkews > 0 {
-			fmt.Fprintf(out, "  %s: write skew was seen %d times: %s allows it, serializable does not\n", r.Policy, r.WriteSkews, r.Isolation)
+			fmt.Fprintf(out, "  %s: write skew was seen %d times: %s allows it, serializable does not\n", r.Policy,
+				r.WriteSkews, r.Isolation)
 		}
 	}
 }
@@ -239,8 +247,17 @@ func (f *stressFlags) printViolations(out io.Writer, reports []stress.Report) {
 			fmt.Fprintf(out, "  VIOLATION under %s: %s\n", r.Policy, v)
 		}
 		if !r.Passed() {
-			fmt.Fprintf(out, "  repeat with: varve stress --workload %s --policy %s --isolation %s --writers %d --seed %d --duration %v%s\n", r.Workload, r.Policy, r.Isolation,
-				r.Writers, f.cfg.Seed, f.cfg.Duration, map[bool]string{true: " --durable"}[r.Durable])
+			fmt.Fprintf(
+				out,
+				"  repeat with: varve stress --workload %s --policy %s --isolation %s --writers %d --seed %d --duration %v%s\n",
+				r.Workload,
+				r.Policy,
+				r.Isolation,
+				r.Writers,
+				f.cfg.Seed,
+				f.cfg.Duration,
+				map[bool]string{true: " --durable"}[r.Durable],
+			)
 		}
 	}
 }

@@ -20,7 +20,8 @@ import (
 
 // TestStress_Short runs every workload by the real program: one line at the end, and nothing lost.
 func TestStress_Short(t *testing.T) {
-	out, err := exec.Command(program.Path(t), "stress", "--writers", "16", "--duration", "30ms", "--policy", "merge").CombinedOutput()
+	out, err := exec.Command(program.Path(t), "stress", "--writers", "16", "--duration", "30ms", "--policy", "merge").
+		CombinedOutput()
 	if err != nil || !strings.HasSuffix(string(out), "14 workloads, 14 passed, 0 failed\n") {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -30,8 +31,27 @@ func TestStress_Short(t *testing.T) {
 func TestStress_JSON(t *testing.T) {
 	dir := t.TempDir()
 	device, ledger := filepath.Join(dir, "blocks"), filepath.Join(dir, "ledger")
-	args := []string{"stress", "--workload", "bank", "--policy", "all", "--isolation", "serializable", "--writers", "8", "--durable", "--seed", "77",
-		"--duration", "50ms", "--device", device, "--evidence", ledger, "--json"}
+	args := []string{
+		"stress",
+		"--workload",
+		"bank",
+		"--policy",
+		"all",
+		"--isolation",
+		"serializable",
+		"--writers",
+		"8",
+		"--durable",
+		"--seed",
+		"77",
+		"--duration",
+		"50ms",
+		"--device",
+		device,
+		"--evidence",
+		ledger,
+		"--json",
+	}
 	out, err := exec.Command(program.Path(t), args...).Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -58,7 +78,8 @@ func TestStress_JSON(t *testing.T) {
 			t.Errorf("run %v: %v commits, violations %v", r["policy"], r["commits"], r["violations"])
 		}
 	}
-	if out, err := exec.Command(program.Path(t), "stress", "--workload", "bank", "--device", device).CombinedOutput(); err == nil || !strings.Contains(string(out), "--overwrite") {
+	if out, err := exec.Command(program.Path(t), "stress", "--workload", "bank", "--device", device).CombinedOutput(); err == nil ||
+		!strings.Contains(string(out), "--overwrite") {
 		t.Errorf("a file that exists was overwritten: %v %s", err, out)
 	}
 	for _, preset := range []string{"contention", "replay-anomalies", "pressure"} {
@@ -69,7 +90,7 @@ func TestStress_JSON(t *testing.T) {
 	}
 }
 
-// TestStress_Usage: what is not there is told, with exit code 1.
+// TestStress_Usage: names and numbers that do not exist are usage errors.
 func TestStress_Usage(t *testing.T) {
 	for _, args := range [][]string{{"--workload", "weather"}, {"--policy", "hope"}, {"--isolation", "none"}, {"--writers", "0"}, {"--writers", "1025"}, {"--duration", "0s"}} {
 		err := exec.Command(program.Path(t), append([]string{"stress"}, args...)...).Run()
@@ -82,7 +103,8 @@ func TestStress_Usage(t *testing.T) {
 // TestStress_Metrics scrapes a run.
 func TestStress_Metrics(t *testing.T) {
 	const address = "127.0.0.1:39471"
-	cmd := exec.Command(program.Path(t), "stress", "--workload", "zipf", "--policy", "merge", "--writers", "8", "--duration", "20s", "--metrics", address)
+	cmd := exec.Command(program.Path(t), "stress", "--workload", "zipf", "--policy", "merge", "--writers", "8",
+		"--duration", "20s", "--metrics", address)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +135,8 @@ func TestStress_Metrics(t *testing.T) {
 			Commits int `json:"commits"`
 		} `json:"store"`
 	}
-	if err := json.Unmarshal([]byte(get(t, "http://"+address+"/stats")), &stats); err != nil || stats.Store.Commits == 0 {
+	if err := json.Unmarshal([]byte(get(t, "http://"+address+"/stats")), &stats); err != nil ||
+		stats.Store.Commits == 0 {
 		t.Errorf("/stats: %v, %d commits", err, stats.Store.Commits)
 	}
 }
@@ -132,11 +155,24 @@ func get(t *testing.T, url string) string {
 	return string(b)
 }
 
-// TestStress_Violation: what was lost is told with the command that repeats it, and has an exit code of its own.
+// TestStress_Violation: a loss is reported with the command that repeats it, and has an exit code of its own.
 func TestStress_Violation(t *testing.T) {
 	var out strings.Builder
 	f := &stressFlags{cfg: stress.Config{Seed: 77, Duration: time.Second}}
-	f.printViolations(&out, []stress.Report{{Workload: "bank", Policy: "merge", Isolation: "snapshot", Writers: 9, Durable: true, Violations: 1, What: []string{"money is gone"}}})
+	f.printViolations(
+		&out,
+		[]stress.Report{
+			{
+				Workload:   "bank",
+				Policy:     "merge",
+				Isolation:  "snapshot",
+				Writers:    9,
+				Durable:    true,
+				Violations: 1,
+				What:       []string{"money is gone"},
+			},
+		},
+	)
 	for _, want := range []string{"money is gone", "varve stress --workload bank --policy merge --isolation snapshot --writers 9 --seed 77 --duration 1s --durable"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in %s", want, out.String())

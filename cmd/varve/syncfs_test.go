@@ -12,7 +12,8 @@ import (
 	"github.com/varvefs/varve/internal/oracle"
 )
 
-// needSyncFS skips a test where the kernel does not pass syncfs(2) on, as Linux does from 6.18 on, or makes no loop device.
+// needSyncFS skips a test where the kernel does not pass syncfs(2) on, as Linux does from 6.18 on, or makes no loop
+// device.
 func needSyncFS(t *testing.T) {
 	t.Helper()
 	oracle.NeedFUSE(t)
@@ -24,7 +25,8 @@ func needSyncFS(t *testing.T) {
 	must(t, "umount", dir)
 }
 
-// TestSyncFS kills the daemon after sync(2) and syncfs(2). With -o syncfs both reach it; without, the kernel keeps them to itself.
+// TestSyncFS kills the daemon after sync(2) and syncfs(2). With -o syncfs both reach it; without, the kernel keeps them
+// to itself.
 func TestSyncFS(t *testing.T) {
 	needSyncFS(t)
 	syncfs := func(dir *os.File) error { return unix.Syncfs(int(dir.Fd())) }
@@ -48,7 +50,8 @@ func TestSyncFS(t *testing.T) {
 	}
 }
 
-// syncThenKill writes a file that it leaves open, calls sync, kills the daemon, and reports whether the contents are there.
+// syncThenKill writes a file that it leaves open, calls sync, kills the daemon, and reports whether the contents are
+// there.
 func syncThenKill(t *testing.T, options string, sync func(dir *os.File) error) bool {
 	t.Helper()
 	image, dir := rwImage(t, "32M"), t.TempDir()

@@ -190,7 +190,8 @@ func (t *tarWriter) skip(at *place, err error) error {
 	return nil
 }
 
-// header writes a header. One that no archive can hold, such as a path of more than a megabyte, is skipped: then ok is false without an error.
+// header writes a header. One that no archive can hold, such as a path of more than a megabyte, is skipped: then ok is
+// false without an error.
 func (t *tarWriter) header(at *place, h *tar.Header) (ok bool, err error) {
 	err = t.w.WriteHeader(h)
 	if err != nil && !t.out.failed {

@@ -11,7 +11,8 @@ import (
 	"github.com/varvefs/varve/internal/oracle"
 )
 
-// TestTar_Header: what no archive can hold, such as an attribute with an equals sign in its name, is reported, and the rest is there.
+// TestTar_Header: what no archive can hold, such as an attribute with an equals sign in its name, is reported, and the
+// rest is there.
 func TestTar_Header(t *testing.T) {
 	oracle.NeedRoot(t)
 	image := rwImage(t, "16M")
@@ -23,7 +24,8 @@ func TestTar_Header(t *testing.T) {
 	unmount()
 	archive := filepath.Join(t.TempDir(), "archive")
 	r := varve(t, "tar", "-o", archive, image)
-	if got := oracle.MustRun(t, "tar", "-tf", archive); got != "./\na\nc\nlost+found/\n" || r.Code == 0 || !strings.Contains(r.Stderr, "varve: b: ") {
+	if got := oracle.MustRun(t, "tar", "-tf", archive); got != "./\na\nc\nlost+found/\n" || r.Code == 0 ||
+		!strings.Contains(r.Stderr, "varve: b: ") {
 		t.Errorf("%q, exit code %d: %s", got, r.Code, r.Stderr)
 	}
 }

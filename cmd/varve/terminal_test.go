@@ -16,12 +16,25 @@ import (
 )
 
 // unfit are characters that a terminal could obey, or that make text look like other text.
-var unfit = []string{"\x1b[31m", "\x07", "\r", "\n", "\x7f", "\u009b31m", "\x9b31m", "\u202egnp.exe", "\u2066", "\xff\xfe", "\U000e0041"}
+var unfit = []string{
+	"\x1b[31m",
+	"\x07",
+	"\r",
+	"\n",
+	"\x7f",
+	"\u009b31m",
+	"\x9b31m",
+	"\u202egnp.exe",
+	"\u2066",
+	"\xff\xfe",
+	"\U000e0041",
+}
 
 // obeyed finds what a terminal could obey.
 func obeyed(s string) string {
 	for i, r := range s {
-		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf) || r == unicode.ReplacementChar) {
+		if r != '\n' && r != '\t' &&
+			(unicode.IsControl(r) || unicode.In(r, unicode.Cf) || r == unicode.ReplacementChar) {
 			return s[max(0, i-20):min(len(s), i+20)]
 		}
 	}
@@ -44,7 +57,8 @@ func unfitImage(t *testing.T) string {
 	return image
 }
 
-// TestTerminal_Images: no character of an image that a terminal could obey reaches it, neither as text nor as JSON. JSON says what the names are.
+// TestTerminal_Images: no character of an image that a terminal could obey reaches it, neither as text nor as JSON.
+// JSON says what the names are.
 func TestTerminal_Images(t *testing.T) {
 	oracle.NeedRoot(t)
 	image := unfitImage(t)
@@ -75,7 +89,8 @@ func TestTerminal_Images(t *testing.T) {
 		found[e.Name] = true
 	}
 	for _, s := range unfit {
-		if want := "file" + strings.ToValidUTF8(s, "\ufffd"); !found[want] && !found["file"+strings.Repeat("\ufffd", 2)] {
+		if want := "file" + strings.ToValidUTF8(s, "\ufffd"); !found[want] &&
+			!found["file"+strings.Repeat("\ufffd", 2)] {
 			t.Errorf("ls --json does not name %q", want)
 		}
 	}

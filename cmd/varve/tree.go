@@ -55,7 +55,8 @@ func (t *tree) bad(p *place, err error) {
 }
 
 // walk visits the tree; names are by their last part, the top by its path.
-func (t *tree) walk(path string, n *ext4.Inode, visit func(p *place, n *ext4.Inode) error, leave func(p *place) error) error {
+func (t *tree) walk(path string, n *ext4.Inode, visit func(p *place, n *ext4.Inode) error,
+	leave func(p *place) error) error {
 	w := walker{ctx: t.cmd.Context(), visit: visit, leave: leave, level: t.level,
 		fail: func(p *place, err error) { fmt.Fprintf(t.cmd.ErrOrStderr(), "varve: %s: %v\n", p.quoted(), err) }}
 	err := w.walk(path, n)
@@ -75,7 +76,8 @@ func (t *tree) print(path string, n *ext4.Inode) error {
 				t.bad(p, err)
 			}
 		}
-		_, err := fmt.Fprintf(t.cmd.OutOrStdout(), "%s%s%s\n", strings.Repeat("  ", p.depth), output.Quote(p.name), suffix)
+		_, err := fmt.Fprintf(t.cmd.OutOrStdout(), "%s%s%s\n", strings.Repeat("  ", p.depth), output.Quote(p.name),
+			suffix)
 		return err
 	}, nil)
 }
@@ -112,7 +114,9 @@ func (t *tree) json(path string, n *ext4.Inode) error {
 		case p.depth > 0:
 			fmt.Fprintf(out, ",\n%s", indent(p.depth))
 		}
-		_, err := out.Write(output.EscapeJSON(bytes.TrimSuffix(b.Bytes(), []byte("\n"+indent(p.depth)+"}\n")))) // stays open
+		_, err := out.Write(
+			output.EscapeJSON(bytes.TrimSuffix(b.Bytes(), []byte("\n"+indent(p.depth)+"}\n"))),
+		) // stays open
 		if began = p.depth; !n.IsDir() {
 			shut(p)
 		}

@@ -25,7 +25,8 @@ A dead mount, whose daemon is gone already, is freed, too.`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVarP(&lazy, "lazy", "l", false, "detach now even where files are open, and do not wait for the daemon")
+	cmd.Flags().
+		BoolVarP(&lazy, "lazy", "l", false, "detach now even where files are open, and do not wait for the daemon")
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long to wait for the daemon")
 	return cmd
 }

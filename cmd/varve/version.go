@@ -29,8 +29,11 @@ func newVersion() *cobra.Command {
 				}
 			}
 			if asJSON {
-				return output.WriteJSON(cmd.OutOrStdout(), map[string]any{"schema_version": output.SchemaVersion, "version": version,
-					"revision": revision, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
+				return output.WriteJSON(
+					cmd.OutOrStdout(),
+					map[string]any{"schema_version": output.SchemaVersion, "version": version,
+						"revision": revision, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH},
+				)
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "varve %s (revision %s, %s, %s/%s)\n", version, revision,
 				runtime.Version(), runtime.GOOS, runtime.GOARCH)

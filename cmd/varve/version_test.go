@@ -14,7 +14,8 @@ func TestVersion(t *testing.T) {
 	})
 	var doc map[string]any
 	parseJSON(t, &doc, "version", "--json")
-	if doc["version"] != version || doc["go"] != runtime.Version() || doc["platform"] != runtime.GOOS+"/"+runtime.GOARCH {
+	if doc["version"] != version || doc["go"] != runtime.Version() ||
+		doc["platform"] != runtime.GOOS+"/"+runtime.GOARCH {
 		t.Errorf("%v", doc)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/varvefs/varve/ondisk"
 )
 
-// place is a name in a tree that is walked. Each has its own name and its directory, so that what is kept of a tree grows with the tree, and not with the lengths of
-// its paths.
+// place is a name in a tree that is walked. Each has its own name and its directory, so that what is kept of a tree
+// grows with the tree, and not with the lengths of its paths.
 type place struct {
 	up    *place // nil for the top
 	name  string // of the top: its path

@@ -43,7 +43,8 @@ func deepImage(t *testing.T, depth int) string {
 	return image
 }
 
-// TestWalk_Deep: memory grows with the tree, and not with the lengths of all of its paths together, which are 25 MB here.
+// TestWalk_Deep: memory grows with the tree, and not with the lengths of all of its paths together, which are 25 MB
+// here.
 func TestWalk_Deep(t *testing.T) {
 	oracle.NeedRoot(t)
 	image := deepImage(t, 400)

@@ -15,9 +15,9 @@ import (
 	"github.com/varvefs/varve/internal/oracle"
 )
 
-// TestUmount_Window unmounts as umount(8) does where varve's helper is not installed: it does not wait for the daemon. The image is free, and
-// clean, soon after; how soon is logged (VARVE_WINDOW_ROUNDS=N go test -v -run TestUmount_Window ./cmd/varve). A mount that was idle has
-// nothing left to write home.
+// TestUmount_Window unmounts as umount(8) does where varve's helper is not installed: it does not wait for the daemon.
+// The image is free, and clean, soon after; how soon is logged (VARVE_WINDOW_ROUNDS=N go test -v -run TestUmount_Window
+// ./cmd/varve). A mount that was idle has nothing left to write home.
 func TestUmount_Window(t *testing.T) {
 	oracle.NeedFUSE(t)
 	oracle.NeedRoot(t)
@@ -35,8 +35,8 @@ func TestUmount_Window(t *testing.T) {
 			windows = append(windows, umountWindow(t, c.after))
 		}
 		slices.Sort(windows)
-		t.Logf("%s: the image is free %v after umount(2) returned (median of %d, longest %v)", c.name, windows[len(windows)/2],
-			len(windows), windows[len(windows)-1])
+		t.Logf("%s: the image is free %v after umount(2) returned (median of %d, longest %v)", c.name,
+			windows[len(windows)/2], len(windows), windows[len(windows)-1])
 	}
 }
 

@@ -9,7 +9,8 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// TestControl_Mutants: without the check of the folder, or of the one who answers, TestControl_Forged finds forged answers.
+// TestControl_Mutants: without the check of the folder, or of the one who answers, TestControl_Forged finds forged
+// answers.
 func TestControl_Mutants(t *testing.T) {
 	defer mutant.Switch(mutant.None)
 	for promise, f := range map[mutant.Promise]int{mutant.PrivateDir: 2, mutant.ControlPeer: 3} {
@@ -29,7 +30,7 @@ func TestControl_Mutants(t *testing.T) {
 			err = e
 		}
 		if err != nil {
-			t.Errorf("%s is switched off, and nobody notices: %v", promise, err)
+			t.Errorf("%s is switched off, and the test does not notice: %v", promise, err)
 		}
 	}
 }

@@ -53,17 +53,20 @@ func impostor(t *testing.T, path string) error {
 	return nil
 }
 
-// forgeries are the ways in which a stranger can get a socket of theirs to where root's daemon of a mount would have one.
+// forgeries are the ways in which a stranger can get a socket of theirs to where root's daemon of a mount would have
+// one.
 var forgeries = []struct {
 	name, says string
 	prepare    func(t *testing.T, dir, socket string)
 }{
 	{"the stranger's folder", "belongs to user 65534", func(t *testing.T, dir, socket string) {
-		program.AsUser(t, program.Stranger, func() error { return errors.Join(unix.Mkdir(dir, 0o700), impostor(t, socket)) })
+		program.AsUser(t, program.Stranger,
+			func() error { return errors.Join(unix.Mkdir(dir, 0o700), impostor(t, socket)) })
 	}},
 	{"a link to the stranger's folder", "not a directory", func(t *testing.T, dir, socket string) {
 		program.AsUser(t, program.Stranger, func() error {
-			return errors.Join(unix.Mkdir(dir+"-elsewhere", 0o700), os.Symlink(dir+"-elsewhere", dir), impostor(t, socket))
+			return errors.Join(unix.Mkdir(dir+"-elsewhere", 0o700), os.Symlink(dir+"-elsewhere", dir),
+				impostor(t, socket))
 		})
 	}},
 	{"a folder that is open to all", "mode 0777", func(t *testing.T, dir, socket string) {
@@ -89,7 +92,7 @@ func fatal(t *testing.T, err error) {
 // noDevice is a device number that no mount has.
 var noDevice = unix.Mkdev(4000, 1)
 
-// TestControl_Forged: varve stats believes nobody but the user who mounted, and root.
+// TestControl_Forged: varve stats believes the user who mounted and root only.
 func TestControl_Forged(t *testing.T) {
 	for _, f := range forgeries {
 		t.Run(f.name, func(t *testing.T) {
@@ -103,7 +106,8 @@ func TestControl_Forged(t *testing.T) {
 	}
 }
 
-// TestControl_Prepared: a daemon takes no folder that somebody else has prepared, or may write to; then varve stats says so.
+// TestControl_Prepared: a daemon takes no folder that another user has prepared, or may write to; then varve stats says
+// so.
 func TestControl_Prepared(t *testing.T) {
 	oracle.NeedFUSE(t)
 	temp := openTemp(t)
@@ -113,12 +117,14 @@ func TestControl_Prepared(t *testing.T) {
 	if left, err := os.ReadDir(filepath.Join(temp, "varve")); err != nil || len(left) != 0 {
 		t.Errorf("the stranger's folder has %v, %v", left, err)
 	}
-	if out := program.MustRun(t, "stats", dir).Stdout; !strings.Contains(out, "policy merge") { // by the next best place
+	if out := program.MustRun(t, "stats", dir).Stdout; !strings.Contains(out,
+		"policy merge") { // by the next best place
 		t.Errorf("stats: %s", out)
 	}
 }
 
-// TestControl_LongName: where the folder for temporary files has a name that is longer than a socket's address may be, varve stats works, too.
+// TestControl_LongName: where the folder for temporary files has a name that is longer than a socket's address may be,
+// varve stats works, too.
 func TestControl_LongName(t *testing.T) {
 	long := filepath.Join(openTemp(t), strings.Repeat("long", 50))
 	fatal(t, os.Mkdir(long, 0o700))

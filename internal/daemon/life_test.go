@@ -13,8 +13,8 @@ import (
 	"github.com/varvefs/varve/internal/program"
 )
 
-// TestUmount_TwoDaemons: the kernel gives a mount's number away again when it is gone, though its daemon may still be about to end. Unmounting waits for that one,
-// and for its own.
+// TestUmount_TwoDaemons: the kernel gives a mount's number away again when it is gone, though its daemon may still be
+// about to end. Unmounting waits for that one, and for its own.
 func TestUmount_TwoDaemons(t *testing.T) {
 	oracle.NeedFUSE(t)
 	image := program.Image(t, "16M")
@@ -76,8 +76,8 @@ func TestControl_Owner(t *testing.T) {
 	}
 }
 
-// TestWatch_Hostile: the user who mounted may open sockets that never say anything, or never end a line. Neither keeps an
-// umount of root's for long, and the second takes no memory.
+// TestWatch_Hostile: the user who mounted may open sockets that never say anything, or never end a line. Neither keeps
+// an umount of root's for long, and the second takes no memory.
 func TestWatch_Hostile(t *testing.T) {
 	const silent = 40
 	flood := make([]byte, 1<<16)

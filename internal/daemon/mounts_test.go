@@ -31,7 +31,9 @@ short line
 // TestFindIn reads the kernel's table: the topmost mount counts, and lines that are none are passed over.
 func TestFindIn(t *testing.T) {
 	at := func(dir string) *Info { return findIn(table, func(i *Info) bool { return i.Dir == dir }) }
-	if i := at("/mnt a"); i == nil || i.Type != "fuseblk.varve" || i.Dev != unix.Mkdev(0, 51) || i.Owner != 0 || !i.Ours() || !i.ReadOnly {
+	if i := at("/mnt a"); i == nil || i.Type != "fuseblk.varve" || i.Dev != unix.Mkdev(0, 51) || i.Owner != 0 ||
+		!i.Ours() ||
+		!i.ReadOnly {
 		t.Errorf("%+v", i)
 	}
 	i := findIn(table, func(i *Info) bool { return i.Dev == unix.Mkdev(0, 50) })

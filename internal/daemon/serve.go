@@ -45,7 +45,8 @@ type Mounted struct {
 func (m *Mounted) String() string {
 	replayed := ""
 	if m.Writable && m.ReplayedBlocks+m.Orphans > 0 {
-		replayed = fmt.Sprintf("; recovered %d blocks from the journal, and finished %d orphan inodes", m.ReplayedBlocks, m.Orphans)
+		replayed = fmt.Sprintf("; recovered %d blocks from the journal, and finished %d orphan inodes",
+			m.ReplayedBlocks, m.Orphans)
 	} else if m.ReplayedBlocks > 0 {
 		replayed = fmt.Sprintf("; %d blocks come from the journal, which was replayed in memory", m.ReplayedBlocks)
 	}
@@ -61,8 +62,8 @@ type session struct {
 	life   *life // nil where there is no life socket
 }
 
-// Serve mounts, calls ready when requests are answered, and returns when the mount is gone and the image is released. The
-// end of ctx, which a signal of Signals brings, ends it: before the mount, too.
+// Serve mounts, calls ready when requests are answered, and returns when the mount is gone and the image is released.
+// The end of ctx, which a signal of Signals brings, ends it: before the mount, too.
 func (c Config) Serve(ctx context.Context, dir string, logger *log.Logger, ready func(*Mounted) error) error {
 	s := &session{Config: c, dir: dir, logger: logger, ready: ready}
 	s.Fuse.Logger = logger
@@ -92,7 +93,8 @@ func (s *session) serve(ctx context.Context) error {
 	}
 	super := v.Superblock()
 	if end := super.BlockSize.Offset(super.Blocks); v.Device.Size() < end {
-		s.logger.Printf("%s is cut short: %d bytes of %d; reading past its end gives EIO", s.Spec.Image, v.Device.Size(), end)
+		s.logger.Printf("%s is cut short: %d bytes of %d; reading past its end gives EIO", s.Spec.Image,
+			v.Device.Size(), end)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -146,8 +148,8 @@ func Signals() []os.Signal {
 	return out
 }
 
-// handleSignals unmounts when a signal ends ctx. Where files are still open the mount leaves the directory tree at once,
-// and the daemon ends when the last file is closed; a second signal ends it there and then.
+// handleSignals unmounts when a signal ends ctx. Where files are still open the mount leaves the directory tree at
+// once, and the daemon ends when the last file is closed; a second signal ends it there and then.
 func handleSignals(ctx context.Context, mount *fuse.Mount, dir string, logger *log.Logger) (stop func()) {
 	served := make(chan struct{})
 	go func() {

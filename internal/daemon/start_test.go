@@ -15,12 +15,19 @@ import (
 // script is a command that acts as a daemon on the ready pipe, which is its descriptor 3.
 func script(text string) *exec.Cmd { return exec.Command("sh", "-c", text) }
 
-// TestStart_Reports: the parent passes notices on, and returns with the mount, or with the daemon's error and exit code.
+// TestStart_Reports: the parent passes notices on, and returns with the mount, or with the daemon's error and exit
+// code.
 func TestStart_Reports(t *testing.T) {
 	dir := t.TempDir()
 	var notices []string
 	notice := func(text string) { notices = append(notices, text) }
-	m, err := start(t.Context(), script(`echo '{"notice":"wait"}{"notice":"still"}' >&3; echo '{"mounted":{"dir":"`+dir+`","pid":7}}' >&3; exec sleep 0`), notice)
+	m, err := start(
+		t.Context(),
+		script(
+			`echo '{"notice":"wait"}{"notice":"still"}' >&3; echo '{"mounted":{"dir":"`+dir+`","pid":7}}' >&3; exec sleep 0`,
+		),
+		notice,
+	)
 	if err != nil || m.Dir != dir || m.Pid != 7 || !slices.Equal(notices, []string{"wait", "still"}) {
 		t.Errorf("%+v, %v, %q", m, err, notices)
 	}
@@ -37,7 +44,8 @@ func TestStart_NoReport(t *testing.T) {
 			t.Errorf("%s: %+v, %v", text, m, err)
 		}
 	}
-	if _, err := start(t.Context(), exec.Command(filepath.Join(t.TempDir(), "missing")), nil); !errors.Is(err, os.ErrNotExist) {
+	if _, err := start(t.Context(), exec.Command(filepath.Join(t.TempDir(), "missing")), nil); !errors.Is(err,
+		os.ErrNotExist) {
 		t.Errorf("no program: %v", err)
 	}
 }

@@ -73,7 +73,8 @@ func unmountNow(dir string) error {
 	if os.Geteuid() == 0 {
 		err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW)
 		if errors.Is(err, syscall.EBUSY) {
-			return fmt.Errorf("%s is busy: files on it are open, or a process works in it (see: fuser -vm %s)%w", dir, dir, busy{})
+			return fmt.Errorf("%s is busy: files on it are open, or a process works in it (see: fuser -vm %s)%w", dir,
+				dir, busy{})
 		}
 		if err != nil {
 			return fmt.Errorf("unmount %s: %w", dir, err)
@@ -127,8 +128,11 @@ func MountPoint(dir string, replaceStale bool) (string, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); errors.Is(err, syscall.ENOTCONN) {
 		if !replaceStale {
-			return "", fmt.Errorf("%s is a dead mount: its daemon is gone. Free it with: varve umount %s (or mount with --replace-stale)",
-				dir, dir)
+			return "", fmt.Errorf(
+				"%s is a dead mount: its daemon is gone. Free it with: varve umount %s (or mount with --replace-stale)",
+				dir,
+				dir,
+			)
 		}
 		if err := Detach(dir); err != nil {
 			return "", fmt.Errorf("free the dead mount %s: %w", dir, err)

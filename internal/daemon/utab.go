@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// utab is libmount's table of what the kernel's table of mounts has no room for, such as the helper that umount(8) runs.
-// Without an entry there, umount(8) takes the type from statfs(2), which is "fuse" for all of our mounts, unmounts by
-// itself, and does not wait for the daemon (util-linux, libmount/src/context_umount.c).
+// utab is libmount's table of what the kernel's table of mounts has no room for, such as the helper that umount(8)
+// runs. Without an entry there, umount(8) takes the type from statfs(2), which is "fuse" for all of our mounts,
+// unmounts by itself, and does not wait for the daemon (util-linux, libmount/src/context_umount.c).
 type utab struct {
 	path   string
 	helper string // the program that an entry stands for

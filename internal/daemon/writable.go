@@ -64,7 +64,8 @@ func (s *session) serveWritable(ctx context.Context) (err error) {
 		defer stop()
 	}
 	super := w.Superblock()
-	s.attend(ctx, mount, &Mounted{Type: super.Kind(), Label: super.Label, ReplayedBlocks: w.Replayed, Orphans: w.Orphans})
+	s.attend(ctx, mount,
+		&Mounted{Type: super.Kind(), Label: super.Label, ReplayedBlocks: w.Replayed, Orphans: w.Orphans})
 	return nil
 }
 

@@ -1,5 +1,5 @@
-// Package demo shows varve on an image of known contents: it mounts the image and verifies every byte, writes to it, kills
-// the mount, and recovers.
+// Package demo shows varve on an image of known contents: it mounts the image and verifies every byte, writes to it,
+// kills the mount, and recovers.
 package demo
 
 import (
@@ -33,7 +33,8 @@ func (d *Demo) path(name string) string { return filepath.Join(d.Dir, name) }
 
 // say prints a step with the time that it took.
 func (d *Demo) say(since time.Time, format string, args ...any) {
-	_, _ = fmt.Fprintf(d.Out, "%8.1f ms  %s\n", float64(time.Since(since).Microseconds())/1000, fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(d.Out, "%8.1f ms  %s\n", float64(time.Since(since).Microseconds())/1000,
+		fmt.Sprintf(format, args...))
 }
 
 // Run runs the demo. Without /dev/fuse it reads the image by the library alone, and reports what it left out.
@@ -71,7 +72,8 @@ func (d *Demo) Run() error {
 			return err
 		}
 	}
-	_, _ = fmt.Fprintf(d.Out, "done in %.1f s: %d files with %d bytes in %d directories, every byte as it was written\n",
+	_, _ = fmt.Fprintf(d.Out,
+		"done in %.1f s: %d files with %d bytes in %d directories, every byte as it was written\n",
 		time.Since(began).Seconds(), d.files, d.bytes, d.dirs)
 	return nil
 }
@@ -140,7 +142,8 @@ func (d *Demo) mountAndVerify() (err error) {
 	if err := d.compareTrees(); err != nil {
 		return err
 	}
-	d.say(start, "walked it: %d files, %d directories, %d symlinks; all %d bytes are right", d.files, d.dirs, d.links, d.bytes)
+	d.say(start, "walked it: %d files, %d directories, %d symlinks; all %d bytes are right", d.files, d.dirs, d.links,
+		d.bytes)
 	start = time.Now()
 	if err := os.WriteFile(filepath.Join(d.path("mnt"), "new"), nil, 0o644); err == nil {
 		return errors.New("the mount let a file be written")

@@ -38,7 +38,8 @@ func (d *Demo) writeAndKill() error {
 	for _, n := range acked {
 		total += n
 	}
-	d.say(start, "eight writers in eight directories: %d files acknowledged as durable; then kill -9 of the mount", total)
+	d.say(start, "eight writers in eight directories: %d files acknowledged as durable; then kill -9 of the mount",
+		total)
 	_, _ = fmt.Fprint(d.Out, indent(report))
 	if out, err := exec.Command(d.Program, "umount", d.path("mnt")).CombinedOutput(); err != nil {
 		return fmt.Errorf("free the dead mount: %w: %s", err, out)
@@ -47,7 +48,8 @@ func (d *Demo) writeAndKill() error {
 	if m, err = d.mountLive(); err != nil {
 		return err
 	}
-	d.say(start, "mounted again: %d blocks came from the journal, %d orphan inodes were finished", m.ReplayedBlocks, m.Orphans)
+	d.say(start, "mounted again: %d blocks came from the journal, %d orphan inodes were finished", m.ReplayedBlocks,
+		m.Orphans)
 	start = time.Now()
 	for i, n := range acked {
 		for j := range n {

@@ -55,7 +55,8 @@ func TestServe(t *testing.T) {
 		Version int         `json:"schema_version"`
 		Store   *mvcc.Stats `json:"store"`
 	}
-	if err := json.Unmarshal([]byte(get(t, url+"/stats")), &doc); err != nil || doc.Store != nil || doc.Version != output.SchemaVersion {
+	if err := json.Unmarshal([]byte(get(t, url+"/stats")), &doc); err != nil || doc.Store != nil ||
+		doc.Version != output.SchemaVersion {
 		t.Errorf("%v, %+v", err, doc)
 	}
 	store, _, err := mvcc.Open(mvcc.Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 16*4096))})
@@ -78,7 +79,8 @@ func TestServe(t *testing.T) {
 	if !strings.Contains(p, "\nvarve_commits_total 1\n") {
 		t.Errorf("the commits are not 1 in\n%s", p)
 	}
-	if err := json.Unmarshal([]byte(get(t, url+"/stats")), &doc); err != nil || doc.Store == nil || doc.Store.Commits != 1 {
+	if err := json.Unmarshal([]byte(get(t, url+"/stats")), &doc); err != nil || doc.Store == nil ||
+		doc.Store.Commits != 1 {
 		t.Errorf("%v, %+v", err, doc)
 	}
 }

@@ -1,4 +1,5 @@
-// Package output is the form of all that varve prints: text that a terminal cannot misread, and JSON documents that have a version.
+// Package output is the form of all that varve prints: text that a terminal cannot misread, and JSON documents that
+// have a version.
 package output
 
 import (
@@ -8,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// Guard is the writer for text that people read: names, messages, tables. An image and a daemon may supply characters that a terminal obeys. A
-// Guard writes each character that is not printable, other than blank, tab and end of line, as an escape of Go's. Contents of files and archives
-// go past it (Raw), and JSON has escapes of its own (WriteJSON).
+// Guard is the writer for text that people read: names, messages, tables. An image and a daemon may supply characters
+// that a terminal obeys. A Guard writes each character that is not printable, other than blank, tab and end of line, as
+// an escape of Go's. Contents of files and archives go past it (Raw), and JSON has escapes of its own (WriteJSON).
 type Guard struct {
 	w       io.Writer
 	pending []byte // the beginning of a character whose rest comes with the next write

@@ -24,8 +24,8 @@ func WriteJSON(w io.Writer, v any) error {
 	return err
 }
 
-// EscapeJSON escapes the characters of a JSON document that a terminal could obey. Such characters stand in strings only, and JSON has no bytes
-// that are not UTF-8.
+// EscapeJSON escapes the characters of a JSON document that a terminal could obey. Such characters stand in strings
+// only, and JSON has no bytes that are not UTF-8.
 func EscapeJSON(p []byte) []byte {
 	plain := true
 	for _, c := range p {
