@@ -118,10 +118,11 @@ func TestOverlay_Damage(t *testing.T) {
 		change func(b []byte)
 		want   error
 	}{
-		"a bit of the map":    {func(b []byte) { b[overlayBlock] ^= 0x10 }, ErrOverlayDamaged},
-		"the map's checksum":  {func(b []byte) { b[overlayBlock+mapBytes] ^= 1 }, ErrOverlayDamaged},
-		"a sector that moved": {func(b []byte) { copy(b[overlayBlock+Sector:], b[overlayBlock:][:Sector]) }, ErrOverlayDamaged},
-		"the header":          {func(b []byte) { b[40] ^= 1 }, ErrNoOverlay},
+		"a bit of the map":   {func(b []byte) { b[overlayBlock] ^= 0x10 }, ErrOverlayDamaged},
+		"the map's checksum": {func(b []byte) { b[overlayBlock+mapBytes] ^= 1 }, ErrOverlayDamaged},
+		"a sector that moved": {func(b []byte) { copy(b[overlayBlock+Sector:], b[overlayBlock:][:Sector]) },
+			ErrOverlayDamaged},
+		"the header": {func(b []byte) { b[40] ^= 1 }, ErrNoOverlay},
 		"a size": {func(b []byte) {
 			copy(b, overlayHeader{baseSize: 1 << 20, size: 1 << 56, identity: [64]byte{1}}.encode())
 		}, ErrNoOverlay},
@@ -158,7 +159,8 @@ func TestOverlayMap_Pages(t *testing.T) {
 	const blocks = 3 * blocksPerPage
 	m := newOverlayMap(blocks)
 	set := map[int64]bool{}
-	for _, b := range []int64{0, 7, 8, blocksPerSector - 1, blocksPerSector, blocksPerPage - 1, blocksPerPage, 2*blocksPerPage + 5, blocks - 1} {
+	for _, b := range []int64{0, 7, 8, blocksPerSector - 1, blocksPerSector, blocksPerPage - 1, blocksPerPage,
+		2*blocksPerPage + 5, blocks - 1} {
 		m.set(b)
 		set[b] = true
 	}

@@ -160,7 +160,8 @@ func TestAbandon_MeetsCheckpoint(t *testing.T) {
 // log has of its former life is not replayed.
 func TestWriteHome_FormerLife(t *testing.T) {
 	home, log := blockcache.NewRAM(make([]byte, 64<<12)), blockcache.NewRAM(nil)
-	o := Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand}}}
+	o := Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: log,
+		Options: wal.Options{Policy: wal.OnDemand}}}
 	s, _, err := Open(o)
 	if err != nil {
 		t.Fatal(err)

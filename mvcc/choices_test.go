@@ -21,7 +21,8 @@ func BenchmarkIndex(b *testing.B) {
 		load(n block.Number) bool
 		swap(n block.Number)
 	}
-	for name, ix := range map[string]index{"xsync.MapOf": newXsyncIndex(), "sync.Map": &syncIndex{}, "64 maps with RWMutex": newShardIndex()} {
+	for name, ix := range map[string]index{"xsync.MapOf": newXsyncIndex(), "sync.Map": &syncIndex{},
+		"64 maps with RWMutex": newShardIndex()} {
 		for n := range block.Number(4096) {
 			ix.swap(n)
 		}

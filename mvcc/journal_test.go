@@ -39,7 +39,8 @@ func sealedStore(t *testing.T, dev *hooked, every time.Duration) *mvcc.Store {
 	for i := range places {
 		places[i] = sealedBlocks + block.Number(i)
 	}
-	if _, err := dev.WriteAt(jbd2.NewSuperblock(sealedBlock, 128, [16]byte{1}, jbd2.IncompatRevoke), sealedBlock.Offset(places[0])); err != nil {
+	if _, err := dev.WriteAt(jbd2.NewSuperblock(sealedBlock, 128, [16]byte{1}, jbd2.IncompatRevoke),
+		sealedBlock.Offset(places[0])); err != nil {
 		t.Fatal(err)
 	}
 	j, err := wal.OpenJournal(dev, sealedBlock, places, 1)
@@ -123,7 +124,8 @@ func TestSealed_IdleIsEmpty(t *testing.T) {
 	s := sealedStore(t, &hooked{Writable: blockcache.NewRAM(make([]byte, 1<<20))}, 5*time.Millisecond)
 	defer s.Abandon()
 	for n := range block.Number(20) {
-		if err := s.Update(context.Background(), func(tx *mvcc.Tx) error { return tx.Edit(n, merge.Set(0, []byte{1})) }); err != nil {
+		if err := s.Update(context.Background(),
+			func(tx *mvcc.Tx) error { return tx.Edit(n, merge.Set(0, []byte{1})) }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -145,7 +147,8 @@ func TestSealed_IdleGoesHome(t *testing.T) {
 	s := sealedStore(t, &hooked{Writable: dev}, time.Hour)
 	defer s.Abandon()
 	for n := range block.Number(20) {
-		if err := s.Update(context.Background(), func(tx *mvcc.Tx) error { return tx.Edit(n, merge.Set(0, []byte{1})) }); err != nil {
+		if err := s.Update(context.Background(),
+			func(tx *mvcc.Tx) error { return tx.Edit(n, merge.Set(0, []byte{1})) }); err != nil {
 			t.Fatal(err)
 		}
 	}

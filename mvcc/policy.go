@@ -16,10 +16,11 @@ type Policy int32
 
 // The policies, weakest first. The strongest one of a transaction's blocks counts.
 const (
-	Merge    Policy = iota // run the edits again on the newest version where a proof allows it
-	Strict                 // try the whole transaction again
-	Wait                   // wait in a queue before reading, so that no other transaction comes first
-	Adaptive               // the one of them under which commits follow each other fastest, found by trials, for each hot block
+	Merge  Policy = iota // run the edits again on the newest version where a proof allows it
+	Strict               // try the whole transaction again
+	Wait                 // wait in a queue before reading, so that no other transaction comes first
+	// the one of them under which commits follow each other fastest, found by trials, for each hot block
+	Adaptive
 )
 
 func (p Policy) String() string { return [...]string{"merge", "strict", "wait", "adaptive"}[p] }
@@ -58,7 +59,7 @@ const (
 	paceShifts      = 4    // measurements in a row that must say so
 
 	// Times, in which noise evens out: a processor is taken away for ten milliseconds now and then.
-	settleTime       = time.Millisecond      // of a policy, which do not count: transactions that began before are still on their way
+	settleTime       = time.Millisecond      // of a policy, not counted: earlier transactions are under way
 	trialTime        = 5 * time.Millisecond  // of a trial
 	firstWait        = 20 * time.Millisecond // before the first trial; twice as long after each that failed
 	maxTrialInterval = 2 * time.Second

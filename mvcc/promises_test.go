@@ -138,17 +138,26 @@ func TestDepend_Validates(t *testing.T) {
 		theirs func(tx *Tx) error
 		want   error
 	}{
-		"same block, declared":     {Snapshot, func(tx *Tx) error { return tx.Depend(1, merge.Range{Off: 64, Len: 8}) }, func(tx *Tx) error { return tx.Edit(1, set(64, 9)) }, ErrConflict},
-		"same block, other bytes":  {Snapshot, func(tx *Tx) error { return tx.Depend(1, merge.Range{Off: 64, Len: 8}) }, func(tx *Tx) error { return tx.Edit(1, set(72, 9)) }, nil},
-		"other block, declared":    {Snapshot, func(tx *Tx) error { return tx.Depend(2, merge.Range{Off: 64, Len: 8}) }, func(tx *Tx) error { return tx.Edit(2, set(64, 9)) }, ErrConflict},
-		"other block, other bytes": {Snapshot, func(tx *Tx) error { return tx.Depend(2, merge.Range{Off: 64, Len: 8}) }, func(tx *Tx) error { return tx.Edit(2, set(0, 9)) }, nil},
-		"other block, only read":   {Snapshot, func(tx *Tx) error { _, err := tx.ReadBlock(2); return err }, func(tx *Tx) error { return tx.Edit(2, set(0, 9)) }, nil},
-		"serializable, read":       {Serializable, func(tx *Tx) error { _, err := tx.ReadBlock(2); return err }, func(tx *Tx) error { return tx.Edit(2, set(0, 9)) }, ErrConflict},
-		"serializable, range":      {Serializable, func(tx *Tx) error { return tx.ReadRange(2, 8, make([]byte, 8)) }, func(tx *Tx) error { return tx.Edit(2, set(0, 9)) }, nil},
-		"serializable, own block":  {Serializable, func(tx *Tx) error { _, err := tx.ReadBlock(1); return err }, func(tx *Tx) error { return tx.Edit(1, set(512, 9)) }, ErrConflict},
-		"changed and put back": {Serializable, func(tx *Tx) error { _, err := tx.ReadBlock(2); return err }, func(tx *Tx) error {
-			return errors.Join(tx.Edit(2, set(0, 9)), tx.Edit(2, set(0, 0)))
-		}, nil},
+		"same block, declared": {Snapshot, func(tx *Tx) error { return tx.Depend(1, merge.Range{Off: 64, Len: 8}) },
+			func(tx *Tx) error { return tx.Edit(1, set(64, 9)) }, ErrConflict},
+		"same block, other bytes": {Snapshot, func(tx *Tx) error { return tx.Depend(1, merge.Range{Off: 64, Len: 8}) },
+			func(tx *Tx) error { return tx.Edit(1, set(72, 9)) }, nil},
+		"other block, declared": {Snapshot, func(tx *Tx) error { return tx.Depend(2, merge.Range{Off: 64, Len: 8}) },
+			func(tx *Tx) error { return tx.Edit(2, set(64, 9)) }, ErrConflict},
+		"other block, other bytes": {Snapshot, func(tx *Tx) error { return tx.Depend(2, merge.Range{Off: 64, Len: 8}) },
+			func(tx *Tx) error { return tx.Edit(2, set(0, 9)) }, nil},
+		"other block, only read": {Snapshot, func(tx *Tx) error { _, err := tx.ReadBlock(2); return err },
+			func(tx *Tx) error { return tx.Edit(2, set(0, 9)) }, nil},
+		"serializable, read": {Serializable, func(tx *Tx) error { _, err := tx.ReadBlock(2); return err },
+			func(tx *Tx) error { return tx.Edit(2, set(0, 9)) }, ErrConflict},
+		"serializable, range": {Serializable, func(tx *Tx) error { return tx.ReadRange(2, 8, make([]byte, 8)) },
+			func(tx *Tx) error { return tx.Edit(2, set(0, 9)) }, nil},
+		"serializable, own block": {Serializable, func(tx *Tx) error { _, err := tx.ReadBlock(1); return err },
+			func(tx *Tx) error { return tx.Edit(1, set(512, 9)) }, ErrConflict},
+		"changed and put back": {Serializable, func(tx *Tx) error { _, err := tx.ReadBlock(2); return err },
+			func(tx *Tx) error {
+				return errors.Join(tx.Edit(2, set(0, 9)), tx.Edit(2, set(0, 0)))
+			}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := mustOpen(t, Options{Isolation: c.level})
@@ -311,7 +320,8 @@ func TestHistory_CostsBytes(t *testing.T) {
 
 // TestPack_Reads: history that was packed in the background reads as before.
 func TestPack_Reads(t *testing.T) {
-	for _, p := range []PackPolicy{{MinBytes: 64, S2After: time.Nanosecond, ZstdAfter: time.Hour}, {MinBytes: 64, S2After: time.Nanosecond, ZstdAfter: 2 * time.Nanosecond}, {MinBytes: -1}} {
+	for _, p := range []PackPolicy{{MinBytes: 64, S2After: time.Nanosecond, ZstdAfter: time.Hour},
+		{MinBytes: 64, S2After: time.Nanosecond, ZstdAfter: 2 * time.Nanosecond}, {MinBytes: -1}} {
 		s := mustOpen(t, Options{Pack: p})
 		mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(1, merge.Whole(bytes.Repeat([]byte("varve "), 700)[:4096])) })
 		tx := mustBegin(t, s, TxOptions{ReadOnly: true})
@@ -392,7 +402,8 @@ func TestEdit_Refuses(t *testing.T) {
 	tx := mustBegin(t, s, TxOptions{})
 	mustEdit(t, tx, 1, set(0, 5))
 	half := merge.Reapply(func(b []byte) error { b[100] = 1; return merge.ErrRoom })
-	for _, e := range []merge.Edit{merge.Set(4090, make([]byte, 9)), merge.Add(field, -6, 0, most), merge.ClearBits(64, 1), half} {
+	for _, e := range []merge.Edit{merge.Set(4090, make([]byte, 9)), merge.Add(field, -6, 0, most), merge.ClearBits(64, 1),
+		half} {
 		if err := tx.Edit(1, e); err == nil {
 			t.Errorf("%v was taken", e.Kind())
 		}
@@ -732,8 +743,10 @@ func TestFaults_StopTheStore(t *testing.T) {
 	for _, c := range []struct {
 		device string
 		fault  blockcache.Fault
-	}{{"log", blockcache.FlushError}, {"log", blockcache.WriteError}, {"log", blockcache.ShortWrite}, {"log", blockcache.NoSpace},
-		{"home", blockcache.FlushError}, {"home", blockcache.WriteError}, {"home", blockcache.ShortWrite}, {"home", blockcache.NoSpace}} {
+	}{{"log", blockcache.FlushError}, {"log", blockcache.WriteError}, {"log", blockcache.ShortWrite},
+		{"log", blockcache.NoSpace},
+		{"home", blockcache.FlushError}, {"home", blockcache.WriteError}, {"home", blockcache.ShortWrite}, {"home",
+			blockcache.NoSpace}} {
 		t.Run(c.device+", "+c.fault.String(), func(t *testing.T) {
 			home, log := blockcache.NewRAM(make([]byte, 64<<12)), blockcache.NewRAM(nil)
 			fh, fl := blockcache.NewFaulty(home), blockcache.NewFaulty(log)

@@ -180,7 +180,8 @@ func BenchmarkRead(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Abandon()
-	if err := s.Update(context.Background(), func(tx *Tx) error { return tx.Edit(3, merge.Set(64, []byte{1})) }); err != nil {
+	if err := s.Update(context.Background(),
+		func(tx *Tx) error { return tx.Edit(3, merge.Set(64, []byte{1})) }); err != nil {
 		b.Fatal(err)
 	}
 	b.Run("newest", func(b *testing.B) {
@@ -234,7 +235,8 @@ func BenchmarkReadOlder(b *testing.B) {
 	}
 	defer s.Abandon()
 	change := func(v byte) {
-		if err := s.Update(context.Background(), func(tx *Tx) error { return tx.Edit(3, merge.Set(64, []byte{v})) }); err != nil {
+		if err := s.Update(context.Background(),
+			func(tx *Tx) error { return tx.Edit(3, merge.Set(64, []byte{v})) }); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -273,7 +275,8 @@ func TestClose_LetsGo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Update(context.Background(), func(tx *Tx) error { return tx.Edit(1, merge.Set(0, []byte{1})) }); err != nil {
+		if err := s.Update(context.Background(),
+			func(tx *Tx) error { return tx.Edit(1, merge.Set(0, []byte{1})) }); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Close(); err != nil {

@@ -12,8 +12,8 @@
 //
 //   - W1: Wait returns only when the epoch of a sequence is durable.
 //   - W3: ordered data is flushed home before the epoch record is written.
-//   - W5: recovery applies whole epochs in order and stops at the first that is not whole; it runs no merge, and running
-//     it again changes nothing.
+//   - W5: recovery applies whole epochs in order and stops at the first that is not whole; it runs no merge, and
+//     running it again changes nothing.
 //   - W7: records hold byte ranges as resolved after arbitration, in sequence order; a missing sequence ends the log.
 //   - Segments are used again only after the control block that no longer names them is durable.
 //   - A failed write or flush is final: nothing is tried again, and every later call returns the error.

@@ -56,7 +56,8 @@ func (f *journalFixture) super(t *testing.T) *jbd2.Superblock {
 	return s
 }
 
-// replay is what a recovery by the format's rules makes of the journal: the newest copy of each block that is not revoked.
+// replay is what a recovery by the format's rules makes of the journal: the newest copy of each block that is not
+// revoked.
 func (f *journalFixture) replay(t *testing.T) map[block.Number][]byte {
 	t.Helper()
 	s, img := f.super(t), f.dev.Bytes()
@@ -173,7 +174,8 @@ func TestJournal_Escapes(t *testing.T) {
 	}
 }
 
-// TestJournal_Wraps: the log goes round its blocks for as long as its tail moves on, and a full one takes nothing (J4, J9).
+// TestJournal_Wraps: the log goes round its blocks for as long as its tail moves on, and a full one takes nothing (J4,
+// J9).
 func TestJournal_Wraps(t *testing.T) {
 	j, f := newJournal(t, jbd2.IncompatRevoke)
 	var images []Image
@@ -225,8 +227,8 @@ func TestJournal_Trim(t *testing.T) {
 	}
 }
 
-// TestJournal_End: a journal that ended has nothing to replay, and its features of before; its next life goes on with its
-// sequences (J5, J7).
+// TestJournal_End: a journal that ended has nothing to replay, and its features of before; its next life goes on with
+// its sequences (J5, J7).
 func TestJournal_End(t *testing.T) {
 	for name, incompat := range map[string]uint32{
 		"none": jbd2.IncompatRevoke,
@@ -239,13 +241,15 @@ func TestJournal_End(t *testing.T) {
 				t.Fatal(err)
 			}
 			mustCommit(t, j, nil, image(1, 1))
-			if s := f.super(t); s.Compat&jbd2.CompatChecksum == 0 || s.Incompat&jbd2.IncompatAsyncCommit == 0 || s.HasChecksums() {
+			if s := f.super(t); s.Compat&jbd2.CompatChecksum == 0 || s.Incompat&jbd2.IncompatAsyncCommit == 0 ||
+				s.HasChecksums() {
 				t.Errorf("in use its features are %s, compat %#x", s.FeatureNames(), s.Compat)
 			}
 			if err := j.End(); err != nil {
 				t.Fatal(err)
 			}
-			if s := f.super(t); s.Start != 0 || s.Incompat != before.Incompat || s.Compat != before.Compat || s.Sequence != j.Next() {
+			if s := f.super(t); s.Start != 0 || s.Incompat != before.Incompat || s.Compat != before.Compat ||
+				s.Sequence != j.Next() {
 				t.Errorf("after its end: %+v; before: %+v", s, before)
 			}
 			again := f.open(t, f.super(t).Sequence)

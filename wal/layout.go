@@ -59,7 +59,8 @@ func (c control) encode() []byte {
 	le.PutUint32(b[8:], Version)
 	le.PutUint32(b[12:], uint32(c.size))
 	copy(b[16:], c.identity[:])
-	for i, v := range []uint64{c.incarnation, c.segment, c.start, uint64(c.startSeq), c.generation, c.image, uint64(c.epoch)} {
+	for i, v := range []uint64{c.incarnation, c.segment, c.start, uint64(c.startSeq), c.generation, c.image,
+		uint64(c.epoch)} {
 		le.PutUint64(b[32+8*i:], v)
 	}
 	le.PutUint32(b[508:], crc32.Checksum(b[:508], castagnoli))

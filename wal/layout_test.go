@@ -17,8 +17,9 @@ func sum(b []byte) []byte {
 
 // TestControl_Codec: what was encoded is decoded; each check has a case that it rejects.
 func TestControl_Codec(t *testing.T) {
-	c := control{size: 4096, identity: Identity{1, 15: 2}, incarnation: 3, segment: 8192, start: 4, startSeq: 5, generation: 6,
-		image: 1 << 40, epoch: 7}
+	c := control{size: 4096, identity: Identity{1, 15: 2}, incarnation: 3, segment: 8192, start: 4, startSeq: 5,
+		generation: 6,
+		image:      1 << 40, epoch: 7}
 	if got, err := decodeControl(c.encode()); err != nil || got != c {
 		t.Fatalf("%+v, %v", got, err)
 	}

@@ -111,7 +111,8 @@ func newLog(dev, home blockcache.Writable, ctl control, o Options) *Log {
 		kick: make(chan struct{}, 1), stop: make(chan struct{})}
 	l.ended = [2]*sync.Cond{sync.NewCond(&l.mu), sync.NewCond(&l.mu)}
 	l.segs.length = int64(ctl.segment)
-	l.opts.MaxBytes = max(l.opts.MaxBytes, 4*l.segs.length) // the options may have asked for smaller segments than the log has
+	// the options may have asked for smaller segments than the log has
+	l.opts.MaxBytes = max(l.opts.MaxBytes, 4*l.segs.length)
 	l.tail.sum = blake3.New(32, nil)
 	return l
 }

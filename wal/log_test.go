@@ -124,12 +124,16 @@ func TestOpen_Refuses(t *testing.T) {
 		want  error
 		says  string
 	}{
-		"another image":            {func(f *fixture, _ []byte) { f.opts.Identity = Identity{8} }, ErrForeign, "own log"},
-		"another size":             {func(f *fixture, _ []byte) { f.home = blockcache.NewRAM(make([]byte, 32<<10)) }, ErrForeign, "bytes"},
-		"a newer format":           {func(_ *fixture, b []byte) { b[8], b[controlSize+8] = 2, 2 }, ErrNewer, "newer varve"},
-		"no log at all":            {func(_ *fixture, b []byte) { copy(b, "PNG"); copy(b[controlSize:], "PNG") }, ErrCorrupt, "no log of varve"},
-		"both controls":            {func(_ *fixture, b []byte) { b[20] ^= 1; b[controlSize+20] ^= 1 }, ErrCorrupt, "control"},
-		"a middle record":          {func(_ *fixture, b []byte) { b[controlArea+headerSize+20] ^= 1 }, ErrCorrupt, "flushed beyond"},
+		"another image": {func(f *fixture, _ []byte) { f.opts.Identity = Identity{8} }, ErrForeign, "own log"},
+		"another size": {func(f *fixture, _ []byte) { f.home = blockcache.NewRAM(make([]byte, 32<<10)) },
+			ErrForeign, "bytes"},
+		"a newer format": {func(_ *fixture, b []byte) { b[8], b[controlSize+8] = 2, 2 }, ErrNewer, "newer varve"},
+		"no log at all": {func(_ *fixture, b []byte) { copy(b, "PNG"); copy(b[controlSize:], "PNG") }, ErrCorrupt,
+			"no log of varve"},
+		"both controls": {func(_ *fixture, b []byte) { b[20] ^= 1; b[controlSize+20] ^= 1 }, ErrCorrupt,
+			"control"},
+		"a middle record": {func(_ *fixture, b []byte) { b[controlArea+headerSize+20] ^= 1 }, ErrCorrupt,
+			"flushed beyond"},
 		"a middle segment":         {func(_ *fixture, b []byte) { b[controlArea+4096+5] ^= 1 }, ErrCorrupt, "flushed beyond"},
 		"the end record's padding": {func(_ *fixture, b []byte) { b[controlArea+300] ^= 1 }, ErrCorrupt, ""},
 	} {
@@ -160,7 +164,8 @@ func TestOpen_Refuses(t *testing.T) {
 
 // TestLog_FailedFlushIsFinal: a failed fdatasync is never tried again as if it had worked.
 func TestLog_FailedFlushIsFinal(t *testing.T) {
-	for _, fault := range []blockcache.Fault{blockcache.FlushError, blockcache.WriteError, blockcache.ShortWrite, blockcache.NoSpace} {
+	for _, fault := range []blockcache.Fault{blockcache.FlushError, blockcache.WriteError, blockcache.ShortWrite,
+		blockcache.NoSpace} {
 		f := newFixture()
 		dev := blockcache.NewFaulty(f.dev)
 		l, _, err := Open(dev, f.home, size, f.opts)

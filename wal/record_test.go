@@ -135,8 +135,8 @@ func TestRecord_Malformed(t *testing.T) {
 	}
 }
 
-// TestRecord_Types: an epoch record and an end record are whole only with their own length and magic; an unknown type is
-// no record.
+// TestRecord_Types: an epoch record and an end record are whole only with their own length and magic; an unknown type
+// is no record.
 func TestRecord_Types(t *testing.T) {
 	epoch := appendEpoch(nil, 7, 99, 12345, 5)
 	r, err := decodeRecord(epoch, 5)

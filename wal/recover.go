@@ -375,7 +375,8 @@ func (s *scanner) explain(number uint64, off int) error {
 
 func (s *scanner) damaged(number uint64, off int) error {
 	return fmt.Errorf("%w: segment %d has no whole record at byte %d, though the log was flushed beyond it and goes on; "+
-		"nothing was changed; restore the log, or take it away to open the image without its last commits", ErrCorrupt, number, off)
+		"nothing was changed; restore the log, or take it away to open the image without its last commits",
+		ErrCorrupt, number, off)
 }
 
 // laterEpoch looks for an epoch record which says that the log was flushed beyond a position.

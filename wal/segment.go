@@ -55,7 +55,8 @@ func (l *Log) take() (int, error) {
 func (l *Log) extend(places int) error {
 	s := &l.segs
 	for len(s.free) < places {
-		// Commits were held back long before. A log that is being opened gets its first segment: those that it has are free then.
+		// Commits were held back long before. A log that is being opened gets its first segment: those that it has are free
+		// then.
 		if int64(s.places+1)*s.length > l.opts.MaxBytes*4 && len(s.live) > 0 {
 			return fmt.Errorf("%w: %d bytes, and the checkpoint does not keep up", ErrFull, int64(s.places)*s.length)
 		}

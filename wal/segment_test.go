@@ -45,7 +45,8 @@ func TestLog_Largest(t *testing.T) {
 	}
 }
 
-// TestLog_Places: the log takes places as it grows, gives them back where their commits are home, and takes those again.
+// TestLog_Places: the log takes places as it grows, gives them back where their commits are home, and takes those
+// again.
 func TestLog_Places(t *testing.T) {
 	f := newFixture()
 	l, _ := f.open(t)

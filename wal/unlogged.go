@@ -12,8 +12,9 @@ import (
 	"github.com/varvefs/varve/ondisk/jbd2"
 )
 
-// Unlogged is the EpochLog of a file system without a journal. Epochs go straight home: file data, a flush, the images, a flush. A Commit that returned is durable;
-// a crash inside of one leaves any part of its images, torn, and fsck has to repair that.
+// Unlogged is the EpochLog of a file system without a journal. Epochs go straight home: file data, a flush, the images,
+// a flush. A Commit that returned is durable; a crash inside of one leaves any part of its images, torn, and fsck has
+// to repair that.
 type Unlogged struct {
 	home    blockcache.Writable
 	size    block.Size
@@ -85,7 +86,8 @@ func (u *Unlogged) Fits(int, []block.Number) bool { return true }
 // Home follows EpochLog.
 func (u *Unlogged) Home() bool { return true }
 
-// Next, Trim and Abort follow EpochLog: nothing is kept, and nothing can be noted but that the file system is not clean, which its superblock says anyway.
+// Next, Trim and Abort follow EpochLog: nothing is kept, and nothing can be noted but that the file system is not
+// clean, which its superblock says anyway.
 func (u *Unlogged) Next() jbd2.Sequence      { return 0 }
 func (u *Unlogged) Trim(jbd2.Sequence) error { return nil } // follows EpochLog
 func (u *Unlogged) Abort()                   {}             // follows EpochLog

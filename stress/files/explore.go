@@ -39,8 +39,8 @@ type Explorer struct {
 	// others than varve recover it.
 	Open  Opener
 	Image func(device []byte) ([]byte, error)
-	// Repair takes the place of recovery where there is no journal: it has a state repaired, and looks at what is left of the operations that were promised, those
-	// up to durable, when those up to now had begun.
+	// Repair takes the place of recovery where there is no journal: it has a state repaired, and looks at what is left of
+	// the operations that were promised, those up to durable, when those up to now had begun.
 	Repair func(img []byte, m *Model, durable, now int) error
 
 	opts volume.WriteOptions

@@ -36,8 +36,8 @@ func (f form) unlogged(t testing.TB, image []byte, seed uint64) *Explorer {
 	return x
 }
 
-// TestCrash_Unlogged cuts workloads on images without a journal: e2fsck repairs each state, and every file that was made durable, and not changed since, is there
-// with its contents.
+// TestCrash_Unlogged cuts workloads on images without a journal: e2fsck repairs each state, and every file that was
+// made durable, and not changed since, is there with its contents.
 func TestCrash_Unlogged(t *testing.T) {
 	want := wanted("VARVE_CRASH_UNLOGGED", 120) / len(unloggedForms)
 	base := uint64(wanted("VARVE_CRASH_SEED", int(time.Now().UnixNano()>>20)))
@@ -54,7 +54,8 @@ func TestCrash_Unlogged(t *testing.T) {
 					t.Fatalf("seed %d: %v", seed, err)
 				}
 				for _, e := range x.Failed {
-					t.Fatalf("%s\nrepeat with: VARVE_CRASH_SEED=%d go test -run 'TestCrash_Unlogged/%s' ./stress/files", e, seed, f.name)
+					t.Fatalf("%s\nrepeat with: VARVE_CRASH_SEED=%d go test -run 'TestCrash_Unlogged/%s' ./stress/files", e, seed,
+						f.name)
 				}
 			}
 			t.Logf("%d states: %v", x.States, x.Classes)
@@ -116,7 +117,8 @@ func promised(got State, found [][]byte, p string, n *Node, quiet bool) error {
 func (m *Model) untouched(p string, durable, now int) bool {
 	want := m.States[durable][p]
 	for k := durable + 1; k <= now; k++ {
-		if n := m.States[k][p]; n == nil || n.ID != want.ID || n.Links != want.Links || !bytes.Equal(n.Data, want.Data) || !maps.Equal(n.Xattrs, want.Xattrs) {
+		if n := m.States[k][p]; n == nil || n.ID != want.ID || n.Links != want.Links || !bytes.Equal(n.Data, want.Data) ||
+			!maps.Equal(n.Xattrs, want.Xattrs) {
 			return false
 		}
 	}
