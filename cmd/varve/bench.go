@@ -23,7 +23,8 @@ func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure the storage engine beside what the machine allows",
-		Long: "varve bench measures the engine under each policy, in interleaved rounds, beside a map in memory with a mutex a block, and beside what fdatasync allows. " +
+		Long: "varve bench measures the engine under each policy, in interleaved rounds, beside a map in memory with a " +
+			"mutex a block, and beside what fdatasync allows. " +
 			"One transaction reads and changes 32 bytes of a 4 KiB block. Other stores are compared by make bench-engine.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

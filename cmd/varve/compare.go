@@ -167,9 +167,11 @@ func (d *differ) entry(at *diffName, m, n *ext4.Inode) error {
 			return err
 		}
 		return d.open(at, m, nil, "removed")
-	case ext4.NodeOf(m) != ext4.NodeOf(n) || !n.IsDir() && (m.Size != n.Size || !m.Mtime.Equal(n.Mtime) || m.Blocks != n.Blocks):
+	case ext4.NodeOf(m) != ext4.NodeOf(n) ||
+		!n.IsDir() && (m.Size != n.Size || !m.Mtime.Equal(n.Mtime) || m.Blocks != n.Blocks):
 		kind = "changed"
-	case m.Mode != n.Mode || m.UID != n.UID || m.GID != n.GID || m.Links != n.Links && !n.IsDir() || m.Flags&ext4.VisibleFlags != n.Flags&ext4.VisibleFlags ||
+	case m.Mode != n.Mode || m.UID != n.UID || m.GID != n.GID || m.Links != n.Links && !n.IsDir() ||
+		m.Flags&ext4.VisibleFlags != n.Flags&ext4.VisibleFlags ||
 		!n.IsDir() && !m.Ctime.Equal(n.Ctime):
 		kind = "attributes"
 	}

@@ -23,9 +23,9 @@ func newCp() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cp IMAGE PATH DEST",
 		Short: "Copy a file or directory out of an image, without mounting it",
-		Long: `Copy PATH and all below it, as cp -a does: with modes, times, hard links, symlinks and holes; as root also with owners,
-device nodes and extended attributes; for other users, setuid and setgid of other users' files
-are left out. If DEST is a directory the copy goes into it (the contents of / do so, too).
+		Long: `Copy PATH and all below it, as cp -a does: with modes, times, hard links, symlinks and holes; as root also
+with owners, device nodes and extended attributes; for other users without setuid and setgid of other users' files. If
+DEST is a directory the copy goes into it (the contents of / do so, too).
 Existing files are not overwritten.`,
 		Args: cobra.ExactArgs(3),
 		RunE: func(cmd *cobra.Command, args []string) error {

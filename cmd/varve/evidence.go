@@ -20,8 +20,9 @@ func newEvidence() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "evidence FILE",
 		Short: "Answer from the evidence ledger of a store",
-		Long:  "varve evidence answers a preset question from a ledger that --evidence of varve stress or varve mount wrote: contention, replay-anomalies or pressure.",
-		Args:  cobra.ExactArgs(1),
+		Long: "varve evidence answers a preset question from a ledger that --evidence of varve stress or varve mount " +
+			"wrote: contention, replay-anomalies or pressure.",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(evidence.Presets, preset) {
 				return usageError{

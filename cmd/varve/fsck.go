@@ -65,8 +65,9 @@ func newFsck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fsck IMAGE",
 		Short: "Check a file system, and change nothing",
-		Long: `Check a file system: inodes, extents, attributes, directories and their hash trees, link counts, orphans, bitmaps both ways, counters and checksums. Nothing
-is changed. Blocks whose newest copy is in the journal are taken from there, so an image that was not unmounted is checked as it will be after recovery.
+		Long: `Check a file system: inodes, extents, attributes, directories and their hash trees, link counts, orphans,
+bitmaps both ways, counters and checksums. Nothing is changed. The check takes the newest copy of a block from the
+journal, so it sees an image that was not unmounted as recovery will leave it.
 
 Exit codes are those of fsck(8): 0 clean, 4 errors, 8 the check failed, 16 usage, 32 interrupted.`,
 		Args: cobra.ExactArgs(1),
@@ -142,7 +143,8 @@ func (c *fsckCommand) report(cmd *cobra.Command, r fsckReport) error {
 		case !r.Checked:
 			fmt.Fprintf(out, "%s: says that it is clean; check it all the same with --force\n", r.Image)
 		case r.Clean:
-			fmt.Fprintf(out, "%s: clean, %d files (%d directories), %d blocks in use\n", r.Image, r.Files, r.Directories, r.UsedBlocks)
+			fmt.Fprintf(out, "%s: clean, %d files (%d directories), %d blocks in use\n",
+				r.Image, r.Files, r.Directories, r.UsedBlocks)
 		default:
 			fmt.Fprintf(out, "%s: %d problems; nothing was changed (e2fsck -fy repairs)\n", r.Image, len(r.Problems)+r.More)
 		}

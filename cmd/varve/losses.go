@@ -23,19 +23,11 @@ func printLoss(out io.Writer, reports []stress.Report) {
 	}
 	if s, ok := at["strict"]; ok && s.CommitsPerSecond > 0 && m.CommitsPerSecond > 0 {
 		l := m.Losses
-		fmt.Fprintf(
-			out,
-			"  merge beside strict: measured %.2f times the commits/s, goodput %.3f and %.3f; expected losses %.2f and %.2f us a commit (conflicts %.3f a commit, %.0f%% merged, abort %.2f us, merge %.2f us)",
-			m.CommitsPerSecond/s.CommitsPerSecond,
-			m.Goodput,
-			s.Goodput,
-			l.Merge*1e6,
-			l.Strict*1e6,
-			l.ConflictRate,
-			100*l.MergeSuccess,
-			l.AbortCost*1e6,
-			l.MergeCost*1e6,
-		)
+		fmt.Fprintf(out, "  merge beside strict: measured %.2f times the commits/s, goodput %.3f and %.3f; "+
+			"expected losses %.2f and %.2f us a commit "+
+			"(conflicts %.3f a commit, %.0f%% merged, abort %.2f us, merge %.2f us)",
+			m.CommitsPerSecond/s.CommitsPerSecond, m.Goodput, s.Goodput, l.Merge*1e6, l.Strict*1e6,
+			l.ConflictRate, 100*l.MergeSuccess, l.AbortCost*1e6, l.MergeCost*1e6)
 		if ratio, ok := predicted(s, m); ok {
 			fmt.Fprintf(out, ", which predict %.2f times\n", ratio)
 		} else {

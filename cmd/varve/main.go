@@ -1,7 +1,9 @@
-// Command varve mounts ext2, ext3 and ext4 images through FUSE and reads them without a mount.
+// Command varve mounts ext2, ext3 and ext4 images through FUSE, read-only or read-write, keeps changes beside an image,
+// checks and reads images without a mount, and runs and measures the transactional store behind it.
 //
-// Each subcommand has a file of its own. Called as mount.varve, umount.varve or umount.fuse.varve it is the helper that
-// mount(8) and umount(8) look for.
+// Each subcommand has a file of its own, and its test beside it. The process behind a mount is package
+// internal/daemon's. Called as mount.varve, umount.varve or umount.fuse.varve the program is the helper that mount(8)
+// and umount(8) look for.
 package main
 
 import (
@@ -79,8 +81,9 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "varve",
 		Short: "Mount, read and write ext2, ext3 and ext4 images",
-		Long: "varve mounts real ext2, ext3 and ext4 images through FUSE, read-only or read-write, reads them without any mount, and runs stress tests and " +
-			"benchmarks of the transactional store behind it.",
+		Long: `varve mounts ext2, ext3 and ext4 images through FUSE, read-only, read-write in place, or read-write with all changes
+in an overlay; it checks images and reads them without a mount; and it runs stress tests and benchmarks of the
+transactional store behind the read-write mounts.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,

@@ -13,12 +13,14 @@ import (
 	"github.com/varvefs/varve/internal/volume"
 )
 
-const mountLong = `Mount the ext2, ext3 or ext4 file system of an image (or block device): read-only, or read-write with --rw.
+const mountLong = `Mount the ext2, ext3 or ext4 file system of an image or block device: read-only, or read-write with
+--rw.
 
-Read-only, the image is never written to. If its journal holds newer blocks, they are shown as the kernel would show them after its own
-recovery. Read-write, the journal is recovered first, every operation is one transaction of that journal, and the image is locked. fsync of any
-file or directory makes everything earlier durable, and so does varve sync DIR; sync(1) reaches the mount with -o syncfs only. The command returns when the
-mount answers; a daemon then serves it until it is unmounted. Root may cut it by the ioctl FS_IOC_SHUTDOWN, as a power cut would.
+A read-only mount never writes to the image. If the journal holds newer blocks, the mount shows them, as the kernel
+would after its own recovery. A read-write mount recovers the journal first, makes every operation one transaction, and
+locks the image. fsync of any file or directory makes everything earlier durable, and so does varve sync DIR; sync(1)
+reaches the mount with -o syncfs only. The command returns when the mount answers; a daemon then serves it until it is
+unmounted. The ioctl FS_IOC_SHUTDOWN of root ends it as a power cut would.
 
 Options for -o, in mount(8)'s grammar:
 %s

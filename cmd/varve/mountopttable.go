@@ -35,8 +35,8 @@ type option struct {
 	inForce func(o *mountOptions) string // the option as it is in force; empty: not to be shown
 }
 
-// optionTable is all mount options. The parser, varve mount --help, docs/cli.md and the options that a mount shows as in
-// force are made from it.
+// optionTable is all mount options. The parser, varve mount --help, docs/cli.md and the options that a mount shows as
+// in force are made from it.
 var optionTable = []option{
 	{names: []string{"ro", "rw"}, initial: "ro", mounts: allMounts,
 		meaning: "read-only, or read-write in place; without a journal a crash leaves the image for e2fsck to repair",
@@ -111,8 +111,8 @@ var optionTable = []option{
 		set:     toggle(func(o *mountOptions) *bool { return &o.Spec.NoLock }, "no_lock"),
 		inForce: func(o *mountOptions) string { return either(o.Spec.NoLock, "no_lock", "") }},
 	{names: []string{"overlay"}, values: "FILE", mounts: readWriteOnly,
-		meaning: "read-write, with all changes in FILE (varve commit, diff and discard); for images without a journal, too; " +
-			"a name with a comma needs the flag --overlay",
+		meaning: "read-write, with all changes in FILE (varve commit, diff and discard); for images without a journal, " +
+			"too; a name with a comma needs the flag --overlay",
 		set:     text(func(o *mountOptions) *string { return &o.Overlay }),
 		inForce: func(o *mountOptions) string { return valued("overlay", o.Overlay) }},
 	{names: []string{"overlay_adopt"}, mounts: writing,
@@ -128,7 +128,8 @@ var optionTable = []option{
 		inForce: func(o *mountOptions) string {
 			return either(o.Write.JournalData || o.Overlay != "", "data=journal", "data=ordered")
 		}},
-	{names: []string{"commit"}, values: "SECONDS", initial: strconv.Itoa(int(defaultCommit.Seconds())), mounts: readWriteOnly,
+	{names: []string{"commit"}, values: "SECONDS", initial: strconv.Itoa(int(defaultCommit.Seconds())),
+		mounts:  readWriteOnly,
 		meaning: "make changes durable at least so often, 1 to 3600",
 		set: func(o *mountOptions, _, value string) error {
 			n, err := parseNumber(value, 1, 1, 3600)

@@ -61,7 +61,8 @@ func printStats(out io.Writer, m *daemon.Stats) error {
 		s.Losses.Strict, s.Losses.Merge, s.Losses.Wait, s.Losses.ConflictRate)
 	fmt.Fprintf(
 		out,
-		"%d commits, %d not yet durable; %d epochs in %.2f s; journal %.0f %% full; back-pressure: %s; writers held back %d times\n",
+		"%d commits, %d not yet durable; %d epochs in %.2f s; journal %.0f %% full; back-pressure: %s; "+
+			"writers held back %d times\n",
 		s.Commits,
 		s.Published-s.Durable,
 		s.Flushes,

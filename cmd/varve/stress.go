@@ -43,8 +43,9 @@ func newStress() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stress",
 		Short: "Run concurrent writers against the storage engine, and prove that nothing was lost",
-		Long: "varve stress runs concurrent writers against the storage engine. Each run records a history, which is checked for anomalies, and checks the workload's " +
-			"invariant while it runs and at its end. Losses are reported with the command that repeats the run, and the exit code is 14.\n\nWorkloads:\n" + b.String(),
+		Long: "varve stress runs concurrent writers against the storage engine. Each run records a history, which is " +
+			"checked for anomalies, and checks the workload's invariant while it runs and at its end. Losses are " +
+			"reported with the command that repeats the run, and the exit code is 14.\n\nWorkloads:\n" + b.String(),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -219,7 +220,8 @@ func printStress(out io.Writer, workload string, reports []stress.Report) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(
 		w,
-		"policy\tcommits/s\tconflicts\tmerges\taborts\twaits\tp50 us\tp99 us\tp99.9 us\tfairness\tgoodput\tmost aborts\tlost updates\tloss us\tWAL B/commit\t",
+		"policy\tcommits/s\tconflicts\tmerges\taborts\twaits\tp50 us\tp99 us\tp99.9 us\tfairness\tgoodput\t"+
+			"most aborts\tlost updates\tloss us\tWAL B/commit\t",
 	)
 	for _, r := range reports {
 		fmt.Fprintf(w, "%s\t%.0f\t%.4f\t%.4f\t%.4f\t%.4f\t%.1f\t%.1f\t%.1f\t%.2f\t%.3f\t%d\t%d\t%.3f\t%.0f\t\n",

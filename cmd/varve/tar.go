@@ -22,8 +22,8 @@ func newTar() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tar IMAGE [PATH]",
 		Short: "Write a directory of an image as a tar archive, without mounting it",
-		Long: `Write a file, or a directory and all below it, as a tar archive (pax format: nanosecond times, extended attributes and
-ACLs, hard links, device nodes; sockets are left out). Names are relative to PATH.`,
+		Long: `Write a file, or a directory and all below it, as a tar archive (pax format: nanosecond times, extended
+attributes and ACLs, hard links, device nodes; sockets are left out). Names are relative to PATH.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec.Image = args[0]

@@ -14,7 +14,8 @@ func newUmount() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "umount DIR",
 		Short: "Unmount, and return when the daemon is gone",
-		Long: `Unmount a directory that varve mounted, and return when the daemon that served it has ended and released the image.
+		Long: `Unmount a directory that varve mounted, and return when the daemon that served it has ended and released the
+image.
 
 A dead mount, whose daemon is gone already, is freed, too.`,
 		Args: cobra.ExactArgs(1),
