@@ -2,8 +2,10 @@ package blockcache
 
 import "errors"
 
-// Errors of overlays. Other errors are those of the devices and of the operating system, wrapped.
+// Errors of files and overlays. Other errors are those of the devices and of the operating system, wrapped.
 var (
+	// ErrLocked: another program has locked a file or block device for writing (flock(2)).
+	ErrLocked = errors.New("another program writes to it")
 	// ErrNoOverlay: the file is no overlay, or its header is damaged.
 	ErrNoOverlay = errors.New("is no overlay of varve")
 	// ErrOverlayDamaged: the map of an overlay is damaged.

@@ -1,14 +1,10 @@
 package blockcache
 
 import (
-	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// ErrLocked says that another program has locked a file or block device for writing (flock(2)).
-var ErrLocked = errors.New("another program writes to it")
 
 // Share locks the file against programs that lock it for writing, as OpenDisk does, until it is closed.
 func (d *File) Share() error {

@@ -86,7 +86,7 @@ func newDisk(f *os.File, path string) (*Disk, error) {
 	}
 	d := &Disk{file: f}
 	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeDevice == 0 {
+	if err == nil && !info.Mode().IsRegular() && info.Mode()&(os.ModeDevice|os.ModeCharDevice) != os.ModeDevice {
 		err = fmt.Errorf("%s is neither a file nor a block device", path)
 	}
 	if err == nil {
