@@ -70,7 +70,8 @@ func TestFile_Bounds(t *testing.T) {
 		off int64
 		n   int
 		ok  bool
-	}{{0, 5000, true}, {4999, 1, true}, {5000, 0, true}, {0, 5001, false}, {-1, 1, false}, {1, -1, false}, {1 << 62, 1, false}} {
+	}{{0, 5000, true}, {4999, 1, true}, {5000, 0, true}, {0, 5001, false}, {-1, 1, false}, {1, -1, false},
+		{1 << 62, 1, false}} {
 		if p := f.Slice(c.off, c.n); (p != nil) != c.ok || c.ok && (len(p) != c.n || cap(p) != c.n) {
 			t.Errorf("a slice of %d at %d: %d bytes, room for %d", c.n, c.off, len(p), cap(p))
 		}

@@ -28,12 +28,13 @@ func TestPartitions_MBR(t *testing.T) {
 	}{
 		"two": {mbr(disk, [2]uint32{2048, 1024}, [2]uint32{4096, 2048}),
 			[]Partition{{Number: 1, Offset: 1 << 20, Size: 512 << 10}, {Number: 2, Offset: 2 << 20, Size: 1 << 20}}},
-		"past the end":   {mbr(disk, [2]uint32{2048, 1 << 30}), []Partition{{Number: 1, Offset: 1 << 20, Size: 3 << 20}}},
-		"behind the end": {mbr(disk, [2]uint32{1 << 20, 8}, [2]uint32{2048, 8}), []Partition{{Number: 2, Offset: 1 << 20, Size: 4096}}},
-		"none":           {mbr(disk), nil},
-		"no table":       {make(Memory, disk), nil},
-		"too short":      {make(Memory, 100), nil},
-		"empty":          {nil, nil},
+		"past the end": {mbr(disk, [2]uint32{2048, 1 << 30}), []Partition{{Number: 1, Offset: 1 << 20, Size: 3 << 20}}},
+		"behind the end": {mbr(disk, [2]uint32{1 << 20, 8}, [2]uint32{2048, 8}),
+			[]Partition{{Number: 2, Offset: 1 << 20, Size: 4096}}},
+		"none":      {mbr(disk), nil},
+		"no table":  {make(Memory, disk), nil},
+		"too short": {make(Memory, 100), nil},
+		"empty":     {nil, nil},
 	} {
 		scheme, got := Partitions(c.d)
 		if (scheme == "mbr") != (c.want != nil) || len(got) != len(c.want) {
@@ -50,7 +51,8 @@ func TestPartitions_MBR(t *testing.T) {
 
 // TestPartitions_Hostile: a GPT header with an absurd table allocates nothing for it.
 func TestPartitions_Hostile(t *testing.T) {
-	for _, c := range []struct{ count, size uint32 }{{1 << 31, 128}, {128, 1 << 31}, {maxEntries + 1, 128}, {4, 0}, {4, minEntrySize - 1}} {
+	for _, c := range []struct{ count, size uint32 }{{1 << 31, 128}, {128, 1 << 31}, {maxEntries + 1, 128}, {4, 0},
+		{4, minEntrySize - 1}} {
 		d := make(Memory, 1<<20)
 		copy(d[512:], "EFI PART")
 		binary.LittleEndian.PutUint32(d[512+80:], c.count)
