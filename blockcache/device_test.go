@@ -43,8 +43,8 @@ func TestWritableWindow_Bounds(t *testing.T) {
 		ok  bool
 	}{
 		{0, 1024, true}, {1023, 1, true}, {1024, 0, true}, {512, 100, true},
-		{1024, 1, false}, {-1, 1, false}, {0, 1025, false}, {1000, 25, false}, {math.MaxInt64, 1, false}, {math.MinInt64, 1,
-			false},
+		{1024, 1, false}, {-1, 1, false}, {0, 1025, false}, {1000, 25, false}, {math.MaxInt64, 1, false},
+		{math.MinInt64, 1, false},
 	} {
 		if n, err := w.WriteAt(bytes.Repeat([]byte{7}, c.n), c.off); (err == nil) != c.ok || c.ok && n != c.n {
 			t.Errorf("%d bytes at %d: %d, %v", c.n, c.off, n, err)
