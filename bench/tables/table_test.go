@@ -82,3 +82,22 @@ func TestMarkdown_Ratios(t *testing.T) {
 		t.Error("an input without a table passes")
 	}
 }
+
+// TestParse_PrintedByMount reads a table as bench/mount prints it, with the lines of make before it.
+func TestParse_PrintedByMount(t *testing.T) {
+	printed := `go run ./bench/mount -varve bin/varve
+| work | unit | kernel | varve | varve is, of kernel | goal |
+| --- | --- | --- | --- | --- | --- |
+| find, cold | s | 0.2281 | 0.331 | 0.69 times the speed | at most 2 times |
+| walk | s | - | 0.55 | - |  |
+`
+	got, err := table{ratios: mountRatios}.parse(strings.NewReader(printed))
+	want := [][]string{
+		{"work", "unit", "kernel", "varve", "goal"},
+		{"find, cold", "s", "0.2281", "0.331", "at most 2 times"},
+		{"walk", "s", "-", "0.55", ""},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
