@@ -22,8 +22,8 @@ func (o *op) readACL(n *Inode, index uint8) ([]disk.ACLEntry, error) {
 	return nil, nil
 }
 
-// inheritACL applies a directory's default ACL, or, where it has none, the umask, to a new inode's mode (acl(5), "Object creation and default ACLs"). It
-// returns the ACLs that the inode gets.
+// inheritACL applies a directory's default ACL, or, where it has none, the umask, to a new inode's mode (acl(5),
+// "Object creation and default ACLs"). It returns the ACLs that the inode gets.
 func (o *op) inheritACL(dir, n *Inode, umask uint16) (access, defaults []disk.ACLEntry, err error) {
 	if n.IsSymlink() {
 		return nil, nil, nil

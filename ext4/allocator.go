@@ -14,13 +14,13 @@ import (
 //	   ▲                                                             └──▶ undone: released
 //	   └── ripe ◀── durable (W4) ◀── waiting ◀── freed by a commit
 //
-// Blocks are claimed from the count of free ones first (claim.go: how many stay for root, and for nodes of extent trees),
-// then found in the bitmaps of the groups. What transactions under way have reserved is in memory only, so that two of
-// them never take the same; what a commit has freed stays in use until it is durable, or an older version of the image
-// could show a block with new contents. Files that grow have reserved more behind their end (window.go).
+// Blocks are claimed from the count of free ones first (claim.go: how many stay for root, and for nodes of extent
+// trees), then found in the bitmaps of the groups. What transactions under way have reserved is in memory only, so that
+// two of them never take the same; what a commit has freed stays in use until it is durable, or an older version of the
+// image could show a block with new contents. Files that grow have reserved more behind their end (window.go).
 //
-// Lock order: group.mu, then bitmaps.mu; windows.mu and waiting.mu are taken alone. Of them group.mu alone is held while
-// the store is called, for a View of bitmaps.
+// Lock order: group.mu, then bitmaps.mu; windows.mu and waiting.mu are taken alone. Of them group.mu alone is held
+// while the store is called, for a View of bitmaps.
 type allocator struct {
 	super   *disk.Superblock
 	base    *FS
@@ -56,7 +56,8 @@ func (a *allocator) open(g disk.Group, d disk.GroupDesc) {
 	a.freeInodes.Add(int64(d.FreeInodes))
 }
 
-// initBlocks makes the bitmap of a group that has none yet: only its own tables are in use (ext4 doc, "Lazy Block Group Initialization").
+// initBlocks makes the bitmap of a group that has none yet: only its own tables are in use (ext4 doc, "Lazy Block Group
+// Initialization").
 func (a *allocator) initBlocks(g disk.Group, d disk.GroupDesc, p []byte) {
 	clear(p)
 	s := a.super
@@ -88,8 +89,9 @@ func (a *allocator) place(n block.Number) (disk.Group, uint32) {
 	return disk.Group(k / uint64(a.super.BlocksPerGroup)), uint32(k % uint64(a.super.BlocksPerGroup))
 }
 
-// reserve takes up to want blocks that follow one another, and more behind them where there is plenty, near a goal: at the goal itself, else the
-// first run in its group that is long enough, else the longest there, else in the other groups in turn.
+// reserve takes up to want blocks that follow one another, and more behind them where there is plenty, near a goal: at
+// the goal itself, else the first run in its group that is long enough, else the longest there, else in the other
+// groups in turn.
 func (a *allocator) reserve(goal block.Number, want, more uint32, c claim) (run, error) {
 	if goal < a.super.FirstDataBlock || goal >= a.super.Blocks {
 		goal = a.super.FirstDataBlock

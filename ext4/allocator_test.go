@@ -42,7 +42,16 @@ func TestFindRun_Cases(t *testing.T) {
 		p := bitsOf(c.bits)
 		at, length := findRun(p, c.from, uint32(len(c.bits)), c.want)
 		if length != c.length || length > 0 && at != c.at {
-			t.Errorf("%s from %d, %d wanted: %d at %d, expected %d at %d", c.bits, c.from, c.want, length, at, c.length, c.at)
+			t.Errorf(
+				"%s from %d, %d wanted: %d at %d, expected %d at %d",
+				c.bits,
+				c.from,
+				c.want,
+				length,
+				at,
+				c.length,
+				c.at,
+			)
 		}
 		if got := countClear(p, len(c.bits)); got != c.clear {
 			t.Errorf("%s: %d clear, expected %d", c.bits, got, c.clear)
@@ -127,7 +136,12 @@ func TestReserve_Random(t *testing.T) {
 			m.alloc.release(r)
 			continue
 		}
-		r, err := m.alloc.reserve(block.Number(rnd.Int63n(int64(m.super.Blocks))), uint32(1+rnd.Intn(40)), 0, claim{promised: true})
+		r, err := m.alloc.reserve(
+			block.Number(rnd.Int63n(int64(m.super.Blocks))),
+			uint32(1+rnd.Intn(40)),
+			0,
+			claim{promised: true},
+		)
 		if errors.Is(err, errStuck) {
 			continue
 		}

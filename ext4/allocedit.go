@@ -75,7 +75,8 @@ func sequence(at, n uint32) []uint32 {
 	return out
 }
 
-// free frees blocks in the transaction. They may be used again when it is durable (W4). metadata says that they may have copies in the journal.
+// free frees blocks in the transaction. They may be used again when it is durable (W4). metadata says that they may
+// have copies in the journal.
 func (o *op) free(start block.Number, n uint32, metadata bool) error {
 	if err := o.w.own.check(start, uint64(n)); err != nil {
 		return err

@@ -9,8 +9,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// verify compares a group's bitmaps with the checksums in its descriptor, the first time that they are read: nothing has
-// changed them since the file system was opened. Nothing is taken or freed by a bitmap that is wrong (kernel,
+// verify compares a group's bitmaps with the checksums in its descriptor, the first time that they are read: nothing
+// has changed them since the file system was opened. Nothing is taken or freed by a bitmap that is wrong (kernel,
 // fs/ext4/balloc.c: EXT4_GROUP_INFO_BBITMAP_CORRUPT): a file's blocks would be given to another one, and the next
 // checksum would say that all is well. The caller holds gr.mu.
 func (a *allocator) verify(g disk.Group, gr *group, now disk.GroupDesc, blocks, inodes []byte) error {
@@ -37,7 +37,10 @@ func (a *allocator) wrong(g disk.Group, what string, at block.Number, stored, co
 		return false
 	}
 	if a.damaged != nil {
-		go a.damaged(what+" bitmap", ondisk.Checksum(fmt.Sprintf("%s bitmap of group %d in %v", what, g, at), stored, computed))
+		go a.damaged(
+			what+" bitmap",
+			ondisk.Checksum(fmt.Sprintf("%s bitmap of group %d in %v", what, g, at), stored, computed),
+		)
 	}
 	return true
 }

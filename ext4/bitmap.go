@@ -30,7 +30,8 @@ func countClear(p []byte, n int) int {
 
 func bit(p []byte, i uint32) bool { return p[i/8]>>(i%8)&1 != 0 }
 
-// findRun looks for clear bits from a bit on, and takes the first run of at least want, or the longest where there is none.
+// findRun looks for clear bits from a bit on, and takes the first run of at least want, or the longest where there is
+// none.
 func findRun(p []byte, from, n, want uint32) (at, length uint32) {
 	for i := from; i < n; {
 		if p[i/8] == 0xff {

@@ -61,11 +61,18 @@ const (
 	stateCountless // a directory that has too many subdirectories to count
 )
 
-// Check reads everything and checks it: inodes, extents and pointers, attributes, directories and their trees, link counts, orphans, bitmaps both ways, counters
-// and checksums. The journal's newer blocks count, where it was replayed. It changes nothing; an error is one of reading, or of progress, which ends the check by one.
-// progress may be nil.
+// Check reads everything and checks it: inodes, extents and pointers, attributes, directories and their trees, link
+// counts, orphans, bitmaps both ways, counters and checksums. The journal's newer blocks count, where it was replayed.
+// It changes nothing; an error is one of reading, or of progress, which ends the check by one. progress may be nil.
 func (fs *FS) Check(progress func(done, all int) error) (*CheckReport, error) {
-	c := &checker{fs: fs, s: fs.super, out: &CheckReport{}, progress: progress, xattrs: map[block.Number]int{}, orphans: map[Ino]bool{}}
+	c := &checker{
+		fs:       fs,
+		s:        fs.super,
+		out:      &CheckReport{},
+		progress: progress,
+		xattrs:   map[block.Number]int{},
+		orphans:  map[Ino]bool{},
+	}
 	if c.progress == nil {
 		c.progress = func(int, int) error { return nil }
 	}
@@ -96,15 +103,16 @@ func (c *checker) damage(where string, err error) error {
 		return nil
 	}
 	var corrupt *ondisk.CorruptError
-	if errors.As(err, &corrupt) || errors.Is(err, ondisk.ErrCorrupt) || errors.Is(err, ErrNotExist) || errors.Is(err, ondisk.ErrUnsupported) {
+	if errors.As(err, &corrupt) || errors.Is(err, ondisk.ErrCorrupt) || errors.Is(err, ErrNotExist) ||
+		errors.Is(err, ondisk.ErrUnsupported) {
 		c.problem(where, "%v", err)
 		return nil
 	}
 	return err
 }
 
-// mark notes that somebody refers to blocks. Where another one does already, or they are not on the image, it reports that, and returns false: what such blocks
-// refer to is not to be followed, or a few of them would be read without end.
+// mark notes that somebody refers to blocks. Where another one does already, or they are not on the image, it reports
+// that, and returns false: what such blocks refer to is not to be followed, or a few of them would be read without end.
 func (c *checker) mark(where string, first block.Number, n uint64) bool {
 	if first < c.s.FirstDataBlock || !c.s.Contains(first, n) {
 		c.problem(where, "blocks %d to %d are not on the image", uint64(first), uint64(first)+n-1)
@@ -227,7 +235,12 @@ func (c *checker) references() error {
 			return err
 		}
 		if refs := disk.XattrRefs(p); int(refs) != n {
-			c.problem(fmt.Sprintf("extended attributes in block %d", uint64(at)), "%d references, and %d inodes", refs, n)
+			c.problem(
+				fmt.Sprintf("extended attributes in block %d", uint64(at)),
+				"%d references, and %d inodes",
+				refs,
+				n,
+			)
 		}
 	}
 	return nil
@@ -251,11 +264,18 @@ func (c *checker) maps() error {
 		freeBlocks += uint64(blocks) * uint64(c.s.ClusterBlocks)
 	}
 	c.out.UsedBlocks = uint64(c.s.Blocks) - freeBlocks
-	// The superblock's own counts are not compared: the kernel writes them at unmounting, and e2fsck, too, takes them as they are.
+	// The superblock's own counts are not compared: the kernel writes them at unmounting, and e2fsck, too, takes them
+	// as they are.
 	return nil
 }
 
-func (c *checker) readMap(where string, at block.Number, uninit bool, sum uint32, compute func([]byte) uint32) ([]byte, error) {
+func (c *checker) readMap(
+	where string,
+	at block.Number,
+	uninit bool,
+	sum uint32,
+	compute func([]byte) uint32,
+) ([]byte, error) {
 	if uninit || !c.s.Contains(at, 1) {
 		return nil, nil
 	}

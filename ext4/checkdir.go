@@ -46,7 +46,10 @@ func (d *dirCheck) run() error {
 	n, s := d.n, d.c.s
 	format := s.DirentFormat(n.Flags)
 	if n.Has(disk.InodeInlineData) || n.Has(disk.InodeEncrypt) || n.Has(disk.InodeCasefold) {
-		return d.c.damage(d.where, n.ReadDir(0, func(e Dirent) bool { d.entry(string(e.Name), e.Ino, e.Type); return true }))
+		return d.c.damage(
+			d.where,
+			n.ReadDir(0, func(e Dirent) bool { d.entry(string(e.Name), e.Ino, e.Type); return true }),
+		)
 	}
 	for b := uint64(0); b < n.Size/uint64(s.BlockSize); b++ {
 		r, err := n.mapHome(FileBlock(b))
@@ -201,7 +204,8 @@ func (t *treeCheck) node(node disk.HtreeNode, levels int, low, high uint64) erro
 	return nil
 }
 
-// leaf checks the hashes of a leaf's names: from low up to high, and high itself where names of that hash go on in the next leaf.
+// leaf checks the hashes of a leaf's names: from low up to high, and high itself where names of that hash go on in the
+// next leaf.
 func (t *treeCheck) leaf(b FileBlock, low, high uint64) error {
 	p, _, err := t.n.fileBlock(b)
 	if err != nil {
@@ -260,7 +264,9 @@ func (c *checker) reach() error {
 		}
 	}
 	c.inodes.each(func(ino Ino, st *inodeState) {
-		if st.flags&(stateInUse|stateReached) == stateInUse && ino >= c.s.FirstIno && !c.orphans[ino] && !c.fs.special(ino) && !c.valueInode(ino) {
+		if st.flags&(stateInUse|stateReached) == stateInUse && ino >= c.s.FirstIno && !c.orphans[ino] &&
+			!c.fs.special(ino) &&
+			!c.valueInode(ino) {
 			c.problem(fmt.Sprintf("inode %d", ino), "has no name that leads to it")
 		}
 	})

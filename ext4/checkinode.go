@@ -104,7 +104,8 @@ func (c *checker) reserved(n *Inode) error {
 			return c.contents(n)
 		}
 	case resizeIno: // its pointers are blocks that are marked as the groups' own
-		if at := block.Number(binary.LittleEndian.Uint32(n.Block[13*pointerSize:])); at != 0 && c.s.Compat&disk.CompatResizeInode != 0 {
+		if at := block.Number(binary.LittleEndian.Uint32(n.Block[13*pointerSize:])); at != 0 &&
+			c.s.Compat&disk.CompatResizeInode != 0 {
 			c.mark(n.where(), at, 1)
 		}
 	default:
@@ -162,7 +163,8 @@ func (c *checker) contents(n *Inode) error {
 	return nil
 }
 
-// attributes checks an inode's attributes. elsewhere says that values lie in inodes of their own, whose blocks count as this inode's, too.
+// attributes checks an inode's attributes. elsewhere says that values lie in inodes of their own, whose blocks count as
+// this inode's, too.
 func (c *checker) attributes(n *Inode) (elsewhere bool, err error) {
 	attrs, err := disk.DecodeInodeXattrs(n.Ino, n.XattrArea)
 	if err != nil {

@@ -2,7 +2,8 @@ package ext4
 
 import "github.com/varvefs/varve/internal/mutant"
 
-// claim says who asks for blocks, and for what: that decides how many stay free (kernel, fs/ext4/balloc.c, ext4_has_free_clusters).
+// claim says who asks for blocks, and for what: that decides how many stay free (kernel, fs/ext4/balloc.c,
+// ext4_has_free_clusters).
 //
 //	free blocks │ for everybody │ ReservedBlocks: for root and s_def_resuid, s_def_resgid │ keptForNodes: for promised nodes │ 0
 type claim struct {
@@ -53,12 +54,13 @@ func (a *allocator) mayUseReserved(o Cred) bool {
 	if o.Thread == 0 || a.rights == nil {
 		return o.UID == 0
 	}
-	return a.rights(o.Thread, uint32(s.DefaultGID)) // root, too, by its capability only where the superblock names somebody else
+	// root, too, by its capability only where the superblock names somebody else
+	return a.rights(o.Thread, uint32(s.DefaultGID))
 }
 
-// SetRights sets the function that reports whether a thread may use reserved blocks for other reasons than the user and group of its request: it
-// has CAP_SYS_RESOURCE, or also belongs to the group (which is none where 0). It is asked only when space is short. It is set before
-// the first request.
+// SetRights sets the function that reports whether a thread may use reserved blocks for other reasons than the user and
+// group of its request: it has CAP_SYS_RESOURCE, or also belongs to the group (which is none where 0). It is asked only
+// when space is short. It is set before the first request.
 func (w *Writable) SetRights(may func(thread, gid uint32) bool) { w.alloc.rights = may }
 
 // MayUseReserved reports whether user and group of a request may use reserved blocks, without a look at its thread.
@@ -69,11 +71,14 @@ func (w *Writable) MayUseReserved(o Cred) bool {
 
 // Room is how many bytes everybody may still allocate at once.
 func (w *Writable) Room() int64 {
-	free := w.alloc.freeBlocks.Load() + w.alloc.windows.blocks.Load() - int64(w.super.ReservedBlocks+keptForNodes(w.super))
+	free := w.alloc.freeBlocks.Load() + w.alloc.windows.blocks.Load() - int64(
+		w.super.ReservedBlocks+keptForNodes(w.super),
+	)
 	return max(free, 0) * int64(w.super.BlockSize)
 }
 
-// RoomFor reports whether everybody may allocate so many bytes. Where they are short it first makes usable what was freed.
+// RoomFor reports whether everybody may allocate so many bytes. Where they are short it first makes usable what was
+// freed.
 func (w *Writable) RoomFor(bytes int64) bool {
 	if w.Room() >= bytes {
 		return true

@@ -18,9 +18,9 @@ type Range struct {
 	Offset int64
 }
 
-// CopyRange copies up to length bytes from one file to another, or within one. It returns how many: fewer with an error, which
-// may be the context's, at the end of the source, or at the bound of one call. Each chunk is read from a snapshot and written in
-// a transaction of its own.
+// CopyRange copies up to length bytes from one file to another, or within one. It returns how many: fewer with an
+// error, which may be the context's, at the end of the source, or at the bound of one call. Each chunk is read from a
+// snapshot and written in a transaction of its own.
 func (w *Writable) CopyRange(ctx context.Context, cred Cred, from, to Range, length uint64) (done int64, err error) {
 	limit := int64(min(length, maxCopy))
 	buf := make([]byte, min(limit, copyChunk))
@@ -29,7 +29,8 @@ func (w *Writable) CopyRange(ctx context.Context, cred Cred, from, to Range, len
 			break
 		}
 		var got, put int
-		if got, err = w.readNode(from.Node, buf[:min(limit-done, copyChunk)], from.Offset+done); err != nil || got == 0 {
+		if got, err = w.readNode(from.Node, buf[:min(limit-done, copyChunk)], from.Offset+done); err != nil ||
+			got == 0 {
 			break
 		}
 		clear := ClearPrivileges(cred.UID != 0) // as with fallocate: the request does not say who has CAP_FSETID

@@ -28,7 +28,8 @@ func walkAll(t testing.TB, fsys *ext4.FS, limit int64) (nodes, failed int) {
 		}
 		failed++
 		known := errors.Is(err, ondisk.ErrCorrupt) || errors.Is(err, ondisk.ErrUnsupported) || errors.Is(err, io.ErrUnexpectedEOF) ||
-			errors.Is(err, ext4.ErrNoKey) || errors.Is(err, ext4.ErrNotExist) || errors.Is(err, ext4.ErrNotDir)
+			errors.Is(err, ext4.ErrNoKey) || errors.Is(err, ext4.ErrNotExist) ||
+			errors.Is(err, ext4.ErrNotDir)
 		if !known {
 			t.Errorf("%s: an error of no known family: %v", what, err)
 		}
@@ -134,7 +135,8 @@ func corpusImage(t *testing.T, image string) bool {
 	fsys, err := ext4.Open(d, ext4.Options{})
 	if err != nil {
 		t.Logf("refused: %v", err)
-		if !errors.Is(err, ondisk.ErrCorrupt) && !errors.Is(err, ondisk.ErrUnsupported) && !errors.Is(err, ext4.ErrNeedsJournal) {
+		if !errors.Is(err, ondisk.ErrCorrupt) && !errors.Is(err, ondisk.ErrUnsupported) &&
+			!errors.Is(err, ext4.ErrNeedsJournal) {
 			t.Errorf("an error of no known family: %v", err)
 		}
 		if clean(image) {
@@ -170,8 +172,8 @@ func corpusImage(t *testing.T, image string) bool {
 	return true
 }
 
-// clean asks e2fsck, which does not end on every image of the corpus: it gets two seconds of the processor, however busy that is. Others need
-// a tenth of a second.
+// clean asks e2fsck, which does not end on every image of the corpus: it gets two seconds of the processor, however
+// busy that is. Others need a tenth of a second.
 func clean(image string) bool {
 	return exec.Command("sh", "-c", `ulimit -t 2; exec e2fsck -fn "$0"`, image).Run() == nil
 }

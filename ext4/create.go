@@ -21,7 +21,8 @@ const (
 	setuid      = 0o4000
 )
 
-// Flags that new inodes inherit from their directory (kernel, fs/ext4: EXT4_FL_INHERITED, EXT4_REG_FLMASK, EXT4_OTHER_FLMASK).
+// Flags that new inodes inherit from their directory (kernel, fs/ext4: EXT4_FL_INHERITED, EXT4_REG_FLMASK,
+// EXT4_OTHER_FLMASK).
 const (
 	inheritedFlags = 0x1 | 0x2 | 0x4 | disk.InodeSync | disk.InodeNoDump | disk.InodeNoAtime | 0x400 | disk.InodeJournalData | disk.InodeNoTail |
 		disk.InodeDirSync | disk.InodeProjInherit | disk.InodeDAX
@@ -202,7 +203,8 @@ func (o *op) fillSymlink(n *Inode, target string) error {
 	return o.mapBlocks(n, disk.Extent{Len: 1, Start: r.start})
 }
 
-// linkParent adds a subdirectory's link to a directory, or takes one away. A count that is 1 means that there are too many to count.
+// linkParent adds a subdirectory's link to a directory, or takes one away. A count that is 1 means that there are too
+// many to count.
 func (o *op) linkParent(dir *Inode, delta int) error {
 	countless := o.w.super.ROCompat&disk.ROCompatDirNlink != 0 && dir.Has(disk.InodeIndex)
 	switch {

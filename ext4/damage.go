@@ -18,7 +18,8 @@ import (
 // OnDamage says what a file system does when damage is found while it is mounted for writing (ext4(5), errors=).
 type OnDamage uint16
 
-// The choices, with the numbers that the superblock has for them. Panic is taken as RemountRO: a daemon does not stop its machine.
+// The choices, with the numbers that the superblock has for them. Panic is taken as RemountRO: a daemon does not stop
+// its machine.
 const (
 	AsSuperblock OnDamage = iota // what the superblock says
 	Continue
@@ -38,8 +39,8 @@ type damage struct {
 // markEvery bounds how often damage is marked.
 const markEvery = time.Second
 
-// Damaged notes that an operation found damage: in the superblock, as the kernel does, where e2fsck and dumpe2fs find it. Where the file system is
-// not to go on, no further change is taken. Other errors are none of its business.
+// Damaged notes that an operation found damage: in the superblock, as the kernel does, where e2fsck and dumpe2fs find
+// it. Where the file system is not to go on, no further change is taken. Other errors are none of its business.
 func (w *Writable) Damaged(operation string, found error) {
 	if !errors.Is(found, ondisk.ErrCorrupt) {
 		return
@@ -71,7 +72,8 @@ func (d *damage) note(m disk.ErrorMark) {
 // MarkDamage writes what was found since the last mark into the superblock, before the file system is closed.
 func (w *Writable) MarkDamage() error { return w.markDamage(true) }
 
-// markDamage writes what was found since the last mark into the superblock: at most once a second, unless it is to be now.
+// markDamage writes what was found since the last mark into the superblock: at most once a second, unless it is to be
+// now.
 func (w *Writable) markDamage(now bool) error {
 	d := &w.damage
 	d.mu.Lock()
@@ -97,8 +99,8 @@ func (o *op) editSuper(change func(super []byte)) error {
 	}))
 }
 
-// turnOn turns a feature of the superblock on at its first use, as the kernel does. at is where its word lies in the superblock, turned is the
-// feature's bit in Writable.turned.
+// turnOn turns a feature of the superblock on at its first use, as the kernel does. at is where its word lies in the
+// superblock, turned is the feature's bit in Writable.turned.
 func (o *op) turnOn(at int, bit uint32, turned uint64, has bool) error {
 	if has || o.w.turned.Load()&turned != 0 || mutant.Off(mutant.FirstUse) {
 		return nil

@@ -18,7 +18,8 @@ import (
 
 const goldenBlock = 1024
 
-// goldenImage is an image without checksums, so that damage reaches the code behind them. Its inode table is at block 35.
+// goldenImage is an image without checksums, so that damage reaches the code behind them. Its inode table is at block
+// 35.
 func goldenImage(t testing.TB) blockcache.Memory {
 	t.Helper()
 	p, err := os.ReadFile(gunzip(t, "../ondisk/ext4/testdata/plain.img.gz"))
@@ -93,8 +94,8 @@ func fileType(p []byte, name string) byte {
 	return p[bytes.Index(p, []byte(name))-1]
 }
 
-// TestDamage_Structures breaks one structure at a time. Reading what depends on it is an error that says what and where,
-// the rest stays readable, and nothing hangs.
+// TestDamage_Structures breaks one structure at a time. Reading what depends on it is an error that says what and
+// where, the rest stays readable, and nothing hangs.
 func TestDamage_Structures(t *testing.T) {
 	le := binary.LittleEndian
 	for _, c := range []struct {

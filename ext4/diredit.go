@@ -84,7 +84,8 @@ func (d *dirOp) insert(name string, ino Ino, typ uint8) error {
 	return d.insertLinear(name, ino, typ)
 }
 
-// put is the edit that inserts a name into a block: run again on newer bytes, it finds its place and checks that the name is absent there.
+// put is the edit that inserts a name into a block: run again on newer bytes, it finds its place and checks that the
+// name is absent there.
 func (d *dirOp) put(name string, ino Ino, typ uint8) merge.Edit {
 	format, end, b := d.format, d.end, []byte(name)
 	return merge.Reapply(func(p []byte) error { return format.InsertDirent(p, end, ino, typ, b) })
@@ -210,7 +211,8 @@ func (d *dirOp) replace(name string, from, to Ino, typ uint8, at block.Number) e
 	return d.editLeaf(at, merge.Reapply(func(p []byte) error { return format.ReplaceDirent(p, end, b, from, to, typ) }))
 }
 
-// checkEmpty checks that a directory has no names but its own two, and that it stays so: the operation depends on all of its blocks.
+// checkEmpty checks that a directory has no names but its own two, and that it stays so: the operation depends on all
+// of its blocks.
 func (d *dirOp) checkEmpty() error {
 	if err := d.dependMap(d.n); err != nil {
 		return err

@@ -8,14 +8,16 @@ import "errors"
 
 // Names, inodes and attributes, for reading and for changes.
 var (
-	ErrNotExist     = errors.New("does not exist")                                 // a name or an inode
-	ErrNoXattr      = errors.New("no such extended attribute")                     // of an inode that exists
-	ErrNotDir       = errors.New("not a directory")                                // a directory was needed
-	ErrLoop         = errors.New("too many levels of symbolic links")              // on a path
-	ErrNoKey        = errors.New("encrypted, and the key is not available")        // contents, and names to add
-	ErrNoData       = errors.New("no data or hole at or behind this offset")       // SEEK_DATA and SEEK_HOLE
-	ErrStale        = errors.New("the inode is gone")                              // a Node whose inode was freed or taken anew
-	ErrTooLong      = errors.New("the name is too long")                           // a name over MaxName, a symlink's target
+	ErrNotExist = errors.New("does not exist")                           // a name or an inode
+	ErrNoXattr  = errors.New("no such extended attribute")               // of an inode that exists
+	ErrNotDir   = errors.New("not a directory")                          // a directory was needed
+	ErrLoop     = errors.New("too many levels of symbolic links")        // on a path
+	ErrNoKey    = errors.New("encrypted, and the key is not available")  // contents, and names to add
+	ErrNoData   = errors.New("no data or hole at or behind this offset") // SEEK_DATA and SEEK_HOLE
+	// a Node whose inode was freed or taken anew
+	ErrStale = errors.New("the inode is gone")
+	// a name over MaxName, a symlink's target
+	ErrTooLong      = errors.New("the name is too long")
 	ErrInvalid      = errors.New("invalid argument")                               // a name, an offset, flags
 	ErrNeedsJournal = errors.New("the file system's journal is on another device") // Options.Journal was not given
 )

@@ -58,8 +58,13 @@ func (n *Inode) mapExtent(b FileBlock) (Run, error) {
 // extentNode reads and checks the tree node that an index entry points at.
 func (n *Inode) extentNode(index disk.ExtentIndex, depth int) (disk.ExtentNode, error) {
 	if !n.fs.super.Contains(index.Leaf, 1) {
-		return disk.ExtentNode{}, ondisk.Corruptf(n.where(), "extent index at file block %d points at block %d, past the image's %d",
-			index.File, uint64(index.Leaf), uint64(n.fs.super.Blocks))
+		return disk.ExtentNode{}, ondisk.Corruptf(
+			n.where(),
+			"extent index at file block %d points at block %d, past the image's %d",
+			index.File,
+			uint64(index.Leaf),
+			uint64(n.fs.super.Blocks),
+		)
 	}
 	p, err := n.fs.block(index.Leaf)
 	if err != nil {

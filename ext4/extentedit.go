@@ -119,7 +119,8 @@ func (o *op) fixFirst(n *Inode, path []extNode, level int) error {
 	return nil
 }
 
-// insertEntry puts an entry before entry pos of the node at a level of the path, splitting full nodes and growing the tree as needed.
+// insertEntry puts an entry before entry pos of the node at a level of the path, splitting full nodes and growing the
+// tree as needed.
 func (o *op) insertEntry(n *Inode, path []extNode, level, pos int, entry []byte) error {
 	e := &path[level]
 	if e.count() < e.capacity() {
@@ -236,7 +237,8 @@ func (o *op) insertExtent(n *Inode, e disk.Extent) error {
 	return o.insertEntry(n, path, last, i+1, entry)
 }
 
-// cutExtents unmaps file blocks from, up to to, and frees them if free is set. It stops after limit extents, and reports whether all is done.
+// cutExtents unmaps file blocks from, up to to, and frees them if free is set. It stops after limit extents, and
+// reports whether all is done.
 func (o *op) cutExtents(n *Inode, from, to uint64, free bool, limit int) (done bool, err error) {
 	for from < to {
 		path, err := o.extPath(n, from)

@@ -16,9 +16,13 @@ type span struct {
 
 // Allocate is fallocate(2): keep leaves the size alone.
 func (w *Writable) Allocate(cred Cred, node Node, offset, length uint64, keep bool) error {
-	return w.ranges(cred, node, span{offset, length, keep, false, func(o *op, n *Inode, at, end uint64) (uint64, error) {
-		return o.preallocate(n, at, end, false)
-	}})
+	return w.ranges(
+		cred,
+		node,
+		span{offset, length, keep, false, func(o *op, n *Inode, at, end uint64) (uint64, error) {
+			return o.preallocate(n, at, end, false)
+		}},
+	)
 }
 
 // Punch frees the whole blocks of a range, and zeros the rest.
@@ -126,7 +130,8 @@ func (o *op) zeroEdges(n *Inode, from, to uint64) error {
 	return o.zero(n, to/bs, 0, to%bs)
 }
 
-// preallocate maps the holes of a range as unwritten, and with zero set, what is written, too. It returns where it stopped.
+// preallocate maps the holes of a range as unwritten, and with zero set, what is written, too. It returns where it
+// stopped.
 func (o *op) preallocate(n *Inode, at, end uint64, zero bool) (uint64, error) {
 	for steps := 0; at < end && steps < maxCut; steps++ {
 		r, err := n.Map(FileBlock(at))

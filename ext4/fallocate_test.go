@@ -32,7 +32,8 @@ func (m *memFS) layout(node Node, blocks int) (out string) {
 	return out
 }
 
-// TestFallocate_Layouts works on a file of blocks 0 to 3 written, 4 and 5 a hole, 6 and 7 written, in bytes of 1 KiB blocks.
+// TestFallocate_Layouts works on a file of blocks 0 to 3 written, 4 and 5 a hole, 6 and 7 written, in bytes of 1 KiB
+// blocks.
 func TestFallocate_Layouts(t *testing.T) {
 	const k = 1024
 	type call func(m *memFS, f Node) error

@@ -27,8 +27,8 @@ func (n *Inode) FileAttr() FileAttr {
 	return a
 }
 
-// SetFileAttr sets flags and project: all of it, or nothing. Flags that a FileAttr has no bit for stay as they are when the
-// change happens.
+// SetFileAttr sets flags and project: all of it, or nothing. Flags that a FileAttr has no bit for stay as they are when
+// the change happens.
 func (w *Writable) SetFileAttr(cred Cred, node Node, a FileAttr) error {
 	var mask, flags uint32
 	for _, x := range xflags {

@@ -172,7 +172,12 @@ func TestFile_Random(t *testing.T) {
 				case op == 6:
 					f.truncate(at)
 				case !extents:
-					is(t, "punch without extents", m.Punch(Cred{}, f.node, uint64(at), uint64(length)), ondisk.ErrUnsupported)
+					is(
+						t,
+						"punch without extents",
+						m.Punch(Cred{}, f.node, uint64(at), uint64(length)),
+						ondisk.ErrUnsupported,
+					)
 				case op < 9:
 					f.punch(at, length)
 				case op == 9:

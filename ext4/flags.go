@@ -19,14 +19,15 @@ const (
 	refusedFlags = disk.InodeJournalData | disk.InodeCasefold
 )
 
-// SetFlags sets the flags that chattr(1) sets (FS_IOC_SETFLAGS). Those that nobody may set stay as they are; those that varve does not act upon are refused.
-// Without the flag of extents a file gets block pointers, and the other way round, if it is short enough; if it is not, the other flags are set nevertheless, as
-// the kernel does.
+// SetFlags sets the flags that chattr(1) sets (FS_IOC_SETFLAGS). Those that nobody may set stay as they are; those that
+// varve does not act upon are refused. Without the flag of extents a file gets block pointers, and the other way round,
+// if it is short enough; if it is not, the other flags are set nevertheless, as the kernel does.
 func (w *Writable) SetFlags(cred Cred, node Node, flags uint32) error {
 	return w.changeFlags(cred, node, func(uint32) uint32 { return flags }, nil)
 }
 
-// changeFlags is one transaction, in which wanted makes the flags that users see out of those that there are. project may be nil.
+// changeFlags is one transaction, in which wanted makes the flags that users see out of those that there are. project
+// may be nil.
 func (w *Writable) changeFlags(cred Cred, node Node, wanted func(now uint32) uint32, project *uint32) error {
 	var migration error
 	err := w.do(opSetattr, cred, func(o *op) error {
@@ -56,7 +57,9 @@ func (o *op) changeFlags(n *Inode, flags uint32) (migration, err error) {
 	wanted := flags & userModifiable
 	changed := (wanted ^ n.Flags) & userModifiable
 	switch {
-	case flags&^uint32(VisibleFlags) != 0, n.IsRegular() && flags&notOfFiles != 0, !n.IsRegular() && !n.IsDir() && flags&^uint32(otherFlags) != 0,
+	case flags&^uint32(VisibleFlags) != 0,
+		n.IsRegular() && flags&notOfFiles != 0,
+		!n.IsRegular() && !n.IsDir() && flags&^uint32(otherFlags) != 0,
 		changed&refusedFlags != 0:
 		return nil, ondisk.ErrUnsupported
 	case o.cred.UID != 0 && (o.cred.UID != n.UID || changed&(disk.InodeImmutable|disk.InodeAppend) != 0):

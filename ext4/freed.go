@@ -56,7 +56,8 @@ func count(runs []run) (n int64) {
 	return n
 }
 
-// makeRoom makes the open epoch durable, which may let freed blocks be used (W4), and waits a moment for readers whose snapshots may keep them.
+// makeRoom makes the open epoch durable, which may let freed blocks be used (W4), and waits a moment for readers whose
+// snapshots may keep them.
 func (a *allocator) makeRoom() error {
 	if a.mature(); a.waiting.blocks.Load() == 0 {
 		return nil

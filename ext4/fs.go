@@ -100,14 +100,19 @@ func ReadSuperblock(image io.ReaderAt, offset int64) (*disk.Superblock, error) {
 	return disk.DecodeSuperblock(p)
 }
 
-// reaches says that an image has fewer bytes than it claims, where that is so: how much it claims bounds nothing, so what takes memory or time by it asks first.
+// reaches says that an image has fewer bytes than it claims, where that is so: how much it claims bounds nothing, so
+// what takes memory or time by it asks first.
 func (fs *FS) reaches(bytes int64) error {
 	n, err := fs.image.ReadAt(make([]byte, 1), bytes-1)
 	switch {
 	case n == 1:
 		return nil
 	case err == nil || errors.Is(err, io.EOF):
-		return ondisk.Corruptf("superblock", "the image ends before byte %d, which it must have by its counts: it is cut short, or its superblock is damaged", bytes)
+		return ondisk.Corruptf(
+			"superblock",
+			"the image ends before byte %d, which it must have by its counts: it is cut short, or its superblock is damaged",
+			bytes,
+		)
 	}
 	return fmt.Errorf("read byte %d of the image: %w", bytes-1, err)
 }

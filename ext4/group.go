@@ -8,21 +8,24 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// group is what the allocator knows of a block group. Its bitmaps are those of the newest commits, and also have what transactions under way have
-// reserved, and what was freed and must not be used yet: so two transactions never take the same, and their edits of one bitmap never conflict.
+// group is what the allocator knows of a block group. Its bitmaps are those of the newest commits, and also have what
+// transactions under way have reserved, and what was freed and must not be used yet: so two transactions never take the
+// same, and their edits of one bitmap never conflict.
 //
-// Bitmaps that nobody has reserved anything in may leave memory: what is on the image, or in the store, is all of them but for held.
+// Bitmaps that nobody has reserved anything in may leave memory: what is on the image, or in the store, is all of them
+// but for held.
 type group struct {
-	mu         sync.Mutex // guards the rest
-	blocks     []byte     // nil: not in memory
-	inodes     []byte     // nil with blocks
-	counted    bool       // the bitmaps were in memory once, so that the counts are theirs
-	recent     bool       // used since eviction looked here
-	merged     bool       // held was not empty when the bitmaps came into memory
-	stale      bool       // is to leave memory when nothing is pinned
-	pins       int        // blocks and inodes that were reserved, or inodes that were freed, by transactions under way and windows
-	badBlocks  bool       // the block bitmap's checksum is wrong (verify)
-	badInodes  bool       // the inode bitmap's is
+	mu      sync.Mutex // guards the rest
+	blocks  []byte     // nil: not in memory
+	inodes  []byte     // nil with blocks
+	counted bool       // the bitmaps were in memory once, so that the counts are theirs
+	recent  bool       // used since eviction looked here
+	merged  bool       // held was not empty when the bitmaps came into memory
+	stale   bool       // is to leave memory when nothing is pinned
+	// blocks and inodes that were reserved, or inodes that were freed, by transactions under way and windows
+	pins       int
+	badBlocks  bool // the block bitmap's checksum is wrong (verify)
+	badInodes  bool // the inode bitmap's is
 	held       map[run]int32
 	freeBlocks int
 	freeInodes int
@@ -59,8 +62,8 @@ func (gr *group) drop(r run) {
 	}
 }
 
-// abandon takes back that a transaction freed blocks, because it did not commit. Bitmaps that came into memory meanwhile may have them as in use
-// though another one has freed them. The caller holds mu.
+// abandon takes back that a transaction freed blocks, because it did not commit. Bitmaps that came into memory
+// meanwhile may have them as in use though another one has freed them. The caller holds mu.
 func (gr *group) abandon(r run) {
 	gr.drop(r)
 	if gr.blocks != nil && gr.merged {
@@ -121,7 +124,8 @@ func (a *allocator) load(g disk.Group) (*group, error) {
 	return gr, nil
 }
 
-// bitmaps are those in memory. What was not used since the hand came by leaves it (the CLOCK algorithm), unless it is pinned.
+// bitmaps are those in memory. What was not used since the hand came by leaves it (the CLOCK algorithm), unless it is
+// pinned.
 type bitmaps struct {
 	limit int // groups; 0: no limit
 

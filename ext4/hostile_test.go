@@ -64,7 +64,8 @@ func TestHostile_Groups(t *testing.T) {
 	if n := allocated(func() { _, err = ext4.Open(p, ext4.Options{}) }); n > 1<<20 {
 		t.Errorf("%d groups: %d bytes were allocated", uint64(many), n)
 	}
-	if !errors.Is(err, ondisk.ErrCorrupt) || !strings.Contains(err.Error(), "4294967280 block groups: ") || !strings.Contains(err.Error(), "cut short") {
+	if !errors.Is(err, ondisk.ErrCorrupt) || !strings.Contains(err.Error(), "4294967280 block groups: ") ||
+		!strings.Contains(err.Error(), "cut short") {
 		t.Errorf("%d groups: %v", uint64(many), err)
 	}
 	var fs *ext4.FS
@@ -74,7 +75,8 @@ func TestHostile_Groups(t *testing.T) {
 	if _, err := fs.Stat(); !errors.Is(err, ondisk.ErrCorrupt) {
 		t.Errorf("statfs of groups without tables: %v", err)
 	}
-	if err := ext4.CheckWritable(fs.Superblock()); !errors.Is(err, ondisk.ErrUnsupported) || !strings.Contains(err.Error(), "groups of 1 blocks") {
+	if err := ext4.CheckWritable(fs.Superblock()); !errors.Is(err, ondisk.ErrUnsupported) ||
+		!strings.Contains(err.Error(), "groups of 1 blocks") {
 		t.Errorf("writing with groups of one block: %v", err)
 	}
 }
@@ -96,7 +98,8 @@ func TestHostile_Check(t *testing.T) {
 	}
 }
 
-// TestHostile_Indirect: pointers that all lead to the same blocks are followed once: else one inode has 2^24 of them here, and 2^30 with larger blocks.
+// TestHostile_Indirect: pointers that all lead to the same blocks are followed once: else one inode has 2^24 of them
+// here, and 2^30 with larger blocks.
 func TestHostile_Indirect(t *testing.T) {
 	d := newDamaged(t)
 	le := binary.LittleEndian
@@ -129,7 +132,18 @@ type crafted struct {
 }
 
 func newCrafted(t *testing.T) *crafted {
-	path := oracle.NewImage(t, 4<<20, "-b", "1024", "-O", "^metadata_csum,^64bit,orphan_file,has_journal", "-J", "size=1", "-E", "orphan_file_size=32")
+	path := oracle.NewImage(
+		t,
+		4<<20,
+		"-b",
+		"1024",
+		"-O",
+		"^metadata_csum,^64bit,orphan_file,has_journal",
+		"-J",
+		"size=1",
+		"-E",
+		"orphan_file_size=32",
+	)
 	p, err := os.ReadFile(path)
 	fatal(t, err)
 	c := &crafted{damaged: &damaged{t: t, p: p}}
@@ -156,7 +170,8 @@ func (c *crafted) stretch(ino ext4.Ino, at block.Number, n uint16) {
 	}
 }
 
-// TestHostile_Journal: a journal that claims more blocks than there are, or whose blocks are there several times, is damage.
+// TestHostile_Journal: a journal that claims more blocks than there are, or whose blocks are there several times, is
+// damage.
 func TestHostile_Journal(t *testing.T) {
 	be, le := binary.BigEndian, binary.LittleEndian
 	t.Run("more blocks than the image", func(t *testing.T) {
@@ -204,7 +219,8 @@ func TestHostile_Journal(t *testing.T) {
 		c.stretch(8, at, n)
 		s := c.p[disk.SuperblockOffset:]
 		le.PutUint32(s[0x60:], le.Uint32(s[0x60:])|uint32(disk.IncompatRecover))
-		if _, err := ext4.Open(c.p, ext4.Options{}); !errors.Is(err, ondisk.ErrCorrupt) || !strings.Contains(err.Error(), "is two of its blocks") {
+		if _, err := ext4.Open(c.p, ext4.Options{}); !errors.Is(err, ondisk.ErrCorrupt) ||
+			!strings.Contains(err.Error(), "is two of its blocks") {
 			t.Errorf("%v", err)
 		}
 	})

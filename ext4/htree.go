@@ -50,8 +50,9 @@ func (n *Inode) hashBlock(b FileBlock, base int) (s hashStep, err error) {
 	return s, nil
 }
 
-// hashPath appends the steps from the root to the index block whose entry points at the leaf that a hash belongs to. The number of levels is the root's, so the
-// walk ends whatever the blocks say. visit, which may be nil, is called for each step before the next block is read.
+// hashPath appends the steps from the root to the index block whose entry points at the leaf that a hash belongs to.
+// The number of levels is the root's, so the walk ends whatever the blocks say. visit, which may be nil, is called for
+// each step before the next block is read.
 func (n *Inode) hashPath(path []hashStep, root hashStep, hash uint32, visit func(hashStep) error) ([]hashStep, error) {
 	step, err := root, error(nil)
 	for level := 0; ; level++ {
@@ -71,8 +72,8 @@ func (n *Inode) hashPath(path []hashStep, root hashStep, hash uint32, visit func
 	}
 }
 
-// nextHashed moves a path to the next leaf if names with this hash go on there: its entry then has the same hash with the
-// lowest bit set. Leaves are visited in ascending order of entries, so that ends, too.
+// nextHashed moves a path to the next leaf if names with this hash go on there: its entry then has the same hash with
+// the lowest bit set. Leaves are visited in ascending order of entries, so that ends, too.
 func (n *Inode) nextHashed(path []hashStep, hash uint32) (bool, error) {
 	level := len(path) - 1
 	for path[level].entry+1 >= path[level].node.Count() {

@@ -31,8 +31,8 @@ func (d *dirOp) hashPath(name string) (path []hashStep, hash uint32, version uin
 	return path, hash, version, err
 }
 
-// dependEntry makes the operation depend on an index entry and the one behind it, or, where it is the last one, on how many there are. The levels of
-// the tree are the root's.
+// dependEntry makes the operation depend on an index entry and the one behind it, or, where it is the last one, on how
+// many there are. The levels of the tree are the root's.
 func (d *dirOp) dependEntry(s hashStep) error {
 	if mutant.Off(mutant.D2) {
 		return nil
@@ -213,8 +213,8 @@ func (d *dirOp) indexLimit(base int) int {
 	return room / hashEntry
 }
 
-// makeIndexRoom sees to room for one more entry in the last index block of a path: where it is full it is split, or, if it is the root, moved into a new
-// level below it. grown says that it was, and that the path must be walked again.
+// makeIndexRoom sees to room for one more entry in the last index block of a path: where it is full it is split, or, if
+// it is the root, moved into a new level below it. grown says that it was, and that the path must be walked again.
 func (d *dirOp) makeIndexRoom(path []hashStep) (grown bool, err error) {
 	last := path[len(path)-1]
 	if last.node.Count() < d.indexLimit(last.base) {
@@ -274,7 +274,8 @@ func (d *dirOp) indexBlock(entries []byte) []byte {
 	return p
 }
 
-// makeIndex turns a directory of one block, which is full, into one with a hash tree: block 0 becomes the root, and its names go into a new leaf.
+// makeIndex turns a directory of one block, which is full, into one with a hash tree: block 0 becomes the root, and its
+// names go into a new leaf.
 func (d *dirOp) makeIndex() error {
 	at, err := d.n.blockAt(0)
 	if err != nil {

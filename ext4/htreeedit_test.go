@@ -99,7 +99,14 @@ func TestHtree_Full(t *testing.T) {
 	}
 	levels, entries, leaves := m.index(dir)
 	free := ok(m.Stat())(t).Available
-	t.Logf("%d names, %d leaves, %d levels, %d entries in the root, %d blocks free", done, leaves, levels, entries, free)
+	t.Logf(
+		"%d names, %d leaves, %d levels, %d entries in the root, %d blocks free",
+		done,
+		leaves,
+		levels,
+		entries,
+		free,
+	)
 	if free == 0 || done == len(names) || entries != m.dirLimit() {
 		t.Fatal("the index did not fill up first")
 	}

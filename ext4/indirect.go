@@ -87,5 +87,10 @@ func (n *Inode) pointerRun(p []byte, i int, span, skip uint64) (Run, error) {
 }
 
 func (n *Inode) badPointer(at block.Number) error {
-	return ondisk.Corruptf(n.where(), "block pointer %d is past the image's %d blocks", uint64(at), uint64(n.fs.super.Blocks))
+	return ondisk.Corruptf(
+		n.where(),
+		"block pointer %d is past the image's %d blocks",
+		uint64(at),
+		uint64(n.fs.super.Blocks),
+	)
 }

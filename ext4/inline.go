@@ -27,7 +27,12 @@ func (n *Inode) inlineSegments(dst []Segment, offset, size int) ([]Segment, erro
 		return dst, err
 	}
 	if n.Size > uint64(len(head)+len(tail)) {
-		return dst, ondisk.Corruptf(n.where(), "size is %d bytes, but only %d are stored inline", n.Size, len(head)+len(tail))
+		return dst, ondisk.Corruptf(
+			n.where(),
+			"size is %d bytes, but only %d are stored inline",
+			n.Size,
+			len(head)+len(tail),
+		)
 	}
 	if offset < len(head) {
 		p := head[offset:min(len(head), offset+size)]

@@ -39,12 +39,23 @@ func (fs *FS) ReadInode(n *Inode, ino Ino) error {
 		return fmt.Errorf("inode %d: %w", ino, ErrNotExist)
 	}
 	switch n.Mode & disk.ModeType {
-	case disk.ModeRegular, disk.ModeDir, disk.ModeSymlink, disk.ModeChar, disk.ModeBlock, disk.ModeFIFO, disk.ModeSocket:
+	case disk.ModeRegular,
+		disk.ModeDir,
+		disk.ModeSymlink,
+		disk.ModeChar,
+		disk.ModeBlock,
+		disk.ModeFIFO,
+		disk.ModeSocket:
 	default:
 		return ondisk.Corruptf(n.where(), "mode is 0%o, which is no file type", n.Mode)
 	}
 	if n.IsDir() && n.Size/uint64(fs.super.BlockSize) > uint64(fs.super.Blocks) {
-		return ondisk.Corruptf(n.where(), "directory of %d bytes on an image of %d blocks", n.Size, uint64(fs.super.Blocks))
+		return ondisk.Corruptf(
+			n.where(),
+			"directory of %d bytes on an image of %d blocks",
+			n.Size,
+			uint64(fs.super.Blocks),
+		)
 	}
 	return nil
 }
@@ -150,7 +161,8 @@ func (fs *FS) CheckGroups() error {
 // special reports whether an inode with an ordinary number belongs to the file system itself.
 func (fs *FS) special(ino Ino) bool {
 	s := fs.super
-	quota := s.ROCompat&disk.ROCompatQuota != 0 && (ino == s.UserQuotaIno || ino == s.GroupQuotaIno || ino == s.ProjectQuotaIno)
+	quota := s.ROCompat&disk.ROCompatQuota != 0 &&
+		(ino == s.UserQuotaIno || ino == s.GroupQuotaIno || ino == s.ProjectQuotaIno)
 	orphans := s.Compat&disk.CompatOrphanFile != 0 && ino == s.OrphanFileIno
 	return quota || orphans || ino == s.JournalIno
 }

@@ -22,8 +22,8 @@ func (a *allocator) reserveInode(parent *Inode, dir bool) (Ino, error) {
 	return 0, ErrNoSpace
 }
 
-// spreadDirs is the group for a new directory (Orlov; kernel, fs/ext4/ialloc.c): those of the root are spread over the groups with more than the
-// average free; others stay with their parent unless that group is worse off than most.
+// spreadDirs is the group for a new directory (Orlov; kernel, fs/ext4/ialloc.c): those of the root are spread over the
+// groups with more than the average free; others stay with their parent unless that group is worse off than most.
 func (a *allocator) spreadDirs(parent *Inode, home uint32) uint32 {
 	groups := uint32(len(a.groups))
 	blocks, inodes := int(a.freeBlocks.Load())/int(groups), int(a.freeInodes.Load())/int(groups)

@@ -41,8 +41,8 @@ func (o *op) dependInode(ino Ino, off, length uint32) error {
 	return o.tx.Depend(n, merge.Range{Off: at + off, Len: length})
 }
 
-// dependMap makes the operation depend on where the file's blocks are: the root of its tree, and its flags. The nodes below are depended on as they
-// are read.
+// dependMap makes the operation depend on where the file's blocks are: the root of its tree, and its flags. The nodes
+// below are depended on as they are read.
 func (o *op) dependMap(n *Inode) error {
 	if err := o.dependInode(n.Ino, disk.OffBlock, disk.BlockBytes); err != nil {
 		return err
@@ -78,7 +78,11 @@ func (o *op) stamp(n *Inode, lows ...int) error {
 }
 
 // extraOf are the words with the rest of each time.
-var extraOf = map[int]int{disk.OffAtime: disk.OffAtimeExtra, disk.OffMtime: disk.OffMtimeExtra, disk.OffCtime: disk.OffCtimeExtra}
+var extraOf = map[int]int{
+	disk.OffAtime: disk.OffAtimeExtra,
+	disk.OffMtime: disk.OffMtimeExtra,
+	disk.OffCtime: disk.OffCtimeExtra,
+}
 
 func timeAt(n *Inode, low int) time.Time {
 	switch low {
@@ -167,7 +171,10 @@ func (o *op) setSize(n *Inode, size uint64, grow bool) error {
 	}
 	if grow {
 		return o.editInode(n.Ino, func(at uint32) merge.Edit {
-			return merge.Max([]merge.Field{{Off: at + disk.OffSizeHigh, Width: 4}, {Off: at + disk.OffSizeLow, Width: 4}}, []uint64{size >> 32, size & (1<<32 - 1)})
+			return merge.Max(
+				[]merge.Field{{Off: at + disk.OffSizeHigh, Width: 4}, {Off: at + disk.OffSizeLow, Width: 4}},
+				[]uint64{size >> 32, size & (1<<32 - 1)},
+			)
 		})
 	}
 	if err := o.setWord(n.Ino, disk.OffSizeLow, uint32(size)); err != nil {

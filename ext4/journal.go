@@ -71,8 +71,11 @@ func (fs *FS) openLog(external io.ReaderAt) (*log, error) {
 	l := &log{limit: fs.super.Blocks}
 	if fs.super.JournalIno == 0 {
 		if external == nil {
-			return nil, fmt.Errorf("%w (UUID %s): name it with --journal-device, or skip the journal with -o norecovery",
-				ErrNeedsJournal, disk.FormatUUID(fs.super.JournalUUID))
+			return nil, fmt.Errorf(
+				"%w (UUID %s): name it with --journal-device, or skip the journal with -o norecovery",
+				ErrNeedsJournal,
+				disk.FormatUUID(fs.super.JournalUUID),
+			)
 		}
 		return l, fs.openExternal(l, external)
 	}
@@ -124,7 +127,12 @@ func (fs *FS) openExternal(l *log, external io.ReaderAt) error {
 			disk.FormatUUID(dev.UUID), disk.FormatUUID(fs.super.JournalUUID))
 	}
 	if dev.BlockSize != fs.super.BlockSize {
-		return ondisk.Corruptf("journal device", "has blocks of %d bytes, the file system of %d", dev.BlockSize, fs.super.BlockSize)
+		return ondisk.Corruptf(
+			"journal device",
+			"has blocks of %d bytes, the file system of %d",
+			dev.BlockSize,
+			fs.super.BlockSize,
+		)
 	}
 	start := block.Number(disk.SuperblockOffset/uint32(dev.BlockSize)) + 1
 	l.device = direct{external, dev.BlockSize}
@@ -162,8 +170,8 @@ func (l *log) checkSize(size block.Size) error {
 	return nil
 }
 
-// once notes that a block of the log was read for what it says of others. One that lies at two places of the journal, which only a crafted one has, could be
-// read as often as the journal claims to have blocks.
+// once notes that a block of the log was read for what it says of others. One that lies at two places of the journal,
+// which only a crafted one has, could be read as often as the journal claims to have blocks.
 func (l *log) once(n uint32) error {
 	at, err := l.place(n)
 	if err != nil {
@@ -340,9 +348,18 @@ func (l *log) descriptor(tx *transaction, p []byte, at uint32, budget *uint32) (
 			return at, fmt.Errorf("journal block %d: %w", at, err)
 		}
 		tx.sumV1 = jbd2.SumV1(tx.sumV1, data)
-		c := loggedCopy{home: tag.Home, at: copyInLog{place, tag.Escaped}, bad: l.super.CheckData(tx.sequence, tag, data)}
+		c := loggedCopy{
+			home: tag.Home,
+			at:   copyInLog{place, tag.Escaped},
+			bad:  l.super.CheckData(tx.sequence, tag, data),
+		}
 		if c.bad == nil && tag.Home >= l.limit {
-			c.bad = ondisk.Corruptf(fmt.Sprintf("journal transaction %d", tx.sequence), "names %v of %d", tag.Home, uint64(l.limit))
+			c.bad = ondisk.Corruptf(
+				fmt.Sprintf("journal transaction %d", tx.sequence),
+				"names %v of %d",
+				tag.Home,
+				uint64(l.limit),
+			)
 		}
 		tx.copies = append(tx.copies, c)
 		at = l.advance(at, budget)
@@ -362,7 +379,10 @@ func (l *log) commit(tx *transaction, p []byte, last time.Time) (time.Time, erro
 	if c.Time.Before(last) || l.super.Incompat&jbd2.IncompatAsyncCommit != 0 {
 		return last, errLogEnd // left over from an earlier turn, or never written in full
 	}
-	return last, fmt.Errorf("%w; mount with -o norecovery to see the files without the journal, or repair the image with e2fsck", err)
+	return last, fmt.Errorf(
+		"%w; mount with -o norecovery to see the files without the journal, or repair the image with e2fsck",
+		err,
+	)
 }
 
 // stale decides what a descriptor or revocation with a wrong checksum is: where no commit block of its transaction
@@ -378,7 +398,10 @@ func (l *log) stale(tx *transaction, damage error, at uint32, budget uint32) err
 				return errLogEnd
 			}
 			if h.Type == jbd2.TypeCommit {
-				return fmt.Errorf("%w; mount with -o norecovery to see the files without the journal, or repair the image with e2fsck", damage)
+				return fmt.Errorf(
+					"%w; mount with -o norecovery to see the files without the journal, or repair the image with e2fsck",
+					damage,
+				)
 			}
 		}
 		at = l.advance(at, &budget)

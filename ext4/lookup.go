@@ -34,8 +34,8 @@ func (n *Inode) LookupInto(c *Inode, name string) error {
 	return n.ReadChild(c, name, ino)
 }
 
-// LookupIno finds the inode number that a directory has for a name: ErrTooLong where no name can be so long. Names of a case-folded directory match whatever
-// their case; those of an encrypted one match in their no-key form.
+// LookupIno finds the inode number that a directory has for a name: ErrTooLong where no name can be so long. Names of a
+// case-folded directory match whatever their case; those of an encrypted one match in their no-key form.
 func (n *Inode) LookupIno(name string) (Ino, error) {
 	if !n.IsDir() {
 		return 0, fmt.Errorf("inode %d: %w", n.Ino, ErrNotDir)
@@ -102,7 +102,12 @@ func (n *Inode) fileBlock(b FileBlock) ([]byte, *disk.Superblock, error) {
 // blockAt is where block b of a directory lies.
 func (n *Inode) blockAt(b FileBlock) (block.Number, error) {
 	if uint64(b) >= n.Size/uint64(n.fs.super.BlockSize) {
-		return 0, ondisk.Corruptf(n.where(), "hash tree points at block %d of %d", b, n.Size/uint64(n.fs.super.BlockSize))
+		return 0, ondisk.Corruptf(
+			n.where(),
+			"hash tree points at block %d of %d",
+			b,
+			n.Size/uint64(n.fs.super.BlockSize),
+		)
 	}
 	run, err := n.Map(b)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// op is one attempt at a change: a transaction, and what it has reserved in memory, which goes back where it does not commit.
+// op is one attempt at a change: a transaction, and what it has reserved in memory, which goes back where it does not
+// commit.
 type op struct {
 	w    *Writable
 	tx   Tx
@@ -31,7 +32,8 @@ type op struct {
 	turns   uint64 // features turned on, as Writable.turned has them
 	sync    bool   // the change is to be durable when the operation returns
 
-	promised bool // what is done now may not fail for want of a block: nodes of extent trees may use what is kept for them
+	// what is done now may not fail for want of a block: nodes of extent trees may use what is kept for them
+	promised bool
 }
 
 // run is blocks that follow one another.
@@ -46,7 +48,8 @@ type taken struct {
 	dir bool
 }
 
-// do runs fn as one transaction, again where another one came first. Where blocks run out it makes room once and tries again.
+// do runs fn as one transaction, again where another one came first. Where blocks run out it makes room once and tries
+// again.
 func (w *Writable) do(kind opKind, cred Cred, fn func(*op) error) error {
 	if err := w.refused(); err != nil {
 		return err
@@ -100,7 +103,8 @@ func (w *Writable) attempt(o *op, fn func(*op) error) (Outcome, error) {
 	})
 }
 
-// errOld ends an attempt whose snapshot is older than the freeing of what it has reserved: a newer one sees that it is free.
+// errOld ends an attempt whose snapshot is older than the freeing of what it has reserved: a newer one sees that it is
+// free.
 var errOld = ondisk.Corruptf("bitmap", "is not what the file system has in memory: check the image with e2fsck")
 
 // maxOld is after how many such attempts the bitmap must be wrong.
@@ -192,7 +196,10 @@ func explain(n block.Number, err error) error {
 	case errors.Is(err, merge.ErrAsserted):
 		return fmt.Errorf("%v: %w", n, errOld)
 	case errors.Is(err, merge.ErrBounds):
-		return ondisk.Corruptf(fmt.Sprintf("block %d", uint64(n)), "a count leaves its bounds: check the image with e2fsck")
+		return ondisk.Corruptf(
+			fmt.Sprintf("block %d", uint64(n)),
+			"a count leaves its bounds: check the image with e2fsck",
+		)
 	}
 	return err
 }

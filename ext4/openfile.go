@@ -6,8 +6,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// CheckOpen checks that a file may be opened with these flags of open(2): an immutable one is not written, one that only grows is
-// opened for appending. The kernel has checked permissions.
+// CheckOpen checks that a file may be opened with these flags of open(2): an immutable one is not written, one that
+// only grows is opened for appending. The kernel has checked permissions.
 func (n *Inode) CheckOpen(flags uint32) error {
 	if n.IsRegular() && n.Has(disk.InodeEncrypt) {
 		return ErrNoKey
@@ -15,7 +15,8 @@ func (n *Inode) CheckOpen(flags uint32) error {
 	if flags&(syscall.O_WRONLY|syscall.O_RDWR|syscall.O_TRUNC) == 0 {
 		return nil
 	}
-	if n.Has(disk.InodeImmutable) || n.Has(disk.InodeAppend) && (flags&syscall.O_APPEND == 0 || flags&syscall.O_TRUNC != 0) {
+	if n.Has(disk.InodeImmutable) ||
+		n.Has(disk.InodeAppend) && (flags&syscall.O_APPEND == 0 || flags&syscall.O_TRUNC != 0) {
 		return ErrNotPermit
 	}
 	return nil

@@ -22,7 +22,18 @@ const (
 	opKinds
 )
 
-var opNames = [opKinds]string{"create", "remove", "rename", "link", "write", "setattr", "xattr", "fallocate", "evict", "atime"}
+var opNames = [opKinds]string{
+	"create",
+	"remove",
+	"rename",
+	"link",
+	"write",
+	"setattr",
+	"xattr",
+	"fallocate",
+	"evict",
+	"atime",
+}
 
 // OpStats is what came of the operations of one kind.
 type OpStats struct {
@@ -65,7 +76,14 @@ func (w *Writable) Operations() []OpStats {
 	out := make([]OpStats, opKinds)
 	for k := range out {
 		c := &w.counts[k]
-		out[k] = OpStats{opNames[k], c.done.Load(), c.failed.Load(), c.merged.Load(), c.aborts.Load(), time.Duration(c.waited.Load())}
+		out[k] = OpStats{
+			opNames[k],
+			c.done.Load(),
+			c.failed.Load(),
+			c.merged.Load(),
+			c.aborts.Load(),
+			time.Duration(c.waited.Load()),
+		}
 	}
 	return out
 }

@@ -6,9 +6,9 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// orphanForm is the form that the orphans have on the image as of the last epoch: slots of the orphan file, where there is one with room, else
-// a list from the superblock through the inodes' times of deletion (ext4 doc, "Orphan file"). An orphan keeps its slot, so that an epoch
-// writes the blocks of the file that its own orphans changed, and no others.
+// orphanForm is the form that the orphans have on the image as of the last epoch: slots of the orphan file, where there
+// is one with room, else a list from the superblock through the inodes' times of deletion (ext4 doc, "Orphan file"). An
+// orphan keeps its slot, so that an epoch writes the blocks of the file that its own orphans changed, and no others.
 type orphanForm struct {
 	slots [][]Ino // by block of the orphan file; 0 is free
 	place map[Ino]orphanSlot

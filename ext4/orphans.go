@@ -13,8 +13,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// orphans are the inodes that recovery has to finish: those without links that somebody still uses, and those that are being cut shorter. The set is in
-// memory; its form on the image is sealed (orphanForm).
+// orphans are the inodes that recovery has to finish: those without links that somebody still uses, and those that are
+// being cut shorter. The set is in memory; its form on the image is sealed (orphanForm).
 type orphans struct {
 	mu   sync.Mutex   // guards the rest
 	now  map[Ino]bool // true: made without a name (O_TMPFILE), and may get one
@@ -22,7 +22,9 @@ type orphans struct {
 	form orphanForm   // the image's; of the sealer alone
 	left []Ino        // found at open
 
-	unlisted bool // new ones are not in the image's form: without a journal half of it may be there after a crash (kernel, fs/ext4: ext4_orphan_add)
+	// new ones are not in the image's form: without a journal half of it may be there after a crash (kernel, fs/ext4:
+	// ext4_orphan_add)
+	unlisted bool
 }
 
 type orphanChange struct {
@@ -208,7 +210,8 @@ func (w *Writable) EvictAll() error {
 }
 
 // leaveDamaged makes of damage that keeps an orphan from being freed a note in the superblock. It stays an orphan, and
-// e2fsck, which the note calls, sees to it: the file system can be mounted and unmounted nevertheless, as by the kernel.
+// e2fsck, which the note calls, sees to it: the file system can be mounted and unmounted nevertheless, as by the
+// kernel.
 func (w *Writable) leaveDamaged(ino Ino, err error) error {
 	if errors.Is(err, ondisk.ErrCorrupt) {
 		w.Damaged("free an orphan", err)

@@ -13,8 +13,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// TestOrphans_Forms removes the names of open files, in the list of orphans, the orphan file, and both where that is full; a crash follows, and
-// recovery frees them all.
+// TestOrphans_Forms removes the names of open files, in the list of orphans, the orphan file, and both where that is
+// full; a crash follows, and recovery frees them all.
 func TestOrphans_Forms(t *testing.T) {
 	for _, c := range []struct {
 		form   string
@@ -58,7 +58,13 @@ func TestOrphans_Forms(t *testing.T) {
 			}
 			next.check()
 			if got := ok(next.Writable.Stat())(t); got.Free != free.Free || got.FreeInodes != free.FreeInodes {
-				t.Errorf("%d blocks and %d inodes are free, %d and %d before", got.Free, got.FreeInodes, free.Free, free.FreeInodes)
+				t.Errorf(
+					"%d blocks and %d inodes are free, %d and %d before",
+					got.Free,
+					got.FreeInodes,
+					free.Free,
+					free.FreeInodes,
+				)
 			}
 			m.check()
 		})
@@ -149,7 +155,8 @@ func TestTmpfile_Link(t *testing.T) {
 	node := NodeOf(&n)
 	m.write(node, 0, []byte("hello"))
 	ok(m.Link(Cred{}, node, d, "named"))(t)
-	if got := m.stat(node); got.Links != 1 || string(m.read(m.lookup(d, "named"))) != "hello" || m.orphans.has(node.Ino()) {
+	if got := m.stat(node); got.Links != 1 || string(m.read(m.lookup(d, "named"))) != "hello" ||
+		m.orphans.has(node.Ino()) {
 		t.Errorf("%d links; contents %q", got.Links, m.read(node))
 	}
 	m.unlinkOpen(d, node, "named")
@@ -306,7 +313,8 @@ func TestDamaged_Choices(t *testing.T) {
 		} else {
 			is(t, "after", err, ErrFailed)
 		}
-		if s := m.store.image.p[disk.SuperblockOffset:]; !bytes.Contains(s[:disk.SuperblockSize], []byte("the test")) || s[0x3a]&2 == 0 {
+		if s := m.store.image.p[disk.SuperblockOffset:]; !bytes.Contains(s[:disk.SuperblockSize], []byte("the test")) ||
+			s[0x3a]&2 == 0 {
 			t.Errorf("choice %d: the superblock has no mark of the damage", choice)
 		}
 	}

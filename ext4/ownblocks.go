@@ -10,9 +10,10 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// ownBlocks are the blocks of the file system's own tables: superblocks and descriptors with their copies, bitmaps, inode
-// tables, the journal, and the block of multiple mount protection. A file that refers to one of them is damaged. To write
-// its data there, or to free the block, would spread the damage from one file to all (kernel, fs/ext4/block_validity.c).
+// ownBlocks are the blocks of the file system's own tables: superblocks and descriptors with their copies, bitmaps,
+// inode tables, the journal, and the block of multiple mount protection. A file that refers to one of them is damaged.
+// To write its data there, or to free the block, would spread the damage from one file to all (kernel,
+// fs/ext4/block_validity.c).
 type ownBlocks struct {
 	spans []ownSpan // sorted and disjoint once sealed
 }

@@ -76,7 +76,8 @@ func (fs *FS) loggedSegments(dst []Segment, at int64, length int) ([]Segment, er
 		if p != nil {
 			piece.Image, piece.Bytes = -1, p[within:within+piece.Len]
 		}
-		if last := len(dst) - 1; piece.Bytes == nil && last >= 0 && dst[last].Image >= 0 && dst[last].Image+int64(dst[last].Len) == at {
+		if last := len(dst) - 1; piece.Bytes == nil && last >= 0 && dst[last].Image >= 0 &&
+			dst[last].Image+int64(dst[last].Len) == at {
 			dst[last].Len += piece.Len
 		} else {
 			dst = append(dst, piece)
@@ -87,7 +88,8 @@ func (fs *FS) loggedSegments(dst []Segment, at int64, length int) ([]Segment, er
 	return dst, nil
 }
 
-// newer is the newest form of a block of file data that is not home: in the journal, or a version of the store. nil: it is home.
+// newer is the newest form of a block of file data that is not home: in the journal, or a version of the store. nil: it
+// is home.
 func (fs *FS) newer(n block.Number) ([]byte, error) {
 	if e, ok := fs.log.at[n]; ok {
 		return fs.log.read(e)

@@ -12,7 +12,8 @@ import (
 	"github.com/varvefs/varve/ondisk/jbd2"
 )
 
-// EachReplayed calls do for each block whose newest copy is in the journal, in ascending order: written home, they are what recovery comes to (W5).
+// EachReplayed calls do for each block whose newest copy is in the journal, in ascending order: written home, they are
+// what recovery comes to (W5).
 func (fs *FS) EachReplayed(do func(n block.Number, p []byte) error) error {
 	if fs.fast != nil {
 		return &ondisk.UnsupportedError{Feature: "a journal with fast commits to recover (for writing)",
@@ -30,7 +31,8 @@ func (fs *FS) EachReplayed(do func(n block.Number, p []byte) error) error {
 	return nil
 }
 
-// JournalPlaces is where each block of the internal journal lies, and the sequence behind the last whole transaction in it.
+// JournalPlaces is where each block of the internal journal lies, and the sequence behind the last whole transaction in
+// it.
 func (fs *FS) JournalPlaces() ([]block.Number, jbd2.Sequence, error) {
 	l, err := fs.openLog(nil)
 	if err != nil {
@@ -51,7 +53,8 @@ func (fs *FS) JournalPlaces() ([]block.Number, jbd2.Sequence, error) {
 	return places, next, nil
 }
 
-// JournalFailed reports whether an error has ended an earlier use of the internal journal, if there is one, and nobody has taken note of that.
+// JournalFailed reports whether an error has ended an earlier use of the internal journal, if there is one, and nobody
+// has taken note of that.
 func (fs *FS) JournalFailed() (bool, error) {
 	if fs.super.Compat&disk.CompatHasJournal == 0 || fs.super.JournalIno == 0 {
 		return false, nil
@@ -63,9 +66,15 @@ func (fs *FS) JournalFailed() (bool, error) {
 	return l.super.Errno != 0, nil
 }
 
-// ReplayPrivate reads a journal that is not the image's own, at places of a device with an image of so many blocks, and calls do for each block whose newest copy
-// is in it. It returns the sequence behind the last whole transaction.
-func ReplayPrivate(device io.ReaderAt, size block.Size, places []block.Number, blocks block.Number, do func(n block.Number, p []byte) error) (jbd2.Sequence, error) {
+// ReplayPrivate reads a journal that is not the image's own, at places of a device with an image of so many blocks, and
+// calls do for each block whose newest copy is in it. It returns the sequence behind the last whole transaction.
+func ReplayPrivate(
+	device io.ReaderAt,
+	size block.Size,
+	places []block.Number,
+	blocks block.Number,
+	do func(n block.Number, p []byte) error,
+) (jbd2.Sequence, error) {
 	l := &log{device: direct{device, size}, limit: blocks, place: func(n uint32) (block.Number, error) {
 		if int(n) >= len(places) {
 			return 0, ondisk.Corruptf("journal of the overlay", "has no block %d", n)

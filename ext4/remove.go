@@ -8,7 +8,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// Removed is what an unlink, rmdir or rename took away: the inode, and whether that was its last name. Somebody may still use it: Evict frees it.
+// Removed is what an unlink, rmdir or rename took away: the inode, and whether that was its last name. Somebody may
+// still use it: Evict frees it.
 type Removed struct {
 	Node Node
 	Last bool
@@ -83,7 +84,8 @@ func (o *op) child(dir *Inode, name string, ino Ino) (*Inode, error) {
 	return n, nil
 }
 
-// unname takes one name's link away from an inode that is in a directory. Without links it is an orphan until it is evicted.
+// unname takes one name's link away from an inode that is in a directory. Without links it is an orphan until it is
+// evicted.
 func (o *op) unname(dir, n *Inode) (Removed, error) {
 	out := Removed{Node: NodeOf(n), Last: n.Links == 1 || n.IsDir()}
 	if n.IsDir() {
@@ -129,7 +131,14 @@ const (
 const renameFlags = RenameNoReplace | RenameExchange | RenameWhiteout
 
 // Rename moves a name, in one transaction.
-func (w *Writable) Rename(cred Cred, from Node, name string, to Node, newName string, flags RenameFlags) (Removed, error) {
+func (w *Writable) Rename(
+	cred Cred,
+	from Node,
+	name string,
+	to Node,
+	newName string,
+	flags RenameFlags,
+) (Removed, error) {
 	for _, s := range []string{name, newName} {
 		if err := checkName(s); err != nil {
 			return Removed{}, err
@@ -206,7 +215,9 @@ func (r *rename) check() error {
 	fixed := uint32(disk.InodeImmutable | disk.InodeAppend)
 	exchange := r.flags&RenameExchange != 0
 	switch {
-	case r.old.Has(disk.InodeAppend), r.n.Has(fixed), r.target != nil && (r.target.Has(fixed) || r.new.Has(disk.InodeAppend)):
+	case r.old.Has(disk.InodeAppend),
+		r.n.Has(fixed),
+		r.target != nil && (r.target.Has(fixed) || r.new.Has(disk.InodeAppend)):
 		return ErrNotPermit
 	case r.target != nil && r.flags&RenameNoReplace != 0:
 		return ErrExists
@@ -236,7 +247,8 @@ func (r *rename) check() error {
 	return nil
 }
 
-// notBelow checks that a directory is not another one or below it, and that it stays so: the rename depends on each parent on the way to the root.
+// notBelow checks that a directory is not another one or below it, and that it stays so: the rename depends on each
+// parent on the way to the root.
 func (r *rename) notBelow(dir *Inode, top Ino) error {
 	for at, budget := dir, r.w.super.Inodes; at.Ino != RootIno; budget-- {
 		if at.Ino == top || budget == 0 {
@@ -286,7 +298,8 @@ func (r *rename) run() (out Removed, err error) {
 	return out, r.times(r.n)
 }
 
-// leave takes the old name away, or leaves a whiteout in its place. An insertion may have split the old name's block: it is looked for again.
+// leave takes the old name away, or leaves a whiteout in its place. An insertion may have split the old name's block:
+// it is looked for again.
 func (r *rename) leave() error {
 	d := r.dir(r.old)
 	if err := r.reload(r.old); err != nil {

@@ -212,7 +212,8 @@ func TestRename_Project(t *testing.T) {
 	r.check()
 }
 
-// TestRename_Meanwhile moves each of two directories into the other one at a time: one of them fails, and no cycle is left.
+// TestRename_Meanwhile moves each of two directories into the other one at a time: one of them fails, and no cycle is
+// left.
 func TestRename_Meanwhile(t *testing.T) {
 	r := newRenameTree(t, "1k")
 	var other error

@@ -31,8 +31,8 @@ func openImage(t testing.TB, path string, opts ext4.Options) *ext4.FS {
 	return fsys
 }
 
-// TestReplay_DirtyJournals cuts a writer off in the middle of its work, by copying the image below its feet, and compares
-// what varve shows of the copy with what the kernel shows after its own recovery of another copy.
+// TestReplay_DirtyJournals cuts a writer off in the middle of its work, by copying the image below its feet, and
+// compares what varve shows of the copy with what the kernel shows after its own recovery of another copy.
 func TestReplay_DirtyJournals(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -205,7 +205,14 @@ func revoke(t *testing.T, dir string, round int) {
 		syncFS(t, dir)
 		fatal(t, os.RemoveAll(sub))
 		syncFS(t, dir)
-		fatal(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("file%d-%d", round, i)), bytes.Repeat([]byte("revoked?"), 8000), 0o644))
+		fatal(
+			t,
+			os.WriteFile(
+				filepath.Join(dir, fmt.Sprintf("file%d-%d", round, i)),
+				bytes.Repeat([]byte("revoked?"), 8000),
+				0o644,
+			),
+		)
 		syncFS(t, dir)
 	}
 }
@@ -231,7 +238,13 @@ func fastCommits(t *testing.T, dir string, round int) {
 	name := filepath.Join(sub, fmt.Sprintf("a-fast%d", round))
 	fatal(t, os.Link(name, name+"-link"))
 	fatal(t, os.Remove(filepath.Join(sub, fmt.Sprintf("b-fast%d", round))))
-	fatal(t, os.Rename(filepath.Join(sub, fmt.Sprintf("c-fast%d", round)), filepath.Join(sub, fmt.Sprintf("moved%d", round))))
+	fatal(
+		t,
+		os.Rename(
+			filepath.Join(sub, fmt.Sprintf("c-fast%d", round)),
+			filepath.Join(sub, fmt.Sprintf("moved%d", round)),
+		),
+	)
 	write(fmt.Sprintf("z-last%d", round), 0, 100)
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	fatal(t, err)
@@ -289,7 +302,14 @@ func TestReplay_Versions(t *testing.T) {
 		t.Run(strings.TrimSpace(c.version+" "+c.features), func(t *testing.T) {
 			source := t.TempDir()
 			for i := range 4 {
-				fatal(t, os.WriteFile(filepath.Join(source, fmt.Sprint("f", i)), bytes.Repeat([]byte{byte('a' + i)}, 1024), 0o644))
+				fatal(
+					t,
+					os.WriteFile(
+						filepath.Join(source, fmt.Sprint("f", i)),
+						bytes.Repeat([]byte{byte('a' + i)}, 1024),
+						0o644,
+					),
+				)
 			}
 			image := oracle.NewImage(t, 16<<20, "-b", "1024", "-O", c.features, "-d", source)
 			place := func(name string) string {
@@ -298,10 +318,16 @@ func TestReplay_Versions(t *testing.T) {
 				return lines[len(lines)-1]
 			}
 			data := filepath.Join(t.TempDir(), "data")
-			fatal(t, os.WriteFile(data, append([]byte{0xc0, 0x3b, 0x39, 0x98}, bytes.Repeat([]byte("new!"), 255)...), 0o644))
+			fatal(
+				t,
+				os.WriteFile(data, append([]byte{0xc0, 0x3b, 0x39, 0x98}, bytes.Repeat([]byte("new!"), 255)...), 0o644),
+			)
 			script := filepath.Join(t.TempDir(), "script")
-			fatal(t, os.WriteFile(script, []byte(fmt.Sprintf("jo %s\njw -b %s %s\njw -b %s %s\njw -r %s\njc\n", c.version,
-				place("f0"), data, place("f1"), data, place("f1"))), 0o644))
+			fatal(
+				t,
+				os.WriteFile(script, []byte(fmt.Sprintf("jo %s\njw -b %s %s\njw -b %s %s\njw -r %s\njc\n", c.version,
+					place("f0"), data, place("f1"), data, place("f1"))), 0o644),
+			)
 			oracle.MustRun(t, "debugfs", "-w", "-f", script, image)
 			compareReplay(t, image, "", c.want)
 			fsys := openImage(t, image, ext4.Options{})

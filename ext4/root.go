@@ -6,7 +6,8 @@ import (
 	"github.com/varvefs/varve/ondisk"
 )
 
-// CheckRoot reads the root directory: without one nothing of a file system can be reached, and a mount of it would answer no request.
+// CheckRoot reads the root directory: without one nothing of a file system can be reached, and a mount of it would
+// answer no request.
 func (fs *FS) CheckRoot() error {
 	var n Inode
 	if err := fs.ReadInode(&n, RootIno); err != nil {

@@ -8,8 +8,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// sealer computes the sealed fields of an epoch's blocks: checksums, what derives from the bitmaps, and the form of the orphans on the image. It is called
-// for one epoch at a time, and knows the image as of the last epoch.
+// sealer computes the sealed fields of an epoch's blocks: checksums, what derives from the bitmaps, and the form of the
+// orphans on the image. It is called for one epoch at a time, and knows the image as of the last epoch.
 type sealer struct {
 	counts           []disk.GroupCounts
 	freeBlocks       uint64
@@ -186,7 +186,8 @@ func (w *Writable) sealDescs(n block.Number, p []byte) {
 	}
 }
 
-// sealSuper writes the derived fields of the superblock. Every copy says what a crash leaves: that recovery is needed (J3), or a check.
+// sealSuper writes the derived fields of the superblock. Every copy says what a crash leaves: that recovery is needed
+// (J3), or a check.
 func (w *Writable) sealSuper(p []byte) {
 	if p == nil {
 		return
@@ -206,8 +207,8 @@ func (w *Writable) putInUse(q []byte) {
 	}
 }
 
-// ClearRecovery changes the bytes of a superblock to those of a file system that was unmounted cleanly, and seals them. One that was not clean before, and has
-// no journal, is not clean now (kernel, fs/ext4: ext4_put_super).
+// ClearRecovery changes the bytes of a superblock to those of a file system that was unmounted cleanly, and seals them.
+// One that was not clean before, and has no journal, is not clean now (kernel, fs/ext4: ext4_put_super).
 func (w *Writable) ClearRecovery(q []byte) {
 	w.super.PutRecovery(q, false, false)
 	if w.opts.Log.unclean() {

@@ -72,7 +72,8 @@ func (m *memFS) unlinkOpen(parent, node Node, name string) {
 	}
 }
 
-// TestSeal_Kinds changes a byte of each kind of block that Seal completes: its checksum must be one that a reader checks.
+// TestSeal_Kinds changes a byte of each kind of block that Seal completes: its checksum must be one that a reader
+// checks.
 func TestSeal_Kinds(t *testing.T) {
 	m, blocks := sealedTree(t)
 	image := m.store.image.p
@@ -121,7 +122,13 @@ func TestSeal_Counts(t *testing.T) {
 		after := m.sealed()
 		s, old := after.Superblock(), before.Superblock()
 		if s.FreeInodes+60 != old.FreeInodes || s.FreeBlocks >= old.FreeBlocks {
-			t.Errorf("%d blocks and %d inodes are free, %d and %d before", s.FreeBlocks, s.FreeInodes, old.FreeBlocks, old.FreeInodes)
+			t.Errorf(
+				"%d blocks and %d inodes are free, %d and %d before",
+				s.FreeBlocks,
+				s.FreeInodes,
+				old.FreeBlocks,
+				old.FreeInodes,
+			)
 		}
 		var blocks, inodes, dirs uint64
 		for g := range s.Groups() {
@@ -137,8 +144,14 @@ func TestSeal_Counts(t *testing.T) {
 			}(), nil)
 		}
 		if blocks != s.FreeBlocks || inodes != uint64(s.FreeInodes) || dirs != 32 {
-			t.Errorf("descriptors have %d blocks, %d inodes, %d directories; the superblock %d and %d", blocks, inodes, dirs,
-				s.FreeBlocks, s.FreeInodes)
+			t.Errorf(
+				"descriptors have %d blocks, %d inodes, %d directories; the superblock %d and %d",
+				blocks,
+				inodes,
+				dirs,
+				s.FreeBlocks,
+				s.FreeInodes,
+			)
 		}
 	})
 }
@@ -149,7 +162,12 @@ func TestSeal_Error(t *testing.T) {
 	m.unlinkOpen(Root, m.mkfile(Root, "f", nil), "f")
 	broken := errors.New("the device is gone")
 	for _, at := range []int{0, 1, 2, 5} { // the image that fails
-		is(t, fmt.Sprint("image ", at), m.Seal(&failingEpoch{memEpoch{m.store, map[block.Number][]byte{}}, at, broken}), broken)
+		is(
+			t,
+			fmt.Sprint("image ", at),
+			m.Seal(&failingEpoch{memEpoch{m.store, map[block.Number][]byte{}}, at, broken}),
+			broken,
+		)
 	}
 	if len(m.orphans.form.relinked) == 0 {
 		t.Error("the orphan is taken for sealed")
@@ -191,11 +209,13 @@ func TestSuperblock_Marks(t *testing.T) {
 	}
 	p := m.store.image.p[disk.SuperblockOffset:][:disk.SuperblockSize]
 	m.MarkMounted(p, m.opts.Now())
-	if out := features(); !strings.Contains(out, "needs_recovery") || !strings.Contains(out, "Mount count:              1") {
+	if out := features(); !strings.Contains(out, "needs_recovery") ||
+		!strings.Contains(out, "Mount count:              1") {
 		t.Errorf("mounted: %s", out)
 	}
 	m.ClearRecovery(p)
-	if out := features(); strings.Contains(out, "needs_recovery") || !strings.Contains(out, "Filesystem state:         clean") {
+	if out := features(); strings.Contains(out, "needs_recovery") ||
+		!strings.Contains(out, "Filesystem state:         clean") {
 		t.Errorf("clean: %s", out)
 	}
 }

@@ -11,12 +11,13 @@ import (
 
 // Attr says which attributes to change: those that are not nil.
 type Attr struct {
-	Mode            *uint16 // permissions, setuid, setgid and sticky
-	UID, GID        *uint32
-	Size            *uint64
-	Atime, Mtime    *time.Time
-	Explicit        bool            // a time is one that the caller chose, and not now
-	Gathered        bool            // the time is that of a write which the kernel took before: flags that came later do not refuse it
+	Mode         *uint16 // permissions, setuid, setgid and sticky
+	UID, GID     *uint32
+	Size         *uint64
+	Atime, Mtime *time.Time
+	Explicit     bool // a time is one that the caller chose, and not now
+	// the time is that of a write which the kernel took before: flags that came later do not refuse it
+	Gathered        bool
 	ClearPrivileges ClearPrivileges // setuid and setgid go, where the size changes
 }
 
@@ -30,7 +31,8 @@ func (w *Writable) SetAttr(cred Cred, node Node, a Attr) (Inode, error) {
 			return err
 		}
 		done = true
-		if !a.Gathered && n.Has(disk.InodeImmutable) || n.Has(disk.InodeAppend) && (a.Mode != nil || a.UID != nil || a.GID != nil || a.Size != nil || a.Explicit) {
+		if !a.Gathered && n.Has(disk.InodeImmutable) ||
+			n.Has(disk.InodeAppend) && (a.Mode != nil || a.UID != nil || a.GID != nil || a.Size != nil || a.Explicit) {
 			return ErrNotPermit
 		}
 		if a.Size != nil {
@@ -81,7 +83,8 @@ func (o *op) resize(n *Inode, size uint64, clear ClearPrivileges) (bool, error) 
 	return done, o.stamp(n, disk.OffMtime)
 }
 
-// setOwner changes owner and group. What may run with their rights loses its setuid and setgid bits, and its capabilities.
+// setOwner changes owner and group. What may run with their rights loses its setuid and setgid bits, and its
+// capabilities.
 func (o *op) setOwner(n *Inode, a Attr) error {
 	if a.UID == nil && a.GID == nil {
 		return nil
@@ -132,7 +135,8 @@ func (o *op) clearBits(n *Inode) error {
 	return o.setMode(n, mode)
 }
 
-// dropCapabilities removes security.capability. Attributes that are damaged give a program no capabilities, and do not keep a file from being changed.
+// dropCapabilities removes security.capability. Attributes that are damaged give a program no capabilities, and do not
+// keep a file from being changed.
 func (o *op) dropCapabilities(n *Inode) error {
 	if !n.HasXattrs() {
 		return nil
@@ -141,14 +145,16 @@ func (o *op) dropCapabilities(n *Inode) error {
 	if errors.Is(err, ondisk.ErrCorrupt) {
 		return nil
 	}
-	if err != nil || findXattr(a.inside, disk.XattrSecurity, "capability") < 0 && findXattr(a.outside, disk.XattrSecurity, "capability") < 0 {
+	if err != nil ||
+		findXattr(a.inside, disk.XattrSecurity, "capability") < 0 &&
+			findXattr(a.outside, disk.XattrSecurity, "capability") < 0 {
 		return err
 	}
 	return o.setXattr(n, disk.XattrSecurity, "capability", nil, 0)
 }
 
-// clearPrivileges is what a write does to a file that runs with rights of its own. Capabilities go whoever writes; the kernel sees to them itself where it
-// gathers writes.
+// clearPrivileges is what a write does to a file that runs with rights of its own. Capabilities go whoever writes; the
+// kernel sees to them itself where it gathers writes.
 func (o *op) clearPrivileges(n *Inode, how *writing) error {
 	if bool(how.clear) || !how.gathered {
 		if err := o.dropCapabilities(n); err != nil {

@@ -9,11 +9,12 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// Shutdown says how a mounted file system is shut down (FS_IOC_SHUTDOWN; kernel, fs/ext4/ioctl.c), with the ioctl's numbers.
+// Shutdown says how a mounted file system is shut down (FS_IOC_SHUTDOWN; kernel, fs/ext4/ioctl.c), with the ioctl's
+// numbers.
 type Shutdown uint32
 
-// The ways. From the call on changes, contents, opening files and attributes' values are refused (ErrShutdown), as the kernel's ext4 does; names and attributes
-// of inodes are told.
+// The ways. From the call on changes, contents, opening files and attributes' values are refused (ErrShutdown), as the
+// kernel's ext4 does; names and attributes of inodes are told.
 const (
 	ShutdownSync Shutdown = iota // everything that was done is durable
 	ShutdownLog                  // what is under way is refused, and everything that was done is durable
@@ -29,8 +30,9 @@ type shutdown struct {
 // ShutDown reports whether the file system was shut down.
 func (w *Writable) ShutDown() bool { return w.shutdown.shut.Load() }
 
-// Shutdown shuts the file system down: nothing is written to the image from its return on, and the next mount recovers. A second time it does nothing. Where
-// making everything durable fails, the file system is shut down all the same, and the error returned.
+// Shutdown shuts the file system down: nothing is written to the image from its return on, and the next mount recovers.
+// A second time it does nothing. Where making everything durable fails, the file system is shut down all the same, and
+// the error returned.
 func (w *Writable) Shutdown(how Shutdown) (err error) {
 	s := &w.shutdown
 	s.mu.Lock()

@@ -17,8 +17,8 @@ type Stat struct {
 	FilesystemU uint64 // an id from the UUID
 }
 
-// The kernel keeps back this many clusters of a file system with extents, for the nodes of their trees (fs/ext4/super.c,
-// ext4_calculate_resv_clusters).
+// The kernel keeps back this many clusters of a file system with extents, for the nodes of their trees
+// (fs/ext4/super.c, ext4_calculate_resv_clusters).
 const (
 	reservedShare = 50
 	reservedMax   = 4096

@@ -41,7 +41,8 @@ type Tx interface {
 	Edit(n block.Number, e merge.Edit) error
 	// Depend declares what the edits follow from: the commit fails where somebody changed it first.
 	Depend(n block.Number, r merge.Range) error
-	// WriteHome writes file data to its place before the commit: what the commit makes readable (ordered), or an overwrite of what can be read already.
+	// WriteHome writes file data to its place before the commit: what the commit makes readable (ordered), or an
+	// overwrite of what can be read already.
 	WriteHome(n block.Number, off uint32, data []byte, ordered bool) error
 	// Free says that a block of metadata is free from this commit on.
 	Free(n block.Number)
@@ -56,7 +57,8 @@ type Tx interface {
 // Epoch is what a sealer is given: the blocks that the commits of an epoch changed.
 type Epoch interface {
 	Blocks(do func(n block.Number, kind uint8, owner uint64))
-	// Image is the copy of a block that goes to the journal; it is completed in place, and added where no commit changed it.
+	// Image is the copy of a block that goes to the journal; it is completed in place, and added where no commit
+	// changed it.
 	Image(n block.Number) ([]byte, error)
 	// Last is the last commit of the epoch.
 	Last() block.Seq

@@ -6,7 +6,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// tableCache remembers where each group's inode table begins, in pieces that are made when a group of them is asked for.
+// tableCache remembers where each group's inode table begins, in pieces that are made when a group of them is asked
+// for.
 type tableCache struct {
 	pieces []atomic.Pointer[tablePiece]
 }

@@ -7,7 +7,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// maxCut is how many extents one transaction unmaps: each may be in a group of its own, and each group's bitmap is a block of the epoch (J9).
+// maxCut is how many extents one transaction unmaps: each may be in a group of its own, and each group's bitmap is a
+// block of the epoch (J9).
 const maxCut = 12
 
 // cut unmaps and frees blocks of a file, and reports whether that is all of them.
@@ -21,7 +22,8 @@ func (o *op) cut(n *Inode, from, to uint64) (done bool, err error) {
 	return o.cutPointers(n, from, to, maxCut)
 }
 
-// truncate sets a file's size, and frees what lies behind it. What one transaction cannot free is left to finish: the inode is an orphan until then.
+// truncate sets a file's size, and frees what lies behind it. What one transaction cannot free is left to finish: the
+// inode is an orphan until then.
 func (o *op) truncate(n *Inode, size uint64) (done bool, err error) {
 	switch {
 	case n.IsDir():
@@ -64,7 +66,8 @@ func (o *op) truncate(n *Inode, size uint64) (done bool, err error) {
 	return done, err
 }
 
-// finishTruncate frees what is behind the end of a file, transaction by transaction, and takes it off the list of orphans.
+// finishTruncate frees what is behind the end of a file, transaction by transaction, and takes it off the list of
+// orphans.
 func (w *Writable) finishTruncate(ino Ino) error {
 	for done := false; !done; {
 		err := w.do(opSetattr, Cred{}, func(o *op) error {
@@ -91,7 +94,8 @@ func (w *Writable) finishTruncate(ino Ino) error {
 	return nil
 }
 
-// Evict frees an inode without links that is not in use any more. One that has links, or was freed already, is left alone.
+// Evict frees an inode without links that is not in use any more. One that has links, or was freed already, is left
+// alone.
 func (w *Writable) Evict(node Node) error { return w.EvictIf(node, func() bool { return true }) }
 
 // EvictIf is Evict for an inode of which unused, called when its last link is gone, reports that it is not in use.
@@ -137,7 +141,8 @@ func (w *Writable) EvictIf(node Node, unused func() bool) error {
 	return nil
 }
 
-// hasBlocks reports whether the inode's Block maps blocks, and does not hold a device number or a short symlink's target.
+// hasBlocks reports whether the inode's Block maps blocks, and does not hold a device number or a short symlink's
+// target.
 func (n *Inode) hasBlocks() bool {
 	return n.IsRegular() || n.IsDir() || n.IsSymlink() && !n.fs.super.FastSymlink(&n.Inode)
 }

@@ -9,8 +9,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// view is what an FS that reads through a transaction knows beside its blocks. The zero value is that of an image that is only read: all fields on it are valid,
-// nothing has to be declared, and an inode without links is free.
+// view is what an FS that reads through a transaction knows beside its blocks. The zero value is that of an image that
+// is only read: all fields on it are valid, nothing has to be declared, and an inode without links is free.
 type view struct {
 	tx       Tx
 	unsealed *disk.Superblock // decodes what is not sealed yet: it verifies no checksums
@@ -18,7 +18,8 @@ type view struct {
 	fileData bool // file data may have versions, too
 }
 
-// changing reports whether blocks may change under an FS: between one read and the next within a transaction of its own.
+// changing reports whether blocks may change under an FS: between one read and the next within a transaction of its
+// own.
 func (v *view) changing() bool { return v.tx != nil }
 
 // versioned reports whether a block has versions. Sealed fields are not valid in them.
@@ -32,7 +33,8 @@ func (v *view) depend(n block.Number, p []byte) error {
 	return v.tx.Depend(n, merge.Range{Len: uint32(len(p))})
 }
 
-// orphan reports whether an inode without links is in use nevertheless. Its time of deletion, on the image, is a link of the list then.
+// orphan reports whether an inode without links is in use nevertheless. Its time of deletion, on the image, is a link
+// of the list then.
 func (v *view) orphan(ino Ino) bool { return v.orphans != nil && v.orphans.has(ino) }
 
 // decoder is the superblock to decode a block with.
@@ -52,7 +54,8 @@ type views struct {
 	fileData bool
 }
 
-// viewPool recycles what open makes. It is no part of a Writable, which the collector would have to keep for as long as the pool.
+// viewPool recycles what open makes. It is no part of a Writable, which the collector would have to keep for as long as
+// the pool.
 var viewPool sync.Pool
 
 // open makes an FS that reads through a transaction, until close.

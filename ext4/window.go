@@ -7,9 +7,9 @@ import (
 	"github.com/varvefs/varve/internal/block"
 )
 
-// windows are blocks that files which grow have reserved behind their end, in memory only, so that files that are written at a time do not take turns on the medium
-// (kernel, fs/ext4/mballoc: inode preallocation). They count as free, and go back when blocks run out, when the file is closed, cut or freed, or for another
-// file's window.
+// windows are blocks that files which grow have reserved behind their end, in memory only, so that files that are
+// written at a time do not take turns on the medium (kernel, fs/ext4/mballoc: inode preallocation). They count as free,
+// and go back when blocks run out, when the file is closed, cut or freed, or for another file's window.
 type windows struct {
 	blocks atomic.Int64 // in all of them
 
@@ -23,7 +23,8 @@ const (
 	minGrown   = 16 << 10 // bytes: a shorter file has no window
 )
 
-// take takes up to want blocks that follow goal from a file's window. A window that is elsewhere is given up: it is returned, to be released.
+// take takes up to want blocks that follow goal from a file's window. A window that is elsewhere is given up: it is
+// returned, to be released.
 func (w *windows) take(ino Ino, goal block.Number, want uint32) (got, left run) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -14,13 +14,14 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// Writable is a file system that is open for reading and writing over a transactional store. Each method that changes something is one
-// transaction, or, where docs/design.md says so, a bounded series of them that recovery goes on with.
+// Writable is a file system that is open for reading and writing over a transactional store. Each method that changes
+// something is one transaction, or, where docs/design.md says so, a bounded series of them that recovery goes on with.
 //
 //	request ─▶ Writable.do ─▶ Store.Update ─▶ op: reads through a view of the transaction, typed edits ─▶ commit
 //	                └──── again, where another transaction came first ◀──────┘
 //
-// Sealed fields (checksums, free counts, the orphans' list) are no transaction's to edit: Seal computes them when an epoch closes.
+// Sealed fields (checksums, free counts, the orphans' list) are no transaction's to edit: Seal computes them when an
+// epoch closes.
 //
 // Lock order: the allocator's locks, in its order; orphans.mu; shared.mu. None is held while the store is called, but
 // group.mu for a View. Sequenced hooks take orphans.mu and shared.mu.
@@ -52,10 +53,11 @@ type WriteOptions struct {
 	Sync        bool // every change is durable when its operation returns
 	DirSync     bool // changes of directories are
 	OnDamage    OnDamage
-	Bitmaps     int64            // bytes that bitmaps of groups may take in memory, but for those in use; no bound where 0
-	Log         Log              // where changes are logged
-	Cut         func()           // has nothing written any more; may be nil
-	Now         func() time.Time // the time in ticks of 4 ms where nil
+	// bytes that bitmaps of groups may take in memory, but for those in use; no bound where 0
+	Bitmaps int64
+	Log     Log              // where changes are logged
+	Cut     func()           // has nothing written any more; may be nil
+	Now     func() time.Time // the time in ticks of 4 ms where nil
 }
 
 // Log says where the changes of a file system are logged, and so what its superblock says of a crash.
@@ -67,7 +69,8 @@ const (
 	LogNone               // nowhere: while it is mounted it is not clean, and fsck finds orphans without a list
 )
 
-// unclean reports whether a crash leaves what only a full check can repair, so that the superblock must not say that it is clean.
+// unclean reports whether a crash leaves what only a full check can repair, so that the superblock must not say that it
+// is clean.
 func (l Log) unclean() bool { return l == LogNone && !mutant.Off(mutant.Unclean) }
 
 // fixed is what lies at a fixed place of the image.
@@ -76,13 +79,15 @@ type fixed struct {
 	group disk.Group
 }
 
-// Cred is the user of a request, for what the kernel leaves to the file system: who owns new files, and who may use reserved blocks.
+// Cred is the user of a request, for what the kernel leaves to the file system: who owns new files, and who may use
+// reserved blocks.
 type Cred struct {
 	UID, GID uint32
 	Thread   uint32 // that asked, for SetRights; 0 where it is not known
 }
 
-// Node names an inode: its number, and above it its generation, so that one that was freed, and maybe taken anew, is found out (ErrStale).
+// Node names an inode: its number, and above it its generation, so that one that was freed, and maybe taken anew, is
+// found out (ErrStale).
 type Node uint64
 
 // NodeOf is an inode's node.
@@ -94,7 +99,8 @@ const Root = Node(RootIno)
 // Ino is the node's inode number.
 func (n Node) Ino() Ino { return Ino(n) }
 
-// minGroup is the number of blocks of the smallest group that mke2fs makes. Each group takes memory while its file system is open for writing.
+// minGroup is the number of blocks of the smallest group that mke2fs makes. Each group takes memory while its file
+// system is open for writing.
 const minGroup = 256
 
 // CheckWritable returns an UnsupportedError that names what varve reads and does not write yet.
@@ -130,11 +136,14 @@ func CheckWritable(s *disk.Superblock) error {
 	if found == "" {
 		return nil
 	}
-	return &ondisk.UnsupportedError{Feature: found + " (for writing)", Advice: "varve reads it and does not write it yet: mount without --rw"}
+	return &ondisk.UnsupportedError{
+		Feature: found + " (for writing)",
+		Advice:  "varve reads it and does not write it yet: mount without --rw",
+	}
 }
 
-// OpenWritable opens a file system for writing. base is the recovered image, opened for reading; its blocks are those that the store's home has. Recover
-// must be called before anything else.
+// OpenWritable opens a file system for writing. base is the recovered image, opened for reading; its blocks are those
+// that the store's home has. Recover must be called before anything else.
 func OpenWritable(base *FS, store Store, image io.ReaderAt, opts WriteOptions) (*Writable, error) {
 	if err := CheckWritable(base.super); err != nil {
 		return nil, err
@@ -143,7 +152,13 @@ func OpenWritable(base *FS, store Store, image io.ReaderAt, opts WriteOptions) (
 		opts.Now = coarse
 	}
 	w := &Writable{opts: opts, store: store, base: base, super: base.super, shared: newSharedXattrs()}
-	w.views = views{base: base, image: image, unsealed: base.super.Unsealed(), orphans: &w.orphans, fileData: opts.JournalData}
+	w.views = views{
+		base:     base,
+		image:    image,
+		unsealed: base.super.Unsealed(),
+		orphans:  &w.orphans,
+		fileData: opts.JournalData,
+	}
 	w.alloc.init(base, store, &w.views, opts.Bitmaps)
 	w.alloc.damaged = w.Damaged
 	if err := w.openGroups(); err != nil {
@@ -218,8 +233,8 @@ func (w *Writable) Sync(ctx context.Context) error {
 	return w.store.Sync(ctx)
 }
 
-// SyncNode makes a node durable (fsync, fdatasync and fsyncdir), and with it all that was done before, to whatever: sync(1) and syncfs(2) reach few
-// mounts, so this is how a program asks for everything.
+// SyncNode makes a node durable (fsync, fdatasync and fsyncdir), and with it all that was done before, to whatever:
+// sync(1) and syncfs(2) reach few mounts, so this is how a program asks for everything.
 func (w *Writable) SyncNode(ctx context.Context, node Node) error {
 	return w.Sync(ctx)
 }
@@ -230,7 +245,8 @@ func (w *Writable) Stat() (Stat, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Free = uint64(max(w.alloc.freeBlocks.Load()+w.alloc.waiting.blocks.Load()+w.alloc.windows.blocks.Load(), 0)) // what was freed is free as soon as somebody needs it
+	// what was freed is free as soon as somebody needs it
+	s.Free = uint64(max(w.alloc.freeBlocks.Load()+w.alloc.waiting.blocks.Load()+w.alloc.windows.blocks.Load(), 0))
 	s.FreeInodes = uint64(max(w.alloc.freeInodes.Load(), 0))
 	s.Available = s.Free - min(w.super.ReservedBlocks+keptForNodes(w.super), s.Free)
 	return s, nil

@@ -10,7 +10,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// ClearPrivileges says which bits a change of contents takes away, where the kernel leaves that to the file system: setuid, setgid and capabilities.
+// ClearPrivileges says which bits a change of contents takes away, where the kernel leaves that to the file system:
+// setuid, setgid and capabilities.
 type ClearPrivileges bool
 
 // maxJournalled bounds the bytes that one transaction writes to the journal as file data, in blocks.
@@ -24,21 +25,28 @@ type writing struct {
 	allocated bool // set by the write: the file has got blocks
 }
 
-// Write writes data into a regular file at an offset, and makes it longer where needed. It returns how much was written: less than all together
-// with an error only.
+// Write writes data into a regular file at an offset, and makes it longer where needed. It returns how much was
+// written: less than all together with an error only.
 func (w *Writable) Write(cred Cred, node Node, offset int64, data []byte, clear ClearPrivileges) (int, error) {
 	return w.writeAll(cred, node, offset, data, &writing{clear: clear})
 }
 
-// WriteBack is Write for whole pages that write(2) or a mapping has filled before: those of an append-only file begin with what it has already. allocated
-// reports whether the file has got blocks by it.
-func (w *Writable) WriteBack(cred Cred, node Node, offset int64, data []byte, clear ClearPrivileges) (n int, allocated bool, err error) {
+// WriteBack is Write for whole pages that write(2) or a mapping has filled before: those of an append-only file begin
+// with what it has already. allocated reports whether the file has got blocks by it.
+func (w *Writable) WriteBack(
+	cred Cred,
+	node Node,
+	offset int64,
+	data []byte,
+	clear ClearPrivileges,
+) (n int, allocated bool, err error) {
 	how := &writing{clear: clear, gathered: true}
 	n, err = w.writeAll(cred, node, offset, data, how)
 	return n, how.allocated, err
 }
 
-// WriteWhole is Write that writes nothing where there is no room for all; with data in the journal, which takes several transactions, some of it.
+// WriteWhole is Write that writes nothing where there is no room for all; with data in the journal, which takes several
+// transactions, some of it.
 func (w *Writable) WriteWhole(cred Cred, node Node, offset int64, data []byte, clear ClearPrivileges) (int, error) {
 	return w.writeAll(cred, node, offset, data, &writing{clear: clear, whole: true})
 }
@@ -178,7 +186,8 @@ func (o *op) allocateFor(n *Inode, at uint64, want uint32, end uint64) (run, err
 	return o.allocate(o.goal(n, at), want)
 }
 
-// goal is where the blocks of a file should lie: behind the one before, else at a place of the inode's group that differs from file to file.
+// goal is where the blocks of a file should lie: behind the one before, else at a place of the inode's group that
+// differs from file to file.
 func (o *op) goal(n *Inode, at uint64) block.Number {
 	if at > 0 {
 		if r, err := n.Map(FileBlock(at - 1)); err == nil && r.Kind != Hole {
@@ -222,8 +231,9 @@ func (o *op) remap(n *Inode, e disk.Extent) error {
 	return nil
 }
 
-// overwrite writes what of data (at an offset of the file) falls into length blocks of the file from at on, which lie at start. ordered says that the commit lets
-// more be read of them than before: a size that grows, or zeros that a later size will show.
+// overwrite writes what of data (at an offset of the file) falls into length blocks of the file from at on, which lie
+// at start. ordered says that the commit lets more be read of them than before: a size that grows, or zeros that a
+// later size will show.
 func (o *op) overwrite(start block.Number, at, length, offset uint64, data []byte, ordered bool) error {
 	bs := uint64(o.w.super.BlockSize)
 	from, to := max(at*bs, offset), min((at+length)*bs, offset+uint64(len(data)))

@@ -28,8 +28,8 @@ func (n *Inode) Xattrs() ([]Xattr, error) {
 	return out, err
 }
 
-// XattrNames are the names of an inode's attributes, as listxattr(2) gives them: each ends with a zero byte. Those in trusted.
-// are for the administrator.
+// XattrNames are the names of an inode's attributes, as listxattr(2) gives them: each ends with a zero byte. Those in
+// trusted. are for the administrator.
 func (n *Inode) XattrNames(administrator bool) ([]byte, error) {
 	var names []byte
 	err := n.eachXattr(func(a disk.Xattr) bool {
@@ -79,7 +79,12 @@ func (n *Inode) eachXattr(visit func(disk.Xattr) bool) error {
 		return nil
 	}
 	if !n.fs.super.Contains(n.FileACL, 1) {
-		return ondisk.Corruptf(n.where(), "attributes in block %d, past the image's %d", uint64(n.FileACL), uint64(n.fs.super.Blocks))
+		return ondisk.Corruptf(
+			n.where(),
+			"attributes in block %d, past the image's %d",
+			uint64(n.FileACL),
+			uint64(n.fs.super.Blocks),
+		)
 	}
 	p, err := n.fs.block(n.FileACL)
 	if err != nil {
@@ -129,7 +134,13 @@ func (x *Xattr) fromInode() ([]byte, error) {
 		return nil, fmt.Errorf("inode %d, %s: %w", x.node.Ino, x.Name, err)
 	}
 	if !n.Has(disk.InodeEAInode) || n.Size != uint64(x.attr.Size) {
-		return nil, ondisk.Corruptf(x.node.where(), "%s has its value of %d bytes in inode %d, which holds no such value", x.Name, x.attr.Size, n.Ino)
+		return nil, ondisk.Corruptf(
+			x.node.where(),
+			"%s has its value of %d bytes in inode %d, which holds no such value",
+			x.Name,
+			x.attr.Size,
+			n.Ino,
+		)
 	}
 	value, err := n.readAll(int(x.attr.Size))
 	if err != nil {

@@ -119,7 +119,8 @@ func findXattr(list []disk.Xattr, index uint8, name string) int {
 	return slices.IndexFunc(list, func(x disk.Xattr) bool { return x.Index == index && string(x.Name) == name })
 }
 
-// setXattr sets an attribute, or, where value is nil, removes it. It goes into the inode where that has room, else into the block.
+// setXattr sets an attribute, or, where value is nil, removes it. It goes into the inode where that has room, else into
+// the block.
 func (o *op) setXattr(n *Inode, index uint8, name string, value []byte, flags uint32) error {
 	a, err := o.readXattrs(n)
 	if err != nil {
@@ -185,7 +186,8 @@ func (o *op) putInside(n *Inode, old, now []disk.Xattr) error {
 	return o.setInode(n.Ino, uint32(o.w.super.InodeSize)-uint32(len(area)), area)
 }
 
-// putOutside writes the attributes in an inode's block: one that has them already, else the inode's own, else a new one.
+// putOutside writes the attributes in an inode's block: one that has them already, else the inode's own, else a new
+// one.
 func (o *op) putOutside(n *Inode, a attributes, now []disk.Xattr) error {
 	if sameXattrs(a.outside, now) {
 		return nil

@@ -75,7 +75,12 @@ func TestXattr_Cases(t *testing.T) {
 		{f, "system.posix_acl_access", []byte{9, 0, 0, 0}, 0, ErrInvalid},
 		{link, "system.posix_acl_access", acl, 0, ondisk.ErrUnsupported},
 	} {
-		is(t, fmt.Sprintf("set %.30s with flags %d", c.name, c.flags), m.SetXattr(Cred{}, c.node, c.name, c.value, c.flags, false), c.want)
+		is(
+			t,
+			fmt.Sprintf("set %.30s with flags %d", c.name, c.flags),
+			m.SetXattr(Cred{}, c.node, c.name, c.value, c.flags, false),
+			c.want,
+		)
 	}
 	if got := m.xattrs(f); got["user.there"] != "2" || got["user.empty"] != "" || len(got) != 5 {
 		t.Errorf("attributes are %q", got)
@@ -88,7 +93,8 @@ func TestXattr_Cases(t *testing.T) {
 	m.check()
 }
 
-// TestXattr_Random sets and removes attributes of files at random, in inodes and in blocks, and compares each with a model.
+// TestXattr_Random sets and removes attributes of files at random, in inodes and in blocks, and compares each with a
+// model.
 func TestXattr_Random(t *testing.T) {
 	eachForm(t, []string{"1k", "inode 128", "4k", "ext3"}, func(t *testing.T, m *memFS) {
 		rnd := rand.New(rand.NewSource(7))
@@ -139,7 +145,8 @@ func TestXattr_Random(t *testing.T) {
 	})
 }
 
-// TestXattr_Shared: inodes with the same attributes refer to one block, until one of them changes; the last one frees it.
+// TestXattr_Shared: inodes with the same attributes refer to one block, until one of them changes; the last one frees
+// it.
 func TestXattr_Shared(t *testing.T) {
 	m := openMem(t, "inode 128") // all attributes are in blocks
 	free := m.alloc.freeBlocks.Load()
@@ -161,8 +168,13 @@ func TestXattr_Shared(t *testing.T) {
 		return r
 	}
 	if m.stat(nodes[1]).FileACL != at || m.stat(nodes[2]).FileACL != at || refs() != 3 {
-		t.Fatalf("3 inodes with the same attributes have blocks %d, %d and %d with %d references", at, m.stat(nodes[1]).FileACL,
-			m.stat(nodes[2]).FileACL, refs())
+		t.Fatalf(
+			"3 inodes with the same attributes have blocks %d, %d and %d with %d references",
+			at,
+			m.stat(nodes[1]).FileACL,
+			m.stat(nodes[2]).FileACL,
+			refs(),
+		)
 	}
 	m.setXattr(nodes[1], "user.a", []byte("another"))
 	if m.stat(nodes[1]).FileACL == at || refs() != 2 {

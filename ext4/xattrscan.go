@@ -57,7 +57,8 @@ func (fs *FS) tableWithoutXattrs(first Ino, used uint32, offset int64, chunk []b
 				first++
 				continue
 			}
-			if err := fs.super.DecodeInode(&n, first, p); err != nil || n.FileACL != 0 || disk.HasInodeXattrs(n.XattrArea) {
+			if err := fs.super.DecodeInode(&n, first, p); err != nil || n.FileACL != 0 ||
+				disk.HasInodeXattrs(n.XattrArea) {
 				return false
 			}
 			first++

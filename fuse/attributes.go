@@ -64,7 +64,12 @@ func setTime(in *gofuse.SetAttrIn, given, now uint32, sec uint64, nsec uint32) *
 	return &t
 }
 
-func (f *writable) GetXAttr(cancel <-chan struct{}, header *gofuse.InHeader, name string, dest []byte) (n uint32, status gofuse.Status) {
+func (f *writable) GetXAttr(
+	cancel <-chan struct{},
+	header *gofuse.InHeader,
+	name string,
+	dest []byte,
+) (n uint32, status gofuse.Status) {
 	if f.fs.ShutDown() {
 		return 0, gofuse.EIO
 	}
@@ -75,7 +80,11 @@ func (f *writable) GetXAttr(cancel <-chan struct{}, header *gofuse.InHeader, nam
 	return n, status
 }
 
-func (f *writable) ListXAttr(cancel <-chan struct{}, header *gofuse.InHeader, dest []byte) (n uint32, status gofuse.Status) {
+func (f *writable) ListXAttr(
+	cancel <-chan struct{},
+	header *gofuse.InHeader,
+	dest []byte,
+) (n uint32, status gofuse.Status) {
 	status = f.view(func(r *front) gofuse.Status {
 		n, status = r.ListXAttr(cancel, header, dest)
 		return status
@@ -106,7 +115,13 @@ const (
 	fsIocSetXattr = 0x401c5820
 )
 
-func (f *writable) Ioctl(cancel <-chan struct{}, in *gofuse.IoctlIn, inbuf []byte, out *gofuse.IoctlOut, outbuf []byte) gofuse.Status {
+func (f *writable) Ioctl(
+	cancel <-chan struct{},
+	in *gofuse.IoctlIn,
+	inbuf []byte,
+	out *gofuse.IoctlOut,
+	outbuf []byte,
+) gofuse.Status {
 	who, n := cred(&in.InHeader), node(in.NodeId)
 	switch {
 	case in.Cmd == fsIocSetFlags && len(inbuf) >= 4:

@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// autoUnmount has fusermount3 mount dir and stay: it unmounts when the other end of the socket that it was given closes,
-// which is when this process ends, however it ends. go-fuse itself waits for fusermount3 to end and would wait for ever.
-// It returns the descriptor of /dev/fuse, and the end of the socket to keep open.
+// autoUnmount has fusermount3 mount dir and stay: it unmounts when the other end of the socket that it was given
+// closes, which is when this process ends, however it ends. go-fuse itself waits for fusermount3 to end and would wait
+// for ever. It returns the descriptor of /dev/fuse, and the end of the socket to keep open.
 func autoUnmount(dir string, options []string) (fuseFD int, keep *os.File, err error) {
 	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -28,8 +28,9 @@ type notifier interface {
 	InodeNotify(node uint64, off, length int64) gofuse.Status
 }
 
-// blockServer serves a mount of type fuseblk. The kernel sends such a mount two requests that go-fuse does not serve: SYNCFS, for sync(1) and
-// syncfs(2), and DESTROY, whose answer umount(2) waits for. go-fuse decodes all other requests, and calls the front.
+// blockServer serves a mount of type fuseblk. The kernel sends such a mount two requests that go-fuse does not serve:
+// SYNCFS, for sync(1) and syncfs(2), and DESTROY, whose answer umount(2) waits for. go-fuse decodes all other requests,
+// and calls the front.
 type blockServer struct {
 	protocol *gofuse.ProtocolServer
 	front    syncer
@@ -71,7 +72,14 @@ var largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeRequest); 
 
 // newBlockServer serves the front on a connection to the kernel, and answers the kernel's first request.
 func newBlockServer(front syncer, fd int, dir string, mo *gofuse.MountOptions) (*blockServer, error) {
-	s := &blockServer{protocol: gofuse.NewProtocolServer(front, mo), front: front, fd: fd, dir: dir, log: mo.Logger, done: make(chan struct{})}
+	s := &blockServer{
+		protocol: gofuse.NewProtocolServer(front, mo),
+		front:    front,
+		fd:       fd,
+		dir:      dir,
+		log:      mo.Logger,
+		done:     make(chan struct{}),
+	}
 	s.idle = sync.NewCond(&s.mu)
 	in := make([]byte, largeRequest)
 	n, err := readRequest(fd, in)
@@ -88,7 +96,9 @@ func newBlockServer(front syncer, fd int, dir string, mo *gofuse.MountOptions) (
 func (s *blockServer) Serve() { <-s.done }
 
 // errNoSyncFS says that the option would be in vain.
-var errNoSyncFS = errors.New("this kernel does not pass syncfs(2) on to a mount of type fuseblk (Linux does from 6.18 on): mount without the option syncfs")
+var errNoSyncFS = errors.New(
+	"this kernel does not pass syncfs(2) on to a mount of type fuseblk (Linux does from 6.18 on): mount without the option syncfs",
+)
 
 // start begins to answer requests, and finds out whether syncfs(2) comes through.
 func (s *blockServer) start() error {
@@ -144,7 +154,8 @@ func (s *blockServer) loop() {
 	}
 }
 
-// begin counts a request that was read, and starts another reader if nobody else waits. FORGETs are answered first: they cost the kernel nothing.
+// begin counts a request that was read, and starts another reader if nobody else waits. FORGETs are answered first:
+// they cost the kernel nothing.
 func (s *blockServer) begin(op uint32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -308,8 +319,8 @@ func readRequest(fd int, in []byte) (int, error) {
 	}
 }
 
-// mountBlock mounts at dir as fuseblk, whose source is a block device: a loop device over 4 KiB of memory, which nothing reads or writes. It goes
-// away with the mount. It returns the descriptor of /dev/fuse, and the device.
+// mountBlock mounts at dir as fuseblk, whose source is a block device: a loop device over 4 KiB of memory, which
+// nothing reads or writes. It goes away with the mount. It returns the descriptor of /dev/fuse, and the device.
 func mountBlock(dir string, opts Options) (fd int, source string, err error) {
 	loop, err := newLoop()
 	if err != nil {
@@ -327,7 +338,14 @@ func mountBlock(dir string, opts Options) (fd int, source string, err error) {
 	if !info.IsDir() {
 		root = unix.S_IFREG
 	}
-	data := fmt.Sprintf("fd=%d,rootmode=%o,user_id=%d,group_id=%d,max_read=%d,blksize=4096,default_permissions", fd, root, os.Geteuid(), os.Getegid(), maxRead)
+	data := fmt.Sprintf(
+		"fd=%d,rootmode=%o,user_id=%d,group_id=%d,max_read=%d,blksize=4096,default_permissions",
+		fd,
+		root,
+		os.Geteuid(),
+		os.Getegid(),
+		maxRead,
+	)
 	if opts.AllowOther {
 		data += ",allow_other"
 	}

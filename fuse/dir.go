@@ -75,7 +75,10 @@ func (f *front) list(in *gofuse.ReadIn, add func(*ext4.Inode, gofuse.DirEntry) b
 	}
 	added := 0
 	err := dir.ReadDir(int64(in.Offset), func(e ext4.Dirent) bool {
-		ok := add(&dir, gofuse.DirEntry{Mode: direntMode(e.Type), Name: string(e.Name), Ino: uint64(e.Ino), Off: uint64(e.Next)})
+		ok := add(
+			&dir,
+			gofuse.DirEntry{Mode: direntMode(e.Type), Name: string(e.Name), Ino: uint64(e.Ino), Off: uint64(e.Next)},
+		)
 		if ok {
 			added++
 		}

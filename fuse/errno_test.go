@@ -27,12 +27,30 @@ func TestErrno_Table(t *testing.T) {
 		want syscall.Errno
 	}{
 		"ErrNotExist": {ext4.ErrNotExist, syscall.ENOENT}, "ErrNoXattr": {ext4.ErrNoXattr, syscall.ENODATA},
-		"ErrNotDir": {ext4.ErrNotDir, syscall.ENOTDIR}, "ErrLoop": {ext4.ErrLoop, syscall.ELOOP}, "ErrNoKey": {ext4.ErrNoKey, syscall.ENOKEY},
-		"ErrNoData": {ext4.ErrNoData, syscall.ENXIO}, "ErrStale": {ext4.ErrStale, syscall.ESTALE}, "ErrTooLong": {ext4.ErrTooLong, syscall.ENAMETOOLONG},
-		"ErrInvalid": {ext4.ErrInvalid, syscall.EINVAL}, "ErrNeedsJournal": {ext4.ErrNeedsJournal, syscall.EIO}, "ErrExists": {ext4.ErrExists, syscall.EEXIST},
-		"ErrNotEmpty": {ext4.ErrNotEmpty, syscall.ENOTEMPTY}, "ErrIsDir": {ext4.ErrIsDir, syscall.EISDIR}, "ErrManyLinks": {ext4.ErrManyLinks, syscall.EMLINK},
-		"ErrCross": {ext4.ErrCross, syscall.EXDEV}, "ErrNotPermit": {ext4.ErrNotPermit, syscall.EPERM}, "ErrAccess": {ext4.ErrAccess, syscall.EACCES},
-		"ErrXattrName": {ext4.ErrXattrName, syscall.ERANGE}, "ErrNoSpace": {ext4.ErrNoSpace, syscall.ENOSPC}, "ErrTooBig": {ext4.ErrTooBig, syscall.EFBIG},
+		"ErrNotDir": {
+			ext4.ErrNotDir,
+			syscall.ENOTDIR,
+		}, "ErrLoop": {ext4.ErrLoop, syscall.ELOOP}, "ErrNoKey": {ext4.ErrNoKey, syscall.ENOKEY},
+		"ErrNoData": {
+			ext4.ErrNoData,
+			syscall.ENXIO,
+		}, "ErrStale": {ext4.ErrStale, syscall.ESTALE}, "ErrTooLong": {ext4.ErrTooLong, syscall.ENAMETOOLONG},
+		"ErrInvalid": {
+			ext4.ErrInvalid,
+			syscall.EINVAL,
+		}, "ErrNeedsJournal": {ext4.ErrNeedsJournal, syscall.EIO}, "ErrExists": {ext4.ErrExists, syscall.EEXIST},
+		"ErrNotEmpty": {
+			ext4.ErrNotEmpty,
+			syscall.ENOTEMPTY,
+		}, "ErrIsDir": {ext4.ErrIsDir, syscall.EISDIR}, "ErrManyLinks": {ext4.ErrManyLinks, syscall.EMLINK},
+		"ErrCross": {
+			ext4.ErrCross,
+			syscall.EXDEV,
+		}, "ErrNotPermit": {ext4.ErrNotPermit, syscall.EPERM}, "ErrAccess": {ext4.ErrAccess, syscall.EACCES},
+		"ErrXattrName": {
+			ext4.ErrXattrName,
+			syscall.ERANGE,
+		}, "ErrNoSpace": {ext4.ErrNoSpace, syscall.ENOSPC}, "ErrTooBig": {ext4.ErrTooBig, syscall.EFBIG},
 		"ErrFailed": {ext4.ErrFailed, syscall.EROFS}, "ErrShutdown": {ext4.ErrShutdown, syscall.EIO},
 
 		"corrupt":           {ondisk.Corruptf("inode 12", "is damaged"), syscall.EUCLEAN},
@@ -70,7 +88,8 @@ func TestErrno_Table(t *testing.T) {
 	}
 }
 
-// TestReporter_Log: damage and failures are logged, at most once a second; what callers do wrong, and a shutdown, are not.
+// TestReporter_Log: damage and failures are logged, at most once a second; what callers do wrong, and a shutdown, are
+// not.
 func TestReporter_Log(t *testing.T) {
 	var out bytes.Buffer
 	var damaged atomic.Int64

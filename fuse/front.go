@@ -39,8 +39,13 @@ type reporter struct {
 }
 
 func newFront(fs *ext4.FS, device blockcache.Device, ahead *blockcache.Readahead, logger *log.Logger) *front {
-	f := &front{RawFileSystem: gofuse.NewDefaultRawFileSystem(), fs: fs, reporter: reporter{log: logger, last: new(atomic.Int64)},
-		xattrs: new(xattrProof), listings: new(listings)}
+	f := &front{
+		RawFileSystem: gofuse.NewDefaultRawFileSystem(),
+		fs:            fs,
+		reporter:      reporter{log: logger, last: new(atomic.Int64)},
+		xattrs:        new(xattrProof),
+		listings:      new(listings),
+	}
 	f.mapped, _ = device.(blockcache.Mapped)
 	f.ahead = ahead
 	f.handles = fs.Superblock().Incompat&disk.IncompatEncrypt != 0
@@ -57,8 +62,8 @@ func nodeID(n *ext4.Inode) uint64 {
 	return uint64(n.Generation)<<32 | uint64(n.Ino)
 }
 
-// inode reads the inode of a node id into n, which the caller has on its stack. One that was freed, or taken anew, since
-// is stale.
+// inode reads the inode of a node id into n, which the caller has on its stack. One that was freed, or taken anew,
+// since is stale.
 func (f *front) inode(n *ext4.Inode, id uint64) gofuse.Status {
 	if id == gofuse.FUSE_ROOT_ID {
 		return f.status("root directory", f.fs.ReadInode(n, ext4.RootIno))

@@ -38,7 +38,11 @@ func (f *writable) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOu
 	return gofuse.OK
 }
 
-func (f *writable) Read(_ <-chan struct{}, in *gofuse.ReadIn, buf []byte) (result gofuse.ReadResult, status gofuse.Status) {
+func (f *writable) Read(
+	_ <-chan struct{},
+	in *gofuse.ReadIn,
+	buf []byte,
+) (result gofuse.ReadResult, status gofuse.Status) {
 	if f.fs.ShutDown() {
 		return nil, gofuse.EIO
 	}
@@ -53,7 +57,8 @@ func (f *writable) Read(_ <-chan struct{}, in *gofuse.ReadIn, buf []byte) (resul
 		if err != nil && !errors.Is(err, io.EOF) {
 			return f.status("read", err)
 		}
-		result = gofuse.ReadResultVector([][]byte{buf[:got]}) // one writev; go-fuse would splice plain bytes, in four system calls
+		// one writev; go-fuse would splice plain bytes, in four system calls
+		result = gofuse.ReadResultVector([][]byte{buf[:got]})
 		return gofuse.OK
 	})
 	if touch {
@@ -80,8 +85,8 @@ func (f *writable) Release(_ <-chan struct{}, in *gofuse.ReleaseIn) {
 	f.fs.Closed(node(in.NodeId))
 }
 
-// Fsync waits until the file is durable, or the kernel interrupts the request: then what is under way goes on, and EINTR
-// says that it may not be durable yet.
+// Fsync waits until the file is durable, or the kernel interrupts the request: then what is under way goes on, and
+// EINTR says that it may not be durable yet.
 func (f *writable) Fsync(cancel <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
 	if f.grown.take(in.NodeId) {
 		f.askAgain(in.NodeId)

@@ -6,9 +6,9 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// lookups counts the references that the kernel has to each node: one for each reply that names it (Documentation/filesystems/fuse, FORGET).
-// A FORGET says how many of them it gives back. Only when all are back does the kernel not use the inode: replies that went out while the
-// FORGET was on its way keep it. The zero value is ready.
+// lookups counts the references that the kernel has to each node: one for each reply that names it
+// (Documentation/filesystems/fuse, FORGET). A FORGET says how many of them it gives back. Only when all are back does
+// the kernel not use the inode: replies that went out while the FORGET was on its way keep it. The zero value is ready.
 type lookups struct {
 	shards [64]struct {
 		mu    sync.Mutex

@@ -35,7 +35,8 @@ func liveFront(t *testing.T) *writable {
 
 func root() gofuse.InHeader { return gofuse.InHeader{NodeId: gofuse.FUSE_ROOT_ID} }
 
-// orphan makes a file, has the kernel look it up three times in all (by creating it, by name, in a listing), and removes its name.
+// orphan makes a file, has the kernel look it up three times in all (by creating it, by name, in a listing), and
+// removes its name.
 func (f *writable) orphan(t *testing.T) (id uint64) {
 	t.Helper()
 	var made gofuse.CreateOut
@@ -79,7 +80,8 @@ func TestForget_Counts(t *testing.T) {
 	}
 }
 
-// TestForget_Late: a FORGET that has taken the last reference back, and was then overtaken by a reply that gave out another one, frees nothing.
+// TestForget_Late: a FORGET that has taken the last reference back, and was then overtaken by a reply that gave out
+// another one, frees nothing.
 func TestForget_Late(t *testing.T) {
 	f := liveFront(t)
 	id := f.orphan(t)

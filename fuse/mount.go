@@ -34,11 +34,12 @@ type Options struct {
 	MaxBackground int  // readahead and other background requests at a time; 0: DefaultMaxBackground
 	Source        string
 	Writeback     bool // the kernel gathers writes; of a read-write mount only
-	SyncFS        bool // sync(1) and syncfs(2) reach a read-write mount, and umount(2) waits for Finish; needs root, and a loop device
-	NoOpen        bool // a read-write mount is not asked when files are opened and closed
-	Flags         MountFlags
-	Logger        *log.Logger
-	Debug         bool
+	// sync(1) and syncfs(2) reach a read-write mount, and umount(2) waits for Finish; needs root, and a loop device
+	SyncFS bool
+	NoOpen bool // a read-write mount is not asked when files are opened and closed
+	Flags  MountFlags
+	Logger *log.Logger
+	Debug  bool
 }
 
 // MountFlags are the generic flags of mount(8). The zero value is nosuid, nodev, exec.
@@ -176,7 +177,11 @@ func (o Options) strings() []string {
 
 // helperOptions are those that go-fuse itself gives to fusermount3 otherwise.
 func (o Options) helperOptions() []string {
-	out := []string{"fsname=" + strings.NewReplacer(`\`, `\\`, ",", `\,`).Replace(o.Source), "subtype=varve", fmt.Sprint("max_read=", maxRead)}
+	out := []string{
+		"fsname=" + strings.NewReplacer(`\`, `\\`, ",", `\,`).Replace(o.Source),
+		"subtype=varve",
+		fmt.Sprint("max_read=", maxRead),
+	}
 	if o.AllowOther {
 		out = append(out, "allow_other")
 	}
@@ -193,7 +198,11 @@ func explain(err error, dir string) error {
 			return fmt.Errorf("mount %s: /dev/fuse is missing (a container needs --device /dev/fuse): %w", dir, err)
 		}
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("mount %s: %w (a container needs --cap-add SYS_ADMIN; without root, fusermount3 must be installed)", dir, err)
+		return fmt.Errorf(
+			"mount %s: %w (a container needs --cap-add SYS_ADMIN; without root, fusermount3 must be installed)",
+			dir,
+			err,
+		)
 	}
 	return fmt.Errorf("mount %s: %w", dir, err)
 }

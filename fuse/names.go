@@ -7,12 +7,18 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-func (f *writable) Lookup(cancel <-chan struct{}, header *gofuse.InHeader, name string, out *gofuse.EntryOut) gofuse.Status {
+func (f *writable) Lookup(
+	cancel <-chan struct{},
+	header *gofuse.InHeader,
+	name string,
+	out *gofuse.EntryOut,
+) gofuse.Status {
 	return f.view(func(r *front) gofuse.Status { return r.Lookup(cancel, header, name, out) })
 }
 
-// Forget frees an inode that has no name any more when the kernel has given its last reference back. A reply may have given out another one
-// since: what Evict checks behind the last link decides, because a node without links gets no new references.
+// Forget frees an inode that has no name any more when the kernel has given its last reference back. A reply may have
+// given out another one since: what Evict checks behind the last link decides, because a node without links gets no new
+// references.
 func (f *writable) Forget(id, n uint64) {
 	if !f.lookups.forget(id, n) {
 		return
@@ -24,7 +30,12 @@ func (f *writable) Forget(id, n uint64) {
 }
 
 func (f *writable) Mknod(_ <-chan struct{}, in *gofuse.MknodIn, name string, out *gofuse.EntryOut) gofuse.Status {
-	c := ext4.CreateOptions{Mode: uint16(in.Mode), Umask: uint16(in.Umask), Major: in.Rdev >> 8 & 0xfff, Minor: in.Rdev&0xff | in.Rdev>>12&0xfff00}
+	c := ext4.CreateOptions{
+		Mode:  uint16(in.Mode),
+		Umask: uint16(in.Umask),
+		Major: in.Rdev >> 8 & 0xfff,
+		Minor: in.Rdev&0xff | in.Rdev>>12&0xfff00,
+	}
 	n, err := f.fs.Create(cred(&in.InHeader), node(in.NodeId), name, c)
 	return f.entry("mknod", out, &n, err)
 }
@@ -35,8 +46,18 @@ func (f *writable) Mkdir(_ <-chan struct{}, in *gofuse.MkdirIn, name string, out
 	return f.entry("mkdir", out, &n, err)
 }
 
-func (f *writable) Symlink(_ <-chan struct{}, header *gofuse.InHeader, target, name string, out *gofuse.EntryOut) gofuse.Status {
-	n, err := f.fs.Create(cred(header), node(header.NodeId), name, ext4.CreateOptions{Mode: disk.ModeSymlink | 0o777, Target: target})
+func (f *writable) Symlink(
+	_ <-chan struct{},
+	header *gofuse.InHeader,
+	target, name string,
+	out *gofuse.EntryOut,
+) gofuse.Status {
+	n, err := f.fs.Create(
+		cred(header),
+		node(header.NodeId),
+		name,
+		ext4.CreateOptions{Mode: disk.ModeSymlink | 0o777, Target: target},
+	)
 	return f.entry("symlink", out, &n, err)
 }
 
@@ -77,7 +98,14 @@ func (f *writable) Rmdir(_ <-chan struct{}, header *gofuse.InHeader, name string
 }
 
 func (f *writable) Rename(_ <-chan struct{}, in *gofuse.RenameIn, name, newName string) gofuse.Status {
-	_, err := f.fs.Rename(cred(&in.InHeader), node(in.NodeId), name, node(in.Newdir), newName, ext4.RenameFlags(in.Flags))
+	_, err := f.fs.Rename(
+		cred(&in.InHeader),
+		node(in.NodeId),
+		name,
+		node(in.Newdir),
+		newName,
+		ext4.RenameFlags(in.Flags),
+	)
 	return f.status("rename", err)
 }
 

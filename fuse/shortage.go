@@ -7,13 +7,14 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// shortage are the files of which gathered writes found no room. With the writeback cache write(2) ends in the page cache, and only fsync and close tell
-// that it failed later; one who calls neither would write for ever. So such a file's attributes are made invalid: the kernel then asks for them
-// before the next write(2), naming the open file, which only writes do, and gives the error that it gets to the writer
-// (fs/fuse/file.c, fuse_cache_write_iter).
+// shortage are the files of which gathered writes found no room. With the writeback cache write(2) ends in the page
+// cache, and only fsync and close tell that it failed later; one who calls neither would write for ever. So such a
+// file's attributes are made invalid: the kernel then asks for them before the next write(2), naming the open file,
+// which only writes do, and gives the error that it gets to the writer (fs/fuse/file.c, fuse_cache_write_iter).
 //
-// The first refusals of a file are one for each failure, so that a program which is told may still overwrite what is allocated. One that goes on
-// regardless is refused until there is room. Rejected: refusing at once until there is room, which keeps databases from rolling back.
+// The first refusals of a file are one for each failure, so that a program which is told may still overwrite what is
+// allocated. One that goes on regardless is refused until there is room. Rejected: refusing at once until there is
+// room, which keeps databases from rolling back.
 type shortage struct {
 	known atomic.Int32 // files in of
 
@@ -32,7 +33,8 @@ type short struct {
 // patience is how often a writer is told before all of its writes are refused.
 const patience = 8
 
-// failed notes that a gathered write had no room for so many bytes. It reports whether the kernel is to be notified, which is then followed by notified.
+// failed notes that a gathered write had no room for so many bytes. It reports whether the kernel is to be notified,
+// which is then followed by notified.
 func (s *shortage) failed(id uint64, need int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

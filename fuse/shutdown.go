@@ -10,8 +10,8 @@ import (
 	"github.com/varvefs/varve/ext4"
 )
 
-// fsIocShutdown is FS_IOC_SHUTDOWN, by other names EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN: _IOR('X', 125, __u32). By its number it returns its argument, so FUSE
-// passes on where the flags are in the caller's memory, and not the flags.
+// fsIocShutdown is FS_IOC_SHUTDOWN, by other names EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN: _IOR('X', 125, __u32). By
+// its number it returns its argument, so FUSE passes on where the flags are in the caller's memory, and not the flags.
 const fsIocShutdown = 0x8004587d
 
 // shutdown shuts a read-write mount down for root.

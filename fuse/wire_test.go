@@ -76,8 +76,8 @@ func newWire(t testing.TB, front gofuse.RawFileSystem, o Options, readonly bool)
 	return w
 }
 
-// send makes a request of a body, which begins with the header, and what follows it; it returns the answer's body. A body that is a number stands for a
-// request that is a header only, for that node.
+// send makes a request of a body, which begins with the header, and what follows it; it returns the answer's body. A
+// body that is a number stands for a request that is a header only, for that node.
 func (w *wire) send(op uint32, unique uint64, body any, tail ...[]byte) ([]byte, syscall.Errno) {
 	if node, ok := body.(uint64); ok {
 		body = gofuse.InHeader{NodeId: node}
@@ -148,12 +148,18 @@ func (w *wire) lookup(dir uint64, s string) gofuse.EntryOut {
 
 func (w *wire) mkdir(dir uint64, s string) uint64 {
 	w.t.Helper()
-	return decode[gofuse.EntryOut](w.t, w.must(wireMkdir, gofuse.MkdirIn{InHeader: head(dir), Mode: 0o755}, name(s))).NodeId
+	return decode[gofuse.EntryOut](
+		w.t,
+		w.must(wireMkdir, gofuse.MkdirIn{InHeader: head(dir), Mode: 0o755}, name(s)),
+	).NodeId
 }
 
 func (w *wire) create(dir uint64, s string) uint64 {
 	w.t.Helper()
-	return decode[gofuse.CreateOut](w.t, w.must(wireCreate, gofuse.CreateIn{InHeader: head(dir), Mode: 0o644, Flags: syscall.O_RDWR}, name(s))).NodeId
+	return decode[gofuse.CreateOut](
+		w.t,
+		w.must(wireCreate, gofuse.CreateIn{InHeader: head(dir), Mode: 0o644, Flags: syscall.O_RDWR}, name(s)),
+	).NodeId
 }
 
 func (w *wire) write(node, offset uint64, data []byte) uint32 {
@@ -265,5 +271,10 @@ func newReadOnly(t testing.TB, populate func(*wired)) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newWire(t, newFront(fs, device, blockcache.NewReadahead(device), log.New(io.Discard, "", 0)), Options{}, true)
+	return newWire(
+		t,
+		newFront(fs, device, blockcache.NewReadahead(device), log.New(io.Discard, "", 0)),
+		Options{},
+		true,
+	)
 }

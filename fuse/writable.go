@@ -12,8 +12,9 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// live answers the kernel's requests for one read-write mount. It keeps nothing of the file system: questions go to a front over a snapshot, changes to
-// ext4.Writable. The kernel alone changes things, and drops what it has cached as it does so; so everything may be cached for ever.
+// live answers the kernel's requests for one read-write mount. It keeps nothing of the file system: questions go to a
+// front over a snapshot, changes to ext4.Writable. The kernel alone changes things, and drops what it has cached as it
+// does so; so everything may be cached for ever.
 type writable struct {
 	gofuse.RawFileSystem // ENOSYS to what is not here
 	fs                   *ext4.Writable
@@ -26,14 +27,20 @@ type writable struct {
 	fronts               sync.Pool
 	opendir              bool
 	writeback            bool // the kernel gathers writes
-	noOpen               bool // ENOSYS to OPEN and CREATE: the kernel does without, MKNOD creates, and no file has flags of its own
+	// ENOSYS to OPEN and CREATE: the kernel does without, MKNOD creates, and no file has flags of its own
+	noOpen bool
 	reporter
 }
 
 func newWritable(fs *ext4.Writable, logger *log.Logger) *writable {
 	fs.SetRights(mayUseReserved)
-	return &writable{RawFileSystem: gofuse.NewDefaultRawFileSystem(), fs: fs, reporter: reporter{log: logger, last: new(atomic.Int64), damaged: fs.Damaged},
-		listings: new(listings), lookups: new(lookups)}
+	return &writable{
+		RawFileSystem: gofuse.NewDefaultRawFileSystem(),
+		fs:            fs,
+		reporter:      reporter{log: logger, last: new(atomic.Int64), damaged: fs.Damaged},
+		listings:      new(listings),
+		lookups:       new(lookups),
+	}
 }
 
 func (f *writable) String() string { return "varve" }

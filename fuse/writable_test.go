@@ -52,8 +52,11 @@ func TestWire_Names(t *testing.T) {
 	if got := w.must(wireReadlink, s.NodeId); string(got) != "the target" || s.Attr.Mode != syscall.S_IFLNK|0o777 {
 		t.Errorf("a symlink to %q of mode 0%o", got, s.Attr.Mode)
 	}
-	p := decode[gofuse.EntryOut](t, w.must(wireMknod, gofuse.MknodIn{InHeader: head(1), Mode: syscall.S_IFBLK | 0o666, Umask: 0o022,
-		Rdev: rdev(300, 70000)}, name("p")))
+	p := decode[gofuse.EntryOut](
+		t,
+		w.must(wireMknod, gofuse.MknodIn{InHeader: head(1), Mode: syscall.S_IFBLK | 0o666, Umask: 0o022,
+			Rdev: rdev(300, 70000)}, name("p")),
+	)
 	if p.Attr.Mode != syscall.S_IFBLK|0o644 || p.Attr.Rdev != rdev(300, 70000) {
 		t.Errorf("a device 0x%x of mode 0%o", p.Attr.Rdev, p.Attr.Mode)
 	}
@@ -98,7 +101,10 @@ func TestWire_Contents(t *testing.T) {
 	if got := w.read(f, uint64(len(want)), 10); len(got) != 0 {
 		t.Errorf("%d bytes behind the end", len(got))
 	}
-	copied := decode[gofuse.WriteOut](t, w.must(wireCopy, gofuse.CopyFileRangeIn{InHeader: head(f), OffIn: 5, NodeIdOut: g, Len: 600}))
+	copied := decode[gofuse.WriteOut](
+		t,
+		w.must(wireCopy, gofuse.CopyFileRangeIn{InHeader: head(f), OffIn: 5, NodeIdOut: g, Len: 600}),
+	)
 	if copied.Size != 600 || !bytes.Equal(w.read(g, 0, 1000), data[:600]) {
 		t.Errorf("%d bytes are copied", copied.Size)
 	}
@@ -117,10 +123,16 @@ func TestWire_Contents(t *testing.T) {
 	}
 	w.refused(syscall.EOPNOTSUPP, wireFallocate, allocate(0x8, 0, 4096)) // collapse
 	seek := func(whence uint32, offset uint64) uint64 {
-		return decode[gofuse.LseekOut](t, w.must(wireLseek, gofuse.LseekIn{InHeader: head(f), Offset: offset, Whence: whence})).Offset
+		return decode[gofuse.LseekOut](
+			t,
+			w.must(wireLseek, gofuse.LseekIn{InHeader: head(f), Offset: offset, Whence: whence}),
+		).Offset
 	}
 	const data0, hole = 3, 4
-	if got := []uint64{seek(hole, 0), seek(data0, 4096), seek(hole, 8192)}; !slices.Equal(got, []uint64{4096, 8192, 18432}) {
+	if got := []uint64{seek(hole, 0), seek(data0, 4096), seek(hole, 8192)}; !slices.Equal(
+		got,
+		[]uint64{4096, 8192, 18432},
+	) {
 		t.Errorf("data and holes begin at %d", got)
 	}
 	w.refused(syscall.ENXIO, wireLseek, gofuse.LseekIn{InHeader: head(f), Offset: 1 << 30, Whence: data0})
@@ -145,7 +157,10 @@ func TestWire_Attributes(t *testing.T) {
 	a := decode[gofuse.AttrOut](t, w.must(wireSetAttr, setAttr(f, gofuse.SetAttrInCommon{
 		Valid: gofuse.FATTR_MODE | gofuse.FATTR_UID | gofuse.FATTR_GID | gofuse.FATTR_ATIME | gofuse.FATTR_MTIME,
 		Mode:  0o4751, Owner: gofuse.Owner{Uid: 70000, Gid: 80000}, Atime: 1<<64 - 5, Atimensec: 7, Mtime: 1 << 32, Mtimensec: 9})))
-	if a.Mode != syscall.S_IFREG|0o4751 || a.Uid != 70000 || a.Gid != 80000 || int64(a.Atime) != -5 || a.Atimensec != 7 || a.Mtime != 1<<32 || a.Mtimensec != 9 {
+	if a.Mode != syscall.S_IFREG|0o4751 || a.Uid != 70000 || a.Gid != 80000 || int64(a.Atime) != -5 ||
+		a.Atimensec != 7 ||
+		a.Mtime != 1<<32 ||
+		a.Mtimensec != 9 {
 		t.Errorf("attributes are %+v", a.Attr)
 	}
 	if got := w.attr(f); got != a.Attr {
@@ -212,14 +227,17 @@ func TestWire_Attributes(t *testing.T) {
 	req, arg = ioctl(fsIocSetXattr, word(0x40, 0, 0, 77), 0) // noatime, project 77
 	w.must(wireIoctl, req, arg)
 	req, arg = ioctl(fsIocGetXattr, nil, 28)
-	if got := w.must(wireIoctl, req, arg)[16:]; binary.NativeEndian.Uint32(got) != 0x40 || binary.NativeEndian.Uint32(got[12:]) != 77 {
+	if got := w.must(wireIoctl, req, arg)[16:]; binary.NativeEndian.Uint32(got) != 0x40 ||
+		binary.NativeEndian.Uint32(got[12:]) != 77 {
 		t.Errorf("struct fsxattr is %x", got)
 	}
 	req, arg = ioctl(0x1234, nil, 0)
 	w.refused(syscall.ENOTTY, wireIoctl, req, arg)
 
 	s := decode[gofuse.StatfsOut](t, w.must(wireStatFs, uint64(1)))
-	if st, err := w.volume.Stat(); err != nil || s.Blocks != st.Blocks || s.Bfree != st.Free || s.Ffree != st.FreeInodes || s.NameLen != 255 {
+	if st, err := w.volume.Stat(); err != nil || s.Blocks != st.Blocks || s.Bfree != st.Free ||
+		s.Ffree != st.FreeInodes ||
+		s.NameLen != 255 {
 		t.Errorf("statfs is %+v, expected %+v", s, st)
 	}
 }
@@ -245,7 +263,15 @@ func TestWire_Open(t *testing.T) {
 		w.uid = c.uid
 		o := decode[gofuse.OpenOut](t, w.must(wireOpen, open(f, c.flags)))
 		if o.Fh != c.fh || o.OpenFlags != c.open {
-			t.Errorf("opened with 0x%x by %d: handle %d, flags 0x%x; expected %d and 0x%x", c.flags, c.uid, o.Fh, o.OpenFlags, c.fh, c.open)
+			t.Errorf(
+				"opened with 0x%x by %d: handle %d, flags 0x%x; expected %d and 0x%x",
+				c.flags,
+				c.uid,
+				o.Fh,
+				o.OpenFlags,
+				c.fh,
+				c.open,
+			)
 		}
 	}
 	w.uid = 0
@@ -328,11 +354,15 @@ func TestWire_Listing(t *testing.T) {
 	if !w.front.lookups.none(sub) {
 		t.Error("both references were given back, and one is left")
 	}
-	w.refused(syscall.ENOTDIR, wireReadDir, gofuse.ReadIn{InHeader: head(w.lookup(first, "name 00").NodeId), Size: 1000})
+	w.refused(
+		syscall.ENOTDIR,
+		wireReadDir,
+		gofuse.ReadIn{InHeader: head(w.lookup(first, "name 00").NodeId), Size: 1000},
+	)
 }
 
-// TestWire_Interrupt: an fsync that waits for another's flush ends with EINTR when it is interrupted. Nothing is lost: the file is durable when the
-// flush is, or by the next fsync.
+// TestWire_Interrupt: an fsync that waits for another's flush ends with EINTR when it is interrupted. Nothing is lost:
+// the file is durable when the flush is, or by the next fsync.
 func TestWire_Interrupt(t *testing.T) {
 	w := newWired(t, Options{})
 	f, g := w.create(1, "f"), w.create(1, "g")
@@ -412,12 +442,19 @@ func TestWire_Shutdown(t *testing.T) {
 	}
 }
 
-// TestWire_WriteBack writes what the kernel has gathered: the user is the opener, by the handle, and an answer is never short.
+// TestWire_WriteBack writes what the kernel has gathered: the user is the opener, by the handle, and an answer is never
+// short.
 func TestWire_WriteBack(t *testing.T) {
 	w := newWired(t, Options{Writeback: true}, "-m", "20")
 	f := w.create(1, "f")
 	gathered := func(fh, offset uint64, data []byte) (gofuse.WriteIn, []byte) {
-		return gofuse.WriteIn{InHeader: head(f), Fh: fh, Offset: offset, Size: uint32(len(data)), WriteFlags: gofuse.WRITE_CACHE}, data
+		return gofuse.WriteIn{
+			InHeader:   head(f),
+			Fh:         fh,
+			Offset:     offset,
+			Size:       uint32(len(data)),
+			WriteFlags: gofuse.WRITE_CACHE,
+		}, data
 	}
 	in, data := gathered(0, 0, []byte("gathered"))
 	w.must(wireWrite, in, data)

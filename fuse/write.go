@@ -12,17 +12,20 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// openPrivileged is the handle of a file whose opener may use reserved blocks; others are 0. What the kernel writes back later, gathered or mapped, tells
-// by it alone who wrote: its user is root, or none. openDurable is added for O_SYNC and O_DSYNC: requests other than writes do not tell that.
+// openPrivileged is the handle of a file whose opener may use reserved blocks; others are 0. What the kernel writes
+// back later, gathered or mapped, tells by it alone who wrote: its user is root, or none. openDurable is added for
+// O_SYNC and O_DSYNC: requests other than writes do not tell that.
 const (
 	openPrivileged = 1 << iota
 	openDurable
 )
 
-// scarce is the room in bytes below which files are opened for writing past the writeback cache, so that write(2) itself tells that it is short.
+// scarce is the room in bytes below which files are opened for writing past the writeback cache, so that write(2)
+// itself tells that it is short.
 const scarce = 8 << 20
 
-// opened says how a file is opened. Direct writes of one file run at a time; its cached pages stay valid, because every change comes through the kernel.
+// opened says how a file is opened. Direct writes of one file run at a time; its cached pages stay valid, because every
+// change comes through the kernel.
 func (f *writable) opened(h *gofuse.InHeader, flags uint32, out *gofuse.OpenOut) {
 	out.OpenFlags = gofuse.FOPEN_KEEP_CACHE
 	writing := flags&(syscall.O_WRONLY|syscall.O_RDWR) != 0
@@ -57,12 +60,19 @@ func (f *writable) Write(_ <-chan struct{}, in *gofuse.WriteIn, data []byte) (ui
 	if whole {
 		write = f.fs.WriteWhole
 	}
-	n, err := write(cred(&in.InHeader), node(in.NodeId), int64(in.Offset), data, in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
+	n, err := write(
+		cred(&in.InHeader),
+		node(in.NodeId),
+		int64(in.Offset),
+		data,
+		in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0,
+	)
 	if whole && err != nil {
 		n = 0 // the kernel makes EIO of a direct write that is answered short (fs/fuse/file.c, fuse_get_res_by_io)
 	}
 	if n > 0 && in.Flags&syscall.O_DSYNC != 0 && !mutant.Off(mutant.DirectSync) {
-		// O_SYNC, O_DSYNC and RWF_DSYNC: the kernel asks for no FSYNC after a direct write (fs/fuse/file.c, fuse_write_flags).
+		// O_SYNC, O_DSYNC and RWF_DSYNC: the kernel asks for no FSYNC after a direct write (fs/fuse/file.c,
+		// fuse_write_flags).
 		if err := f.fs.SyncNode(context.Background(), node(in.NodeId)); err != nil {
 			return 0, f.status("write", err)
 		}
@@ -73,13 +83,20 @@ func (f *writable) Write(_ <-chan struct{}, in *gofuse.WriteIn, data []byte) (ui
 	return 0, f.status("write", err)
 }
 
-// writeBack writes pages that were gathered or mapped. It is answered short never: the kernel would take that for success.
+// writeBack writes pages that were gathered or mapped. It is answered short never: the kernel would take that for
+// success.
 func (f *writable) writeBack(in *gofuse.WriteIn, data []byte) (uint32, gofuse.Status) {
 	who := ext4.Cred{UID: 1<<32 - 1, GID: 1<<32 - 1}
 	if in.Fh&openPrivileged != 0 {
 		who = ext4.Cred{}
 	}
-	n, allocated, err := f.fs.WriteBack(who, node(in.NodeId), int64(in.Offset), data, in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
+	n, allocated, err := f.fs.WriteBack(
+		who,
+		node(in.NodeId),
+		int64(in.Offset),
+		data,
+		in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0,
+	)
 	if allocated && f.writeback {
 		f.grown.note(in.NodeId, f.askAgain)
 	}

@@ -7,8 +7,8 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// writers counts the handles that are open for writing, by node: only such a file can have pages in the kernel's cache that were not written yet. A mapping
-// keeps its handle. The zero value is ready.
+// writers counts the handles that are open for writing, by node: only such a file can have pages in the kernel's cache
+// that were not written yet. A mapping keeps its handle. The zero value is ready.
 type writers struct {
 	mu   sync.Mutex // guards open
 	open map[uint64]int
@@ -47,8 +47,9 @@ func (w *writers) any(id uint64) bool {
 	return w.open[id] > 0
 }
 
-// grown are the files that got blocks by gathered writes. With the writeback cache the kernel goes on with the number of blocks that it knows (fs/fuse/file.c,
-// fuse_writepage_end), so it is to ask again. That happens beside the request: the kernel may be waiting for its answer to free the inode.
+// grown are the files that got blocks by gathered writes. With the writeback cache the kernel goes on with the number
+// of blocks that it knows (fs/fuse/file.c, fuse_writepage_end), so it is to ask again. That happens beside the request:
+// the kernel may be waiting for its answer to free the inode.
 type grown struct {
 	mu      sync.Mutex // guards the rest
 	of      map[uint64]bool

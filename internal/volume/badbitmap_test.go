@@ -31,8 +31,8 @@ func damageMaps(t *testing.T, path string) {
 	}
 }
 
-// TestBitmaps_WrongSum: by a bitmap whose checksum is wrong, nothing is taken that a file has, and nothing is freed; the damage is noted, and e2fsck
-// finds it.
+// TestBitmaps_WrongSum: by a bitmap whose checksum is wrong, nothing is taken that a file has, and nothing is freed;
+// the damage is noted, and e2fsck finds it.
 func TestBitmaps_WrongSum(t *testing.T) {
 	path := mkfs(t, "64M", "-t", "ext4", "-b", "1024", "-O", "^has_journal")
 	oracle.MustRun(t, "tune2fs", "-O", "has_journal", "-J", "size=4", path)
@@ -82,7 +82,8 @@ func TestBitmaps_WrongSum(t *testing.T) {
 	}
 }
 
-// TestXattrBlock_Misdirected: freeing an inode that names another file's data as its block of attributes leaves that as it is.
+// TestXattrBlock_Misdirected: freeing an inode that names another file's data as its block of attributes leaves that as
+// it is.
 func TestXattrBlock_Misdirected(t *testing.T) {
 	path := mkfs(t, "16M", "-t", "ext4", "-b", "1024", "-O", "^metadata_csum")
 	w := open(t, path, volume.WriteOptions{})
@@ -151,7 +152,8 @@ func TestOrphans_Damaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	inode := fmt.Sprintf("<%d>", n.Ino())
-	for _, command := range []string{"unlink bad", "set_inode_field " + inode + " links_count 0", // no name, and a tree without its magic
+	// no name, and a tree without its magic
+	for _, command := range []string{"unlink bad", "set_inode_field " + inode + " links_count 0",
 		"set_inode_field " + inode + " block[0] 0", fmt.Sprint("set_super_value last_orphan ", n.Ino())} {
 		oracle.MustRun(t, "debugfs", "-w", "-R", command, path)
 	}

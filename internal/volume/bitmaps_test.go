@@ -13,10 +13,22 @@ import (
 	"github.com/varvefs/varve/internal/volume"
 )
 
-// manyGroups allocates and frees blocks in many groups of a large image, and returns the most bytes that bitmaps took in memory.
+// manyGroups allocates and frees blocks in many groups of a large image, and returns the most bytes that bitmaps took
+// in memory.
 func manyGroups(t testing.TB, memory int64) (most int64) {
 	t.Helper()
-	path := mkfs(t, "64G", "-t", "ext4", "-N", "32768", "-J", "size=16", "-E", "lazy_itable_init=1,packed_meta_blocks=1")
+	path := mkfs(
+		t,
+		"64G",
+		"-t",
+		"ext4",
+		"-N",
+		"32768",
+		"-J",
+		"size=16",
+		"-E",
+		"lazy_itable_init=1,packed_meta_blocks=1",
+	)
 	w := open(t, path, volume.WriteOptions{Memory: memory})
 	before := must[ext4.Stat](t)(w.Stat())
 	n := mkfile(t, w, ext4.Root, "large", nil)
@@ -56,8 +68,8 @@ func TestBitmaps_Bounded(t *testing.T) {
 	}
 }
 
-// TestBitmaps_Churn: files come, grow, shrink and go in many small groups whose bitmaps leave memory all the time, and no block or inode is given out twice
-// or lost.
+// TestBitmaps_Churn: files come, grow, shrink and go in many small groups whose bitmaps leave memory all the time, and
+// no block or inode is given out twice or lost.
 func TestBitmaps_Churn(t *testing.T) {
 	path := mkfs(t, "64M", "-t", "ext4", "-b", "1024", "-g", "256", "-O", "^resize_inode", "-N", "8192")
 	w := open(t, path, volume.WriteOptions{Memory: 256 << 10})
@@ -90,7 +102,13 @@ func TestBitmaps_Churn(t *testing.T) {
 	}
 	defer v.Close()
 	if st := must[ext4.Stat](t)(v.Stat()); st.Free != had.Free || st.FreeInodes != had.FreeInodes {
-		t.Errorf("%d blocks and %d inodes were counted as free, and are %d and %d", had.Free, had.FreeInodes, st.Free, st.FreeInodes)
+		t.Errorf(
+			"%d blocks and %d inodes were counted as free, and are %d and %d",
+			had.Free,
+			had.FreeInodes,
+			st.Free,
+			st.FreeInodes,
+		)
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// TestConcurrent_OneDirectory has goroutines create, link, rename and remove names of one directory, and keep account of their own: at the end the
-// directory has exactly those names, and e2fsck finds nothing.
+// TestConcurrent_OneDirectory has goroutines create, link, rename and remove names of one directory, and keep account
+// of their own: at the end the directory has exactly those names, and e2fsck finds nothing.
 func TestConcurrent_OneDirectory(t *testing.T) {
 	for _, policy := range []mvcc.Policy{mvcc.Merge, mvcc.Strict} {
 		t.Run(policy.String(), func(t *testing.T) {
@@ -62,13 +62,27 @@ func TestConcurrent_OneDirectory(t *testing.T) {
 			if len(got) != want+2 {
 				t.Errorf("%d names, expected %d", len(got)-2, want)
 			}
-			t.Logf("%d commits, %d conflicts, %d merges, %d aborts", stats.Commits, stats.Conflicts, stats.Merges, stats.Aborts)
+			t.Logf(
+				"%d commits, %d conflicts, %d merges, %d aborts",
+				stats.Commits,
+				stats.Conflicts,
+				stats.Merges,
+				stats.Aborts,
+			)
 		})
 	}
 }
 
 // churn does random things to names that belong to one goroutine.
-func churn(t *testing.T, w *volume.Writable, dir, other ext4.Node, r *rand.Rand, prefix string, steps int, mine map[string]bool) {
+func churn(
+	t *testing.T,
+	w *volume.Writable,
+	dir, other ext4.Node,
+	r *rand.Rand,
+	prefix string,
+	steps int,
+	mine map[string]bool,
+) {
 	some := func() string {
 		for n := range mine {
 			return n
@@ -110,8 +124,9 @@ func churn(t *testing.T, w *volume.Writable, dir, other ext4.Node, r *rand.Rand,
 	}
 }
 
-// TestConcurrent_Dependencies runs pairs of operations of which one forbids the other, at a time and many times: exactly one may succeed, and e2fsck finds
-// nothing afterwards. Each pair is a dependency of docs/design.md that typed edits alone would not see.
+// TestConcurrent_Dependencies runs pairs of operations of which one forbids the other, at a time and many times:
+// exactly one may succeed, and e2fsck finds nothing afterwards. Each pair is a dependency of docs/design.md that typed
+// edits alone would not see.
 func TestConcurrent_Dependencies(t *testing.T) {
 	path := mkfs(t, "64M", "-t", "ext4")
 	w := open(t, path, volume.WriteOptions{})
@@ -213,7 +228,8 @@ func exclude(t *testing.T, pair func(w *volume.Writable) (a, b func() error)) st
 	return ""
 }
 
-// splitLeaf has names come between an insertion and its commit, so many that its leaf is split: the name must be found afterwards.
+// splitLeaf has names come between an insertion and its commit, so many that its leaf is split: the name must be found
+// afterwards.
 func splitLeaf(t *testing.T) string {
 	w, next := interleaved(t)
 	d := mkdir(t, w, ext4.Root, "d")

@@ -42,8 +42,8 @@ func (f *freezing) Sync() error {
 	return f.Writable.Sync()
 }
 
-// TestCrash_Concurrent lets writers append and replace files until the power goes, recovers, and checks: what was acknowledged is there, and varve's checker finds
-// nothing wrong. Again and again on one image.
+// TestCrash_Concurrent lets writers append and replace files until the power goes, recovers, and checks: what was
+// acknowledged is there, and varve's checker finds nothing wrong. Again and again on one image.
 func TestCrash_Concurrent(t *testing.T) {
 	rounds := 25
 	if n, err := strconv.Atoi(os.Getenv("VARVE_CRASH_ROUNDS")); err == nil {
@@ -116,12 +116,14 @@ func (a *appender) run(w *volume.Writable) {
 		i := a.acked
 		if i > 900 {
 			a.acked = 0 // it may be there or not
-			if _, err := w.SetAttr(root, ext4.NodeOf(&n), ext4.Attr{Size: new(uint64)}); err != nil || w.Sync(ctx) != nil {
+			if _, err := w.SetAttr(root, ext4.NodeOf(&n), ext4.Attr{Size: new(uint64)}); err != nil ||
+				w.Sync(ctx) != nil {
 				return
 			}
 			continue
 		}
-		if _, err := w.Write(root, ext4.NodeOf(&n), int64(i)*recordBytes, a.record(i), false); err != nil || w.Sync(ctx) != nil {
+		if _, err := w.Write(root, ext4.NodeOf(&n), int64(i)*recordBytes, a.record(i), false); err != nil ||
+			w.Sync(ctx) != nil {
 			return
 		}
 		a.acked++

@@ -14,7 +14,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// TestDamage_Marks: damage that is found while a file system is written leaves its marks in the superblock, and errors= decides what follows.
+// TestDamage_Marks: damage that is found while a file system is written leaves its marks in the superblock, and errors=
+// decides what follows.
 func TestDamage_Marks(t *testing.T) {
 	found := ondisk.Corruptf("directory", "is damaged for this test")
 	for name, c := range map[string]struct {

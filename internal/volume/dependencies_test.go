@@ -11,8 +11,9 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// TestDependencies runs one operation between another one and its commit, each way in which the two exclude one another: the second to commit must see the first.
-// With the dependency switched off it does not, and the test must notice that, too.
+// TestDependencies runs one operation between another one and its commit, each way in which the two exclude one
+// another: the second to commit must see the first. With the dependency switched off it does not, and the test must
+// notice that, too.
 func TestDependencies(t *testing.T) {
 	defer mutant.Switch(mutant.None)
 	for p, violated := range map[mutant.Promise]func(t *testing.T) string{

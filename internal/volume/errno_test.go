@@ -20,7 +20,8 @@ func errorMarks(t *testing.T, path string) string {
 	t.Helper()
 	var out []string
 	for line := range strings.Lines(oracle.MustRun(t, "dumpe2fs", "-h", path)) {
-		if strings.HasPrefix(line, "Filesystem state:") || strings.HasPrefix(line, "Journal errno:") || strings.HasPrefix(line, "FS Error count:") {
+		if strings.HasPrefix(line, "Filesystem state:") || strings.HasPrefix(line, "Journal errno:") ||
+			strings.HasPrefix(line, "FS Error count:") {
 			out = append(out, strings.Join(strings.Fields(line), " "))
 		}
 	}
@@ -48,8 +49,8 @@ func failJournal(t *testing.T, path string) {
 	}
 }
 
-// TestJournalErrno_Inherited: an error that ended a journal's use goes to the superblock at the next mount for writing, in place or in an overlay, as the kernel does it;
-// the journal forgets it, and e2fsck is content when it has looked.
+// TestJournalErrno_Inherited: an error that ended a journal's use goes to the superblock at the next mount for writing,
+// in place or in an overlay, as the kernel does it; the journal forgets it, and e2fsck is content when it has looked.
 func TestJournalErrno_Inherited(t *testing.T) {
 	for name, args := range map[string][]string{"checksums": {"-t", "ext4"}, "no checksums": {"-t", "ext3"}} {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +75,11 @@ func TestJournalErrno_Inherited(t *testing.T) {
 				t.Errorf("in place: %q, expected %q", got, want)
 			}
 			file := filepath.Join(t.TempDir(), "overlay")
-			w := must[*volume.Writable](t)(volume.OpenOverlay(volume.Spec{Image: overlaid}, file, volume.WriteOptions{}))
+			w := must[*volume.Writable](
+				t,
+			)(
+				volume.OpenOverlay(volume.Spec{Image: overlaid}, file, volume.WriteOptions{}),
+			)
 			if err := w.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +95,8 @@ func TestJournalErrno_Inherited(t *testing.T) {
 	}
 }
 
-// abort has a device fail once as an epoch closes, and returns the marks that are on the image then, and after the next mount.
+// abort has a device fail once as an epoch closes, and returns the marks that are on the image then, and after the next
+// mount.
 func abort(t *testing.T, fault blockcache.Fault) (then, next string) {
 	t.Helper()
 	path := mkfs(t, "16M", "-t", "ext4", "-b", "1024")
@@ -123,7 +129,8 @@ func abort(t *testing.T, fault blockcache.Fault) (then, next string) {
 	return then, marks()
 }
 
-// TestJournalErrno_Abort: a failed write or flush of the journal is noted in it, so that the next mount, whoever makes it, knows.
+// TestJournalErrno_Abort: a failed write or flush of the journal is noted in it, so that the next mount, whoever makes
+// it, knows.
 func TestJournalErrno_Abort(t *testing.T) {
 	for _, fault := range []blockcache.Fault{blockcache.FlushError, blockcache.WriteError} {
 		then, next := abort(t, fault)
@@ -133,7 +140,8 @@ func TestJournalErrno_Abort(t *testing.T) {
 	}
 }
 
-// TestJournalErrno_Outside: what ends a mount for another reason than its device leaves the journal as it is. Another host may have the image, or somebody has asked for it.
+// TestJournalErrno_Outside: what ends a mount for another reason than its device leaves the journal as it is. Another
+// host may have the image, or somebody has asked for it.
 func TestJournalErrno_Outside(t *testing.T) {
 	path := mkfs(t, "16M", "-t", "ext4")
 	w := open(t, path, volume.WriteOptions{})

@@ -25,9 +25,9 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// failpoints are the stages of operations at which a process ends. Of an operation on files nothing is left before its commit; a change is there, whole,
-// once the journal has its commit block. (With ordered data a truncate within a block writes its zeros before the commit, as the kernel does: so sizes here
-// are whole blocks.)
+// failpoints are the stages of operations at which a process ends. Of an operation on files nothing is left before its
+// commit; a change is there, whole, once the journal has its commit block. (With ordered data a truncate within a block
+// writes its zeros before the commit, as the kernel does: so sizes here are whole blocks.)
 var failpoints = []struct {
 	operation string
 	stages    []string
@@ -37,36 +37,87 @@ var failpoints = []struct {
 }{
 	{"create", []string{"inode", "entry", "commit"}, func(f *files) { f.write("/new", 0, "new") }, false, nil},
 	{"write", []string{"data", "inode", "commit"}, func(f *files) { f.write("/new", 0, "new") }, false, nil},
-	{"mknod", []string{"inode", "entry", "commit"}, func(f *files) { f.create("/pipe", ext4.CreateOptions{Mode: disk.ModeFIFO | 0o600}) }, false, nil},
-	{"mkdir", []string{"inode", "entry", "parent", "commit"}, func(f *files) { f.create("/d/new", ext4.CreateOptions{Mode: disk.ModeDir | 0o755}) }, false, nil},
+	{
+		"mknod",
+		[]string{"inode", "entry", "commit"},
+		func(f *files) { f.create("/pipe", ext4.CreateOptions{Mode: disk.ModeFIFO | 0o600}) },
+		false,
+		nil,
+	},
+	{
+		"mkdir",
+		[]string{"inode", "entry", "parent", "commit"},
+		func(f *files) { f.create("/d/new", ext4.CreateOptions{Mode: disk.ModeDir | 0o755}) },
+		false,
+		nil,
+	},
 	{"symlink", []string{"inode", "entry", "commit"}, func(f *files) {
 		f.create("/link", ext4.CreateOptions{Mode: disk.ModeSymlink | 0o777, Target: strings.Repeat("far/", 30)})
 	}, false, nil},
 	{"tmpfile", []string{"inode", "commit"}, func(f *files) {
 		_, f.err = f.Tmpfile(root, ext4.Root, ext4.CreateOptions{Mode: disk.ModeRegular | 0o600})
 	}, false, nil},
-	{"link", []string{"inode", "entry", "commit"}, func(f *files) { _, f.err = f.Link(root, f.at("/a"), f.at("/d"), "hard") }, false, nil},
+	{
+		"link",
+		[]string{"inode", "entry", "commit"},
+		func(f *files) { _, f.err = f.Link(root, f.at("/a"), f.at("/d"), "hard") },
+		false,
+		nil,
+	},
 	{"remove", []string{"entry", "inode", "commit"}, func(f *files) { f.unlink("/big") }, false, nil},
-	{"rmdir", []string{"entry", "inode", "commit"}, func(f *files) { _, f.err = f.Rmdir(root, f.at("/d"), "empty") }, false, nil},
+	{
+		"rmdir",
+		[]string{"entry", "inode", "commit"},
+		func(f *files) { _, f.err = f.Rmdir(root, f.at("/d"), "empty") },
+		false,
+		nil,
+	},
 	{"evict", []string{"blocks", "inode", "commit"}, func(f *files) { f.unlink("/big") }, false, nil},
-	{"rename", []string{"target", "entry", "source", "commit"}, func(f *files) { _, f.err = f.Rename(root, ext4.Root, "a", f.at("/d"), "b", 0) }, false, nil},
-	{"rename", []string{"parent"}, func(f *files) { _, f.err = f.Rename(root, f.at("/d"), "empty", f.at("/e"), "moved", 0) }, false, nil},
+	{
+		"rename",
+		[]string{"target", "entry", "source", "commit"},
+		func(f *files) { _, f.err = f.Rename(root, ext4.Root, "a", f.at("/d"), "b", 0) },
+		false,
+		nil,
+	},
+	{
+		"rename",
+		[]string{"parent"},
+		func(f *files) { _, f.err = f.Rename(root, f.at("/d"), "empty", f.at("/e"), "moved", 0) },
+		false,
+		nil,
+	},
 	{"exchange", []string{"entry", "commit"}, func(f *files) {
 		_, f.err = f.Rename(root, ext4.Root, "a", f.at("/d"), "b", ext4.RenameExchange)
 	}, false, nil},
 	{"truncate", []string{"blocks", "inode", "commit"}, func(f *files) { f.truncate("/big", 8192) }, false, nil},
 	{"finish truncate", []string{"blocks", "commit"}, func(f *files) { f.truncate("/torn", 8192) }, false, nil},
-	{"setattr", []string{"commit"}, func(f *files) { mode := uint16(0o600); _, f.err = f.SetAttr(root, f.at("/a"), ext4.Attr{Mode: &mode}) }, false, nil},
+	{
+		"setattr",
+		[]string{"commit"},
+		func(f *files) { mode := uint16(0o600); _, f.err = f.SetAttr(root, f.at("/a"), ext4.Attr{Mode: &mode}) },
+		false,
+		nil,
+	},
 	{"xattr", []string{"inside", "outside", "commit"}, func(f *files) {
 		f.err = f.SetXattr(root, f.at("/a"), "user.much", []byte(strings.Repeat("x", 900)), 0, false)
 	}, false, nil},
-	{"fallocate", []string{"commit"}, func(f *files) { f.err = f.Allocate(root, f.at("/a"), 0, 100_000, false) }, false, nil},
+	{
+		"fallocate",
+		[]string{"commit"},
+		func(f *files) { f.err = f.Allocate(root, f.at("/a"), 0, 100_000, false) },
+		false,
+		nil,
+	},
 
 	{"epoch", []string{"sealed"}, nil, false, nil},
-	{"journal", []string{"append", "flush"}, nil, false, modes[:1]}, // crash after WAL append before flush; after flush before the commit; with ordered data only
-	{"journal", []string{"commit block"}, nil, true, modes[:2]},     // an overlay's map does not have the block before the flush
+	// crash after WAL append before flush; after flush before the commit; with ordered data only
+	{"journal", []string{"append", "flush"}, nil, false, modes[:1]},
+	// an overlay's map does not have the block before the flush
+	{"journal", []string{"commit block"}, nil, true, modes[:2]},
 	{"journal", []string{"commit"}, nil, true, nil},
-	{"checkpoint", []string{"home", "homes", "flush", "tail"}, nil, true, nil}, // during checkpoint; after metadata write before the tail moves
+	// during checkpoint; after metadata write before the tail moves
+	{"checkpoint", []string{"home", "homes", "flush", "tail"}, nil, true, nil},
 	{"collection", []string{"chain"}, nil, true, nil},
 	{"close", []string{"evicted", "homes", "journal"}, nil, true, nil},
 }
@@ -179,7 +230,8 @@ func dieAt(operation, stage string, nth int) {
 	})
 }
 
-// TestFailpoint_Child is the process that ends. VARVE_FAILPOINT has the row, the stage, how often it is passed, the image and the mode.
+// TestFailpoint_Child is the process that ends. VARVE_FAILPOINT has the row, the stage, how often it is passed, the
+// image and the mode.
 func TestFailpoint_Child(t *testing.T) {
 	arg := strings.Split(os.Getenv("VARVE_FAILPOINT"), "|")
 	if len(arg) != 5 {
@@ -225,7 +277,8 @@ func TestFailpoint_Child(t *testing.T) {
 	t.Fatalf("went on to the end: %v", f.settle())
 }
 
-// overwriteUnderReader changes a directory while somebody reads an older snapshot of it, so that there is history to collect.
+// overwriteUnderReader changes a directory while somebody reads an older snapshot of it, so that there is history to
+// collect.
 func (f *files) overwriteUnderReader() {
 	held, let, left := make(chan bool), make(chan bool), make(chan bool)
 	go func() {
@@ -369,7 +422,8 @@ func byOthers(t *testing.T, image string, kernel bool) (trees []tree) {
 	t.Helper()
 	c := copyBoth(t, image)
 	var exit *exec.ExitError
-	if out, err := exec.Command("e2fsck", "-fy", c).CombinedOutput(); err != nil && (!errors.As(err, &exit) || exit.ExitCode() > 1) {
+	if out, err := exec.Command("e2fsck", "-fy", c).CombinedOutput(); err != nil &&
+		(!errors.As(err, &exit) || exit.ExitCode() > 1) {
 		t.Fatalf("e2fsck -fy: %v\n%s", err, out)
 	}
 	trees = append(trees, read(t, c))
@@ -412,8 +466,9 @@ func newBase(t *testing.T) (image string, before tree) {
 	return image, read(t, image)
 }
 
-// TestFailpoints ends a process at each stage of each operation, in each mode, and has varve, e2fsck and the kernel recover what is left: the tree is the one
-// from before, or the one from after, as the stage says, and every check is clean.
+// TestFailpoints ends a process at each stage of each operation, in each mode, and has varve, e2fsck and the kernel
+// recover what is left: the tree is the one from before, or the one from after, as the stage says, and every check is
+// clean.
 func TestFailpoints(t *testing.T) {
 	image, before := newBase(t)
 	for row, p := range failpoints {

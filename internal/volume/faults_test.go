@@ -16,7 +16,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// TestFull fills a file system in small and in large pieces until nothing fits: ENOSPC, and nothing is lost; removing makes room at once.
+// TestFull fills a file system in small and in large pieces until nothing fits: ENOSPC, and nothing is lost; removing
+// makes room at once.
 func TestFull(t *testing.T) {
 	for _, piece := range []int{700, 5000, 60_000} {
 		t.Run(fmt.Sprint(piece), func(t *testing.T) {
@@ -65,7 +66,8 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// TestFull_Pinned: blocks that a reader's snapshot keeps are told where there is no space; when it has gone they are used, without anybody asking.
+// TestFull_Pinned: blocks that a reader's snapshot keeps are told where there is no space; when it has gone they are
+// used, without anybody asking.
 func TestFull_Pinned(t *testing.T) {
 	path := mkfs(t, "8M", "-t", "ext4", "-b", "1024", "-J", "size=1", "-m", "0")
 	w := open(t, path, volume.WriteOptions{})
@@ -123,8 +125,8 @@ func contents(t *testing.T, w *volume.Writable, name string) (p []byte) {
 	return p
 }
 
-// TestFault has the device fail: the operation that meets it fails; after a failed flush nothing more is taken, and why is said; reading goes on; the next mount has
-// what was durable.
+// TestFault has the device fail: the operation that meets it fails; after a failed flush nothing more is taken, and why
+// is said; reading goes on; the next mount has what was durable.
 func TestFault(t *testing.T) {
 	for _, fault := range []blockcache.Fault{blockcache.FlushError, blockcache.WriteError, blockcache.ShortWrite, blockcache.NoSpace} {
 		t.Run(fault.String(), func(t *testing.T) {
@@ -150,7 +152,10 @@ func TestFault(t *testing.T) {
 			if err == nil {
 				t.Fatal("the fault was not noticed")
 			}
-			if _, err := w.Create(root, ext4.Root, "more", ext4.CreateOptions{Mode: disk.ModeRegular}); !errors.Is(err, ext4.ErrFailed) {
+			if _, err := w.Create(root, ext4.Root, "more", ext4.CreateOptions{Mode: disk.ModeRegular}); !errors.Is(
+				err,
+				ext4.ErrFailed,
+			) {
 				t.Errorf("after the fault: %v", err)
 			}
 			if got := contents(t, w, "durable"); string(got) != "this was promised" {
@@ -173,7 +178,8 @@ func TestFault(t *testing.T) {
 	}
 }
 
-// TestFault_Data has a single write of file data fail: the operation fails, nothing of it is there, and the mount goes on.
+// TestFault_Data has a single write of file data fail: the operation fails, nothing of it is there, and the mount goes
+// on.
 func TestFault_Data(t *testing.T) {
 	path := mkfs(t, "16M", "-t", "ext4", "-b", "1024")
 	image, err := os.ReadFile(path)

@@ -12,8 +12,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// TestSetFlags_Extents: without the flag of extents a short file has block pointers, with it extents again, and its contents all the time. A longer one keeps its
-// form, but what else was asked for is done.
+// TestSetFlags_Extents: without the flag of extents a short file has block pointers, with it extents again, and its
+// contents all the time. A longer one keeps its form, but what else was asked for is done.
 func TestSetFlags_Extents(t *testing.T) {
 	path := mkfs(t, "16M", "-t", "ext4", "-b", "1024")
 	w := open(t, path, volume.WriteOptions{})
@@ -65,8 +65,8 @@ func TestSetFlags_Extents(t *testing.T) {
 	oracle.Clean(t, path)
 }
 
-// TestSetFileAttr_Whole: one request of chattr or its kind is one transaction. Where its project cannot be set its flags are not either; and a flag that somebody else sets
-// before it commits stays.
+// TestSetFileAttr_Whole: one request of chattr or its kind is one transaction. Where its project cannot be set its
+// flags are not either; and a flag that somebody else sets before it commits stays.
 func TestSetFileAttr_Whole(t *testing.T) {
 	noDump := ext4.FileAttr{Xflags: 0x80, Project: 7} // FS_XFLAG_NODUMP
 	flagsOf := func(w *volume.Writable, name string) (uint32, uint32) {

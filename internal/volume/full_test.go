@@ -24,7 +24,8 @@ func fill(t testing.TB, w *volume.Writable, who ext4.Cred, name string) ext4.Nod
 	return n
 }
 
-// promised writes to every other block of what fallocate allocated, and punches holes into what is written, where root has filled the file system.
+// promised writes to every other block of what fallocate allocated, and punches holes into what is written, where root
+// has filled the file system.
 func promised(t testing.TB, o volume.WriteOptions) (err error) {
 	t.Helper()
 	path := mkfs(t, "16M", "-t", "ext4", "-b", "1024")
@@ -54,8 +55,8 @@ func promised(t testing.TB, o volume.WriteOptions) (err error) {
 	return err
 }
 
-// TestFull_Promised: what fallocate has promised can be written on a full file system, also where each write needs an extent of its own, and holes can be
-// punched, by anybody.
+// TestFull_Promised: what fallocate has promised can be written on a full file system, also where each write needs an
+// extent of its own, and holes can be punched, by anybody.
 func TestFull_Promised(t *testing.T) {
 	for _, journal := range []bool{false, true} {
 		if err := promised(t, volume.WriteOptions{JournalData: journal}); err != nil {
@@ -64,7 +65,8 @@ func TestFull_Promised(t *testing.T) {
 	}
 }
 
-// reservedFor returns the owners that get at reserved blocks, of an image on which user 1001, group 2000 and thread 7 may.
+// reservedFor returns the owners that get at reserved blocks, of an image on which user 1001, group 2000 and thread 7
+// may.
 func reservedFor(t testing.TB) map[string]bool {
 	t.Helper()
 	path := mkfs(t, "16M", "-t", "ext4", "-b", "1024", "-m", "10")

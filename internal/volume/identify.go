@@ -59,7 +59,12 @@ func explain(err error, d blockcache.Device) error {
 		}
 	}
 	if scheme, parts := blockcache.Partitions(d); scheme != "" {
-		return fmt.Errorf("%w; it has a partition table (%s): choose with --part auto or --part N: %s", err, scheme, list(parts))
+		return fmt.Errorf(
+			"%w; it has a partition table (%s): choose with --part auto or --part N: %s",
+			err,
+			scheme,
+			list(parts),
+		)
 	}
 	return backupAdvice(err, d)
 }

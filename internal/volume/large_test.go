@@ -10,8 +10,8 @@ import (
 	"github.com/varvefs/varve/internal/volume"
 )
 
-// TestLargeDelete frees more blocks in one epoch than the journal has room to revoke, data journalled and in an overlay: the mount goes on, and
-// so do those after it.
+// TestLargeDelete frees more blocks in one epoch than the journal has room to revoke, data journalled and in an
+// overlay: the mount goes on, and so do those after it.
 func TestLargeDelete(t *testing.T) {
 	for name, overlay := range map[string]bool{"data journalled": false, "overlay": true} {
 		t.Run(name, func(t *testing.T) {
@@ -23,7 +23,8 @@ func TestLargeDelete(t *testing.T) {
 	}
 }
 
-// largeDelete deletes a file of 400,000 blocks on a file system with a journal of 1,024, and opens, commits and checks what is left.
+// largeDelete deletes a file of 400,000 blocks on a file system with a journal of 1,024, and opens, commits and checks
+// what is left.
 func largeDelete(t *testing.T, overlay bool) error {
 	path := mkfs(t, "512M", "-t", "ext4", "-b", "1024", "-J", "size=1")
 	spec, over := volume.Spec{Image: path}, filepath.Join(t.TempDir(), "overlay")

@@ -19,8 +19,8 @@ func TestLargeDelete_Mutant(t *testing.T) {
 	}
 }
 
-// TestFull_Mutants: where nothing is kept for nodes, a promise is broken on a full file system; where reserved blocks are root's alone, others that the
-// superblock names do not get at them.
+// TestFull_Mutants: where nothing is kept for nodes, a promise is broken on a full file system; where reserved blocks
+// are root's alone, others that the superblock names do not get at them.
 func TestFull_Mutants(t *testing.T) {
 	defer mutant.Switch(mutant.None)
 	mutant.Switch(mutant.NodeReserve)

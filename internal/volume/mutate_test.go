@@ -83,7 +83,16 @@ func mutable(t *testing.T, args ...string) (clean, dirty []byte) {
 			t.Fatal(err)
 		}
 	}
-	must[ext4.Inode](t)(w.Create(root, a, "link", ext4.CreateOptions{Mode: disk.ModeSymlink | 0o777, Target: string(bytes.Repeat([]byte("x/"), 200))}))
+	must[ext4.Inode](
+		t,
+	)(
+		w.Create(
+			root,
+			a,
+			"link",
+			ext4.CreateOptions{Mode: disk.ModeSymlink | 0o777, Target: string(bytes.Repeat([]byte("x/"), 200))},
+		),
+	)
 	mkfile(t, w, a, "file", bytes.Repeat([]byte("data"), 5000))
 	mkfile(t, w, a, "gone", bytes.Repeat([]byte("data"), 5000))
 	if err := w.Close(); err != nil {

@@ -31,8 +31,8 @@ func strand(t testing.TB, w *volume.Writable, n int) (nodes []ext4.Node) {
 	return nodes
 }
 
-// TestOrphans_FullFile: more orphans than the orphan file has slots go on to the list of orphans. After a crash varve, e2fsck and the kernel free
-// them all.
+// TestOrphans_FullFile: more orphans than the orphan file has slots go on to the list of orphans. After a crash varve,
+// e2fsck and the kernel free them all.
 func TestOrphans_FullFile(t *testing.T) {
 	path := orphanImage(t)
 	w := open(t, path, volume.WriteOptions{})
@@ -56,7 +56,8 @@ func TestOrphans_FullFile(t *testing.T) {
 	}
 	t.Run("e2fsck", func(t *testing.T) {
 		copied := oracle.Copy(t, path)
-		if out, err := exec.Command("e2fsck", "-fy", copied).CombinedOutput(); err != nil && err.(*exec.ExitError).ExitCode() != 1 {
+		if out, err := exec.Command("e2fsck", "-fy", copied).CombinedOutput(); err != nil &&
+			err.(*exec.ExitError).ExitCode() != 1 {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		oracle.Clean(t, copied)
@@ -82,7 +83,8 @@ func TestOrphans_FullFile(t *testing.T) {
 	oracle.Clean(t, path)
 }
 
-// TestOrphans_Bytes: what one orphan costs does not grow with the orphan file: creating a file, removing it and freeing it writes few blocks.
+// TestOrphans_Bytes: what one orphan costs does not grow with the orphan file: creating a file, removing it and freeing
+// it writes few blocks.
 func TestOrphans_Bytes(t *testing.T) {
 	image, err := os.ReadFile(orphanImage(t))
 	if err != nil {

@@ -21,8 +21,9 @@ import (
 // overlayJournal is the size in bytes of the journal that an overlay has for itself, behind the image.
 const overlayJournal = 16 << 20
 
-// identify distinguishes an image from others, and from itself after it was written to, by what is in it: its size, its superblock (identity, counts
-// of mounts and times of writing) and its journal's (sequence). A new name, place or time of the file changes nothing.
+// identify distinguishes an image from others, and from itself after it was written to, by what is in it: its size, its
+// superblock (identity, counts of mounts and times of writing) and its journal's (sequence). A new name, place or time
+// of the file changes nothing.
 func identify(v *Volume) (id [64]byte, err error) {
 	p := make([]byte, disk.SuperblockSize)
 	if _, err := v.Device.ReadAt(p, disk.SuperblockOffset); err != nil {
@@ -61,7 +62,10 @@ func openOverlay(s Spec, path string) (v *Volume, o *blockcache.Overlay, fresh b
 		o, fresh, err = blockcache.OpenOverlay(path, v.Device, id, overlayJournal, s.Adopt)
 	}
 	if errors.Is(err, blockcache.ErrForeign) {
-		err = fmt.Errorf("%w; with overlay_adopt (varve commit and diff: --adopt) it goes over the image as it is now", err)
+		err = fmt.Errorf(
+			"%w; with overlay_adopt (varve commit and diff: --adopt) it goes over the image as it is now",
+			err,
+		)
 	}
 	if err != nil {
 		v.Close()
@@ -73,7 +77,8 @@ func openOverlay(s Spec, path string) (v *Volume, o *blockcache.Overlay, fresh b
 // ErrCommitting says that an overlay is half way into its image.
 var ErrCommitting = errors.New("its changes are being committed to the image: go on with varve commit")
 
-// OpenOverlay opens an image with the changes in an overlay, for writing: the image itself is only read. The overlay file is made where there is none.
+// OpenOverlay opens an image with the changes in an overlay, for writing: the image itself is only read. The overlay
+// file is made where there is none.
 func OpenOverlay(s Spec, path string, o WriteOptions) (*Writable, error) {
 	v, overlay, _, err := openOverlay(s, path)
 	if err != nil {
@@ -123,7 +128,12 @@ func openOver(overlay *blockcache.Overlay, o WriteOptions) (*Writable, error) {
 		return nil, err
 	}
 	if _, made := jbd2.DecodeHeader(p); !made { // new, or cut off before anything was in it
-		p = jbd2.NewSuperblock(size, uint32(len(places)), super.UUID, jbd2.IncompatRevoke|jbd2.IncompatCsumV3|jbd2.Incompat64Bit)
+		p = jbd2.NewSuperblock(
+			size,
+			uint32(len(places)),
+			super.UUID,
+			jbd2.IncompatRevoke|jbd2.IncompatCsumV3|jbd2.Incompat64Bit,
+		)
 		if _, err := overlay.WriteAt(p, size.Offset(places[0])); err != nil {
 			return nil, err
 		}
@@ -153,7 +163,8 @@ func openOver(overlay *blockcache.Overlay, o WriteOptions) (*Writable, error) {
 		own, err = base.JournalFailed()
 	}
 	if err == nil && own {
-		// The image's own journal is replayed into the overlay, once, and what error it had goes to the superblock there.
+		// The image's own journal is replayed into the overlay, once, and what error it had goes to the superblock
+		// there.
 		if err = base.EachReplayed(w.writeHome(size)); err == nil {
 			err = w.emptyImageJournal(base)
 		}
@@ -211,7 +222,12 @@ func (w *Writable) emptyImageJournal(base *ext4.FS) error {
 // at any instant and called again: the overlay notes durably that it has begun, keeps every block until all are in
 // the image, and flushed, and from then on nothing else may be done with it. progress, an error of which ends it, is
 // called now and then. notice is told where it has to wait.
-func CommitOverlay(s Spec, path string, progress func(done, all int64) error, notice func(string)) (copied int64, err error) {
+func CommitOverlay(
+	s Spec,
+	path string,
+	progress func(done, all int64) error,
+	notice func(string),
+) (copied int64, err error) {
 	v, overlay, fresh, err := openOverlay(s, path)
 	if err != nil {
 		return 0, err
@@ -239,7 +255,8 @@ func CommitOverlay(s Spec, path string, progress func(done, all int64) error, no
 	}
 	defer shared.Close()
 	if overlay.State() == blockcache.OverlayOpen {
-		if _, _, err := inspect(at, super, s.Image, notice); err != nil { // to take it would change it, before the overlay notes that it may be changed
+		// to take it would change it, before the overlay notes that it may be changed
+		if _, _, err := inspect(at, super, s.Image, notice); err != nil {
 			return 0, fmt.Errorf("%s: %w", s.Image, err)
 		}
 		if err := settleOverlay(overlay); err != nil {

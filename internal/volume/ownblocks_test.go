@@ -16,8 +16,8 @@ import (
 	"github.com/varvefs/varve/ondisk"
 )
 
-// TestOwnBlocks_Kept: a file of a damaged image that refers to a table of the file system, or to its journal, is neither
-// written there nor gives the block free: one damaged file must not take the others with it.
+// TestOwnBlocks_Kept: a file of a damaged image that refers to a table of the file system, or to its journal, is
+// neither written there nor gives the block free: one damaged file must not take the others with it.
 func TestOwnBlocks_Kept(t *testing.T) {
 	for form, pointer := range map[string]string{"ext4": "block[5]", "ext3": "block[0]"} {
 		for what, of := range map[string][]string{
@@ -52,7 +52,10 @@ func TestOwnBlocks_Kept(t *testing.T) {
 				if err := w.Close(); !errors.Is(err, ondisk.ErrCorrupt) { // the orphan is left to e2fsck
 					t.Errorf("close: %v", err)
 				}
-				if out := oracle.MustRun(t, "debugfs", "-R", "testb "+at, path); !strings.Contains(out, "marked in use") {
+				if out := oracle.MustRun(t, "debugfs", "-R", "testb "+at, path); !strings.Contains(
+					out,
+					"marked in use",
+				) {
 					t.Errorf("%s", out)
 				}
 				out, err := exec.Command("debugfs", "-R", "cat /good", path).Output()

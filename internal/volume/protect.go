@@ -23,8 +23,9 @@ type mmpDevice interface {
 	io.WriterAt
 }
 
-// protection keeps a file system from being written twice (ext4 doc, "Multiple Mount Protection"): in a block of the image a counter grows as long
-// as somebody has it open. Who opens it watches that block for a while first, as the kernel and e2fsprogs do.
+// protection keeps a file system from being written twice (ext4 doc, "Multiple Mount Protection"): in a block of the
+// image a counter grows as long as somebody has it open. Who opens it watches that block for a while first, as the
+// kernel and e2fsprogs do.
 type protection struct {
 	device   mmpDevice
 	super    *disk.Superblock
@@ -35,7 +36,8 @@ type protection struct {
 	ended    sync.WaitGroup
 }
 
-// The shortest time for which the block is watched is made of this many seconds, and the longest has so many more (kernel, fs/ext4/mmp.c).
+// The shortest time for which the block is watched is made of this many seconds, and the longest has so many more
+// (kernel, fs/ext4/mmp.c).
 const (
 	minCheck = 5
 	maxMore  = 60
@@ -62,8 +64,9 @@ type shifted struct {
 func (s shifted) ReadAt(p []byte, offset int64) (int, error)  { return s.below.ReadAt(p, s.by+offset) }
 func (s shifted) WriteAt(p []byte, offset int64) (int, error) { return s.below.WriteAt(p, s.by+offset) }
 
-// protect takes a file system for this process, or says who has it (ErrInUse). It waits where the block says that somebody had it open: then notice
-// is told for how long, and why. name is what the file system is called here. One without protection gives nil.
+// protect takes a file system for this process, or says who has it (ErrInUse). It waits where the block says that
+// somebody had it open: then notice is told for how long, and why. name is what the file system is called here. One
+// without protection gives nil.
 func protect(device mmpDevice, super *disk.Superblock, name string, notice func(string)) (*protection, error) {
 	p, wait, err := inspect(device, super, name, notice)
 	if p == nil || err != nil {
@@ -82,11 +85,21 @@ func protect(device mmpDevice, super *disk.Superblock, name string, notice func(
 }
 
 // inspect finds out whether somebody has a file system open, and changes nothing. It tells how long it had to wait.
-func inspect(device mmpDevice, super *disk.Superblock, name string, notice func(string)) (*protection, time.Duration, error) {
+func inspect(
+	device mmpDevice,
+	super *disk.Superblock,
+	name string,
+	notice func(string),
+) (*protection, time.Duration, error) {
 	if super.Incompat&disk.IncompatMMP == 0 {
 		return nil, 0, nil
 	}
-	p := &protection{device: device, super: super, interval: max(time.Duration(super.MMPInterval)*time.Second, time.Second), stop: make(chan struct{})}
+	p := &protection{
+		device:   device,
+		super:    super,
+		interval: max(time.Duration(super.MMPInterval)*time.Second, time.Second),
+		stop:     make(chan struct{}),
+	}
 	found, err := p.read()
 	if err != nil {
 		return nil, 0, err
@@ -96,7 +109,10 @@ func inspect(device mmpDevice, super *disk.Superblock, name string, notice func(
 	case disk.MMPClean:
 		return p, 0, nil
 	case disk.MMPFsck:
-		return nil, 0, fmt.Errorf("%w: e2fsck is checking it, says its block for multiple mount protection; if none is, run: tune2fs -f -E clear_mmp", ErrInUse)
+		return nil, 0, fmt.Errorf(
+			"%w: e2fsck is checking it, says its block for multiple mount protection; if none is, run: tune2fs -f -E clear_mmp",
+			ErrInUse,
+		)
 	}
 	wait := min(2*time.Duration(p.mmp.Check)+1, time.Duration(p.mmp.Check)+maxMore) * time.Second
 	if notice != nil {
@@ -119,8 +135,8 @@ func (p *protection) watch(sequence uint32, wait time.Duration) error {
 	return err
 }
 
-// keep lets the counter grow until release, and calls lost where somebody else has changed it, or it cannot be written: from then on nothing may be
-// written to the file system.
+// keep lets the counter grow until release, and calls lost where somebody else has changed it, or it cannot be written:
+// from then on nothing may be written to the file system.
 func (p *protection) keep(lost func(error)) {
 	if p == nil {
 		return

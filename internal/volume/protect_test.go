@@ -60,7 +60,8 @@ func putMMP(t *testing.T, path string, super *disk.Superblock, m *disk.MMP) {
 	}
 }
 
-// TestProtect_Kernel: while varve has a file system open the kernel refuses to mount it for writing, although nothing is locked, and the other way round.
+// TestProtect_Kernel: while varve has a file system open the kernel refuses to mount it for writing, although nothing
+// is locked, and the other way round.
 func TestProtect_Kernel(t *testing.T) {
 	t.Parallel()
 	oracle.NeedRoot(t)
@@ -101,8 +102,12 @@ func TestProtect_Kernel(t *testing.T) {
 		t.Fatalf("mount after varve: %v\n%s", err, out)
 	}
 	var told string
-	_, err = volume.OpenWritable(volume.Spec{Image: path, NoLock: true}, volume.WriteOptions{Notice: func(s string) { told = s }})
-	if !errors.Is(err, volume.ErrInUse) || !strings.Contains(err.Error(), filepath.Base(dev)) || !strings.Contains(told, "11s") {
+	_, err = volume.OpenWritable(
+		volume.Spec{Image: path, NoLock: true},
+		volume.WriteOptions{Notice: func(s string) { told = s }},
+	)
+	if !errors.Is(err, volume.ErrInUse) || !strings.Contains(err.Error(), filepath.Base(dev)) ||
+		!strings.Contains(told, "11s") {
 		t.Errorf("what the kernel has mounted: %v; told %q", err, told)
 	}
 	for _, args := range [][]string{{"umount", dir}, {"losetup", "-d", dev}} {
@@ -166,7 +171,8 @@ func TestProtect_Lost(t *testing.T) {
 	}
 	before := oracle.HashFile(t, path)
 	_, err := w.Create(root, ext4.Root, "another", ext4.CreateOptions{Mode: disk.ModeRegular | 0o644})
-	if !errors.Is(err, ext4.ErrFailed) || !errors.Is(err, volume.ErrInUse) || !strings.Contains(err.Error(), "elsewhere") {
+	if !errors.Is(err, ext4.ErrFailed) || !errors.Is(err, volume.ErrInUse) ||
+		!strings.Contains(err.Error(), "elsewhere") {
 		t.Errorf("a change afterwards: %v", err)
 	}
 	if err := w.SyncNode(t.Context(), ext4.Root); err == nil {

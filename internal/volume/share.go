@@ -10,8 +10,8 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// Share locks the image of a volume that a mount only reads: a mount that writes to it is refused, in either order. So is one of the kernel's that writes
-// to it through a loop device. A Spec with NoLock is not checked.
+// Share locks the image of a volume that a mount only reads: a mount that writes to it is refused, in either order. So
+// is one of the kernel's that writes to it through a loop device. A Spec with NoLock is not checked.
 func (v *Volume) Share(s Spec) error {
 	if s.NoLock || mutant.Off(mutant.ImageShared) {
 		return nil
@@ -19,7 +19,11 @@ func (v *Volume) Share(s Spec) error {
 	for _, f := range v.files {
 		if image, ok := f.(*blockcache.File); ok {
 			if err := image.Share(); err != nil {
-				return fmt.Errorf("%s: %w: unmount it there first, or mount with no_lock, and what is read may be wrong", s.Image, err)
+				return fmt.Errorf(
+					"%s: %w: unmount it there first, or mount with no_lock, and what is read may be wrong",
+					s.Image,
+					err,
+				)
 			}
 			break // the image comes first
 		}
@@ -27,7 +31,8 @@ func (v *Volume) Share(s Spec) error {
 	return refuseLoop(s, true)
 }
 
-// refuseLoop refuses an image that the kernel has mounted through a loop device: for writing, or at all where this mount writes.
+// refuseLoop refuses an image that the kernel has mounted through a loop device: for writing, or at all where this
+// mount writes.
 func refuseLoop(s Spec, reading bool) error {
 	if s.NoLock || mutant.Off(mutant.LoopMounted) {
 		return nil
@@ -36,10 +41,16 @@ func refuseLoop(s Spec, reading bool) error {
 	if dir == "" || reading && !writes {
 		return nil
 	}
-	return fmt.Errorf("%s: %w: the kernel has it mounted at %s, through a loop device: unmount it there first, or mount with no_lock", s.Image, ErrInUse, dir)
+	return fmt.Errorf(
+		"%s: %w: the kernel has it mounted at %s, through a loop device: unmount it there first, or mount with no_lock",
+		s.Image,
+		ErrInUse,
+		dir,
+	)
 }
 
-// loopMount finds where the kernel has an image mounted through a loop device, and whether it may write to it (sysfs, Documentation/ABI, "backing_file").
+// loopMount finds where the kernel has an image mounted through a loop device, and whether it may write to it (sysfs,
+// Documentation/ABI, "backing_file").
 func loopMount(image string) (dir string, writes bool) {
 	own, err := os.Stat(image)
 	if err != nil {

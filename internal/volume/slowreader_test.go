@@ -12,8 +12,8 @@ import (
 	"github.com/varvefs/varve/internal/volume"
 )
 
-// slowReader holds a snapshot while writers overwrite more than there is memory for. When they wait for it, it ends. It returns what the writers got,
-// and whom the store's statistics named meanwhile.
+// slowReader holds a snapshot while writers overwrite more than there is memory for. When they wait for it, it ends. It
+// returns what the writers got, and whom the store's statistics named meanwhile.
 func slowReader(t testing.TB, w *volume.Writable) (named string, err error) {
 	t.Helper()
 	const size, writers = 1 << 20, 4
@@ -66,11 +66,16 @@ var slowReaders = map[string]func(t testing.TB, path string) (*volume.Writable, 
 		return volume.OpenWritable(volume.Spec{Image: path}, volume.WriteOptions{JournalData: true, Memory: 4 << 20})
 	},
 	"overlay": func(t testing.TB, path string) (*volume.Writable, error) {
-		return volume.OpenOverlay(volume.Spec{Image: path}, filepath.Join(t.TempDir(), "overlay"), volume.WriteOptions{JournalData: true, Memory: 4 << 20})
+		return volume.OpenOverlay(
+			volume.Spec{Image: path},
+			filepath.Join(t.TempDir(), "overlay"),
+			volume.WriteOptions{JournalData: true, Memory: 4 << 20},
+		)
 	},
 }
 
-// TestSlowReader: a reader that takes long makes writers wait, and never fail, where contents have versions; statistics name it.
+// TestSlowReader: a reader that takes long makes writers wait, and never fail, where contents have versions; statistics
+// name it.
 func TestSlowReader(t *testing.T) {
 	for name, open := range slowReaders {
 		t.Run(name, func(t *testing.T) {

@@ -19,7 +19,8 @@ func scatter(t testing.TB, w *volume.Writable, n ext4.Node) {
 	}
 }
 
-// TestTmpfile_CutThenLinked: a file without a name that is cut shorter in several transactions may get a name afterwards.
+// TestTmpfile_CutThenLinked: a file without a name that is cut shorter in several transactions may get a name
+// afterwards.
 func TestTmpfile_CutThenLinked(t *testing.T) {
 	path := mkfs(t, "32M", "-t", "ext4", "-b", "4096")
 	w := open(t, path, volume.WriteOptions{})
@@ -39,7 +40,8 @@ func TestTmpfile_CutThenLinked(t *testing.T) {
 	oracle.Clean(t, path)
 }
 
-// TestTruncate_UnlinkedMeanwhile: a file that loses its last name between a step of its truncation and that step's commit is freed at the end.
+// TestTruncate_UnlinkedMeanwhile: a file that loses its last name between a step of its truncation and that step's
+// commit is freed at the end.
 func TestTruncate_UnlinkedMeanwhile(t *testing.T) {
 	for step := range 8 {
 		w, next := interleaved(t)

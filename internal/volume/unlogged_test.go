@@ -27,8 +27,8 @@ func superOf(t testing.TB, path string) *disk.Superblock {
 	return must[*disk.Superblock](t)(ext4.ReadSuperblock(f, 0))
 }
 
-// TestUnlogged_State follows an image without a journal through mounts: it is clean only between them, a crash leaves it for e2fsck, the mount says so, and no list
-// of orphans is on it.
+// TestUnlogged_State follows an image without a journal through mounts: it is clean only between them, a crash leaves
+// it for e2fsck, the mount says so, and no list of orphans is on it.
 func TestUnlogged_State(t *testing.T) {
 	for _, name := range []string{"ext2", "no journal", "ext2 1k"} {
 		path := mkfs(t, "16M", forms[name]...)
@@ -63,7 +63,8 @@ func TestUnlogged_State(t *testing.T) {
 			t.Fatal(err)
 		}
 		clean(false, "unmounted after a crash")
-		if out, err := exec.Command("e2fsck", "-p", path).CombinedOutput(); err == nil { // without -f: for it must look by itself
+		// without -f: for it must look by itself
+		if out, err := exec.Command("e2fsck", "-p", path).CombinedOutput(); err == nil {
 			t.Errorf("%s: e2fsck found nothing to repair: %s", name, out)
 		}
 		clean(true, "repaired")
@@ -75,11 +76,16 @@ func TestUnlogged_State(t *testing.T) {
 	}
 }
 
-// TestUnlogged_Order looks at the writes of an fsync without a journal: the data, a flush, the metadata, a flush, and nothing more.
+// TestUnlogged_Order looks at the writes of an fsync without a journal: the data, a flush, the metadata, a flush, and
+// nothing more.
 func TestUnlogged_Order(t *testing.T) {
 	image := must[[]byte](t)(os.ReadFile(mkfs(t, "16M", forms["ext2"]...)))
 	tr := &blockcache.Trace{}
-	w := must[*volume.Writable](t)(volume.OpenOn(blockcache.Record(blockcache.NewRAM(image), tr, 0), volume.WriteOptions{}))
+	w := must[*volume.Writable](
+		t,
+	)(
+		volume.OpenOn(blockcache.Record(blockcache.NewRAM(image), tr, 0), volume.WriteOptions{}),
+	)
 	begin := len(tr.Events())
 	data := bytes.Repeat([]byte("varve"), 2000)
 	mkfile(t, w, ext4.Root, "file", data)
@@ -109,7 +115,10 @@ func TestUnlogged_Order(t *testing.T) {
 // TestUnlogged_JournalData: what needs a journal is refused.
 func TestUnlogged_JournalData(t *testing.T) {
 	path := mkfs(t, "16M", forms["ext2"]...)
-	if _, err := volume.OpenWritable(volume.Spec{Image: path}, volume.WriteOptions{JournalData: true}); !errors.Is(err, volume.ErrNoJournal) {
+	if _, err := volume.OpenWritable(volume.Spec{Image: path}, volume.WriteOptions{JournalData: true}); !errors.Is(
+		err,
+		volume.ErrNoJournal,
+	) {
 		t.Errorf("data=journal without a journal: %v", err)
 	}
 }

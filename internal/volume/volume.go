@@ -1,6 +1,6 @@
-// Package volume joins the layers into an open image. Open gives a Volume, which is only read: partition, cache, ext4.FS. OpenWritable and OpenOverlay
-// give a Writable: locks and multiple mount protection, recovery of the journal, an mvcc store over it, and ext4.Writable on top; the changes go into the
-// image or into an overlay.
+// Package volume joins the layers into an open image. Open gives a Volume, which is only read: partition, cache,
+// ext4.FS. OpenWritable and OpenOverlay give a Writable: locks and multiple mount protection, recovery of the journal,
+// an mvcc store over it, and ext4.Writable on top; the changes go into the image or into an overlay.
 package volume
 
 import (
@@ -35,7 +35,8 @@ type Spec struct {
 	Trace      string // write the numbers of the metadata blocks asked for into this file
 }
 
-// Spare refuses a file to write to that is the image itself, or its journal, by whatever name: to open it for output would cut it short.
+// Spare refuses a file to write to that is the image itself, or its journal, by whatever name: to open it for output
+// would cut it short.
 func (s Spec) Spare(output string) error {
 	to, err := os.Stat(output)
 	if err != nil {
@@ -178,9 +179,19 @@ func (v *Volume) openPartition(d blockcache.Device, s Spec) error {
 	}
 	switch {
 	case len(found) == 0:
-		return fmt.Errorf("%s: no partition %s in its %s table: it has %s", s.Image, describeWanted(s.Part), scheme, list(parts))
+		return fmt.Errorf(
+			"%s: no partition %s in its %s table: it has %s",
+			s.Image,
+			describeWanted(s.Part),
+			scheme,
+			list(parts),
+		)
 	case len(found) > 1:
-		return fmt.Errorf("%s: several partitions hold an ext file system: choose one with --part N: %s", s.Image, list(found))
+		return fmt.Errorf(
+			"%s: several partitions hold an ext file system: choose one with --part N: %s",
+			s.Image,
+			list(found),
+		)
 	}
 	w, err := blockcache.NewWindow(d, found[0].Offset, found[0].Size)
 	if err != nil {

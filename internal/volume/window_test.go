@@ -39,8 +39,8 @@ func runs(t *testing.T, w *volume.Writable, node ext4.Node) (n int) {
 	return n
 }
 
-// TestWindows: files that grow in turns lie in a few pieces each, and not block by block between one another. What they have reserved counts as free, and is used when
-// there is nothing else.
+// TestWindows: files that grow in turns lie in a few pieces each, and not block by block between one another. What they
+// have reserved counts as free, and is used when there is nothing else.
 func TestWindows(t *testing.T) {
 	path := mkfs(t, "128M", "-t", "ext4", "-b", "4096", "-m", "0")
 	w := open(t, path, volume.WriteOptions{})
@@ -57,7 +57,8 @@ func TestWindows(t *testing.T) {
 			}
 		}
 	}
-	if st := must[ext4.Stat](t)(w.Stat()); before.Free-st.Free < files*steps || before.Free-st.Free > files*steps+2*files {
+	if st := must[ext4.Stat](t)(w.Stat()); before.Free-st.Free < files*steps ||
+		before.Free-st.Free > files*steps+2*files {
 		t.Errorf("%d blocks were taken for %d files of %d blocks", before.Free-st.Free, files, steps)
 	}
 	all := 0

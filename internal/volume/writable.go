@@ -60,9 +60,12 @@ type Writable struct {
 }
 
 // ErrNoJournal says that file data cannot go through a journal that is not there.
-var ErrNoJournal = errors.New("data=journal: the file system has no journal: give it one with tune2fs -j, or mount without that option")
+var ErrNoJournal = errors.New(
+	"data=journal: the file system has no journal: give it one with tune2fs -j, or mount without that option",
+)
 
-// OpenWritable opens the file system that a Spec names for writing, recovers it first, and locks the image. Close it after use.
+// OpenWritable opens the file system that a Spec names for writing, recovers it first, and locks the image. Close it
+// after use.
 func OpenWritable(s Spec, o WriteOptions) (*Writable, error) {
 	v, err := openPlain(s)
 	if err != nil {
@@ -92,7 +95,10 @@ func OpenWritable(s Spec, o WriteOptions) (*Writable, error) {
 // openPlain opens the device of a Spec that asks for nothing special, and has a superblock.
 func openPlain(s Spec) (*Volume, error) {
 	if s.Superblock != 0 || s.NoRecovery || s.Journal != "" {
-		return nil, fmt.Errorf("%s: a backup superblock, norecovery and an external journal are for read-only mounts", s.Image)
+		return nil, fmt.Errorf(
+			"%s: a backup superblock, norecovery and an external journal are for read-only mounts",
+			s.Image,
+		)
 	}
 	v, _, err := OpenSuperblock(s)
 	return v, err
@@ -128,7 +134,11 @@ func openOn(device blockcache.Writable, at mmpDevice, name string, o WriteOption
 		return nil, ErrNoJournal
 	}
 	if super.BlockSize.Offset(super.Blocks) > device.Size() {
-		return nil, fmt.Errorf("the image is cut short: %d bytes of %d", device.Size(), super.BlockSize.Offset(super.Blocks))
+		return nil, fmt.Errorf(
+			"the image is cut short: %d bytes of %d",
+			device.Size(),
+			super.BlockSize.Offset(super.Blocks),
+		)
 	}
 	w := &Writable{device: &gate{Writable: device}}
 	if w.protected, err = protect(at, super, name, o.Notice); err != nil {
@@ -176,7 +186,8 @@ func (w *Writable) openInPlace(base *ext4.FS, o WriteOptions) (err error) {
 	return w.open(base, o)
 }
 
-// warning says what a mount without a journal means (kernel, fs/ext4: ext4_setup_super warns of an unclean one, and mounts it).
+// warning says what a mount without a journal means (kernel, fs/ext4: ext4_setup_super warns of an unclean one, and
+// mounts it).
 func warning(super *disk.Superblock) string {
 	switch {
 	case super.State&disk.StateClean == 0:
@@ -193,8 +204,8 @@ func openBase(device blockcache.Writable) (*ext4.FS, error) {
 	}})
 }
 
-// recover writes home what the journal holds, and makes it empty. Running it again, or after a crash inside it, comes to the same (W5): the journal is
-// emptied when all is home, and flushed.
+// recover writes home what the journal holds, and makes it empty. Running it again, or after a crash inside it, comes
+// to the same (W5): the journal is emptied when all is home, and flushed.
 func (w *Writable) recover(base *ext4.FS) (*wal.Journal, error) {
 	super := base.Superblock()
 	places, next, err := base.JournalPlaces()
@@ -229,8 +240,8 @@ func (w *Writable) recover(base *ext4.FS) (*wal.Journal, error) {
 	return journal, err
 }
 
-// inherit takes over an error that ended an earlier use of a journal: the superblock says that there are errors, for e2fsck to look, and then the journal forgets it
-// with its Reset (kernel, fs/ext4: ext4_clear_journal_err).
+// inherit takes over an error that ended an earlier use of a journal: the superblock says that there are errors, for
+// e2fsck to look, and then the journal forgets it with its Reset (kernel, fs/ext4: ext4_clear_journal_err).
 func (w *Writable) inherit(super *disk.Superblock, j *wal.Journal) error {
 	if j.Errno() == 0 || mutant.Off(mutant.JournalErrno) {
 		return nil
@@ -268,15 +279,33 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 	if w.journal == nil {
 		log = wal.NewUnlogged(w.device, super.BlockSize, int(o.Memory/unloggedShare/int64(super.BlockSize)))
 	}
-	s, _, err := mvcc.Open(mvcc.Options{BlockSize: super.BlockSize, Home: w.device, Memory: o.Memory - bitmaps, Policy: o.Policy, Events: o.Events, PushBack: -1,
-		Durability: mvcc.EpochJournal{Journal: log, Every: o.Commit, Seal: func(e *mvcc.ClosingEpoch) error { return live.Seal(epoch{e}) }}})
+	s, _, err := mvcc.Open(
+		mvcc.Options{
+			BlockSize: super.BlockSize,
+			Home:      w.device,
+			Memory:    o.Memory - bitmaps,
+			Policy:    o.Policy,
+			Events:    o.Events,
+			PushBack:  -1,
+			Durability: mvcc.EpochJournal{
+				Journal: log,
+				Every:   o.Commit,
+				Seal:    func(e *mvcc.ClosingEpoch) error { return live.Seal(epoch{e}) },
+			},
+		},
+	)
 	if err != nil {
 		return err
 	}
 	w.Store = s
-	live, err = ext4.OpenWritable(base, store{s, o.Between}, w.device, ext4.WriteOptions{JournalData: o.JournalData, NoAtime: o.NoAtime,
-		StrictAtime: o.StrictAtime, Sync: o.Sync, DirSync: o.DirSync, OnDamage: o.OnDamage, Bitmaps: bitmaps,
-		Log: w.log, Cut: w.cut})
+	live, err = ext4.OpenWritable(
+		base,
+		store{s, o.Between},
+		w.device,
+		ext4.WriteOptions{JournalData: o.JournalData, NoAtime: o.NoAtime,
+			StrictAtime: o.StrictAtime, Sync: o.Sync, DirSync: o.DirSync, OnDamage: o.OnDamage, Bitmaps: bitmaps,
+			Log: w.log, Cut: w.cut},
+	)
 	if err == nil {
 		w.Writable = live
 		if !mutant.Off(mutant.J3) {
@@ -294,7 +323,8 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 	return err
 }
 
-// editSuper changes the superblock in place, beside the journal, and flushes: before the first epoch, or after the last.
+// editSuper changes the superblock in place, beside the journal, and flushes: before the first epoch, or after the
+// last.
 func (w *Writable) editSuper(edit func([]byte)) error {
 	p := make([]byte, disk.SuperblockSize)
 	if _, err := w.device.ReadAt(p, disk.SuperblockOffset); err != nil {
@@ -310,8 +340,9 @@ func (w *Writable) editSuper(edit func([]byte)) error {
 	return nil
 }
 
-// Close frees what was open without a name, makes everything durable and home, and marks the file system clean (J7). After an error the image is left
-// to recovery, and so it is, without an error, where the file system was shut down on request.
+// Close frees what was open without a name, makes everything durable and home, and marks the file system clean (J7).
+// After an error the image is left to recovery, and so it is, without an error, where the file system was shut down on
+// request.
 func (w *Writable) Close() error {
 	if w.ShutDown() && !mutant.Off(mutant.ShutdownCut) {
 		return w.Abandon()

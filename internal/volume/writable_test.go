@@ -89,7 +89,8 @@ func mkdir(t testing.TB, w *volume.Writable, dir ext4.Node, name string) ext4.No
 	return ext4.NodeOf(&n)
 }
 
-// TestWritable_Forms does a bit of everything on an image of each form, and has e2fsck and the reader look at what is left.
+// TestWritable_Forms does a bit of everything on an image of each form, and has e2fsck and the reader look at what is
+// left.
 func TestWritable_Forms(t *testing.T) {
 	for name, args := range forms {
 		t.Run(name, func(t *testing.T) {
@@ -100,13 +101,44 @@ func TestWritable_Forms(t *testing.T) {
 			big := bytes.Repeat([]byte("varve "), 300_000)
 			mkfile(t, w, a, "big", big)
 			for i := range 700 {
-				mkfile(t, w, b, fmt.Sprintf("a file with a rather long name, so that the directory grows %04d", i), []byte(fmt.Sprint(i)))
+				mkfile(
+					t,
+					w,
+					b,
+					fmt.Sprintf("a file with a rather long name, so that the directory grows %04d", i),
+					[]byte(fmt.Sprint(i)),
+				)
 			}
-			must[ext4.Inode](t)(w.Create(root, a, "link", ext4.CreateOptions{Mode: disk.ModeSymlink | 0o777, Target: "big"}))
-			must[ext4.Inode](t)(w.Create(root, a, "long link", ext4.CreateOptions{Mode: disk.ModeSymlink | 0o777, Target: strings.Repeat("x/", 200)}))
-			must[ext4.Inode](t)(w.Create(root, a, "device", ext4.CreateOptions{Mode: disk.ModeChar | 0o600, Major: 10, Minor: 300}))
+			must[ext4.Inode](
+				t,
+			)(
+				w.Create(root, a, "link", ext4.CreateOptions{Mode: disk.ModeSymlink | 0o777, Target: "big"}),
+			)
+			must[ext4.Inode](
+				t,
+			)(
+				w.Create(
+					root,
+					a,
+					"long link",
+					ext4.CreateOptions{Mode: disk.ModeSymlink | 0o777, Target: strings.Repeat("x/", 200)},
+				),
+			)
+			must[ext4.Inode](
+				t,
+			)(
+				w.Create(root, a, "device", ext4.CreateOptions{Mode: disk.ModeChar | 0o600, Major: 10, Minor: 300}),
+			)
 			for i := range 350 {
-				r := must[ext4.Removed](t)(w.Unlink(root, b, fmt.Sprintf("a file with a rather long name, so that the directory grows %04d", 2*i)))
+				r := must[ext4.Removed](
+					t,
+				)(
+					w.Unlink(
+						root,
+						b,
+						fmt.Sprintf("a file with a rather long name, so that the directory grows %04d", 2*i),
+					),
+				)
 				if err := w.Evict(r.Node); err != nil {
 					t.Fatal(err)
 				}

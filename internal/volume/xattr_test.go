@@ -13,7 +13,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// TestXattrs_Shared: inodes with the same attributes refer to one block, up to 1,024 of them, and have one of their own again when theirs change.
+// TestXattrs_Shared: inodes with the same attributes refer to one block, up to 1,024 of them, and have one of their own
+// again when theirs change.
 func TestXattrs_Shared(t *testing.T) {
 	path := mkfs(t, "64M", "-t", "ext4", "-I", "128", "-b", "4096")
 	w := open(t, path, volume.WriteOptions{})
@@ -66,8 +67,9 @@ func TestXattrs_Shared(t *testing.T) {
 	oracle.Clean(t, path)
 }
 
-// TestXattrs_SharedConcurrent has goroutines give files a few sets of attributes in turn, take them away, and remove the files, while others write data into the
-// blocks that become free: each file has what it was given last, and e2fsck finds every count right.
+// TestXattrs_SharedConcurrent has goroutines give files a few sets of attributes in turn, take them away, and remove
+// the files, while others write data into the blocks that become free: each file has what it was given last, and e2fsck
+// finds every count right.
 func TestXattrs_SharedConcurrent(t *testing.T) {
 	path := mkfs(t, "16M", "-t", "ext4", "-I", "128", "-b", "1024")
 	w := open(t, path, volume.WriteOptions{})

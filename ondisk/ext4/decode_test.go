@@ -116,7 +116,9 @@ func TestSuperblock_Golden(t *testing.T) {
 	s := newGolden(t, "csum").super
 	if s.Label != "golden" || FormatUUID(s.UUID) != "11111111-2222-3333-4444-555555555555" || s.Blocks != 1024 || s.BlockSize != 1024 ||
 		s.Inodes != 64 || s.InodeSize != 256 || s.DescSize != 64 || s.FirstDataBlock != 1 || s.Groups() != 1 || s.Kind() != "ext4" ||
-		s.HashVersion != HashHalfMD4 || s.HashSeed[0] != 0xaaaaaaaa || s.State != StateClean {
+		s.HashVersion != HashHalfMD4 ||
+		s.HashSeed[0] != 0xaaaaaaaa ||
+		s.State != StateClean {
 		t.Errorf("decoded %+v", s)
 	}
 	if names := s.ROCompat.String(); !strings.Contains(names, "metadata_csum") {
@@ -176,7 +178,8 @@ func TestSuperblock_Rejects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.CheckReadable(); !errors.Is(err, ondisk.ErrUnsupported) || !strings.Contains(err.Error(), "FEATURE_I11") {
+	if err := s.CheckReadable(); !errors.Is(err, ondisk.ErrUnsupported) ||
+		!strings.Contains(err.Error(), "FEATURE_I11") {
 		t.Errorf("unknown feature: %v", err)
 	}
 }
@@ -209,7 +212,9 @@ func TestInode_GoldenAndRejects(t *testing.T) {
 	ino := g.find("extents")
 	n := g.inode(ino)
 	want := time.Date(2040, 1, 2, 3, 4, 5, 123456789, time.UTC)
-	if n.Mode != 0o100664 || n.Size != 22529 || n.Links != 1 || !n.Mtime.Equal(want) || !n.Has(InodeExtents) || n.Crtime.IsZero() || n.Blocks != 26 {
+	if n.Mode != 0o100664 || n.Size != 22529 || n.Links != 1 || !n.Mtime.Equal(want) || !n.Has(InodeExtents) ||
+		n.Crtime.IsZero() ||
+		n.Blocks != 26 {
 		t.Errorf("decoded %+v", n)
 	}
 	if link := g.inode(g.find("link")); !g.super.FastSymlink(&link) || string(link.Block[:link.Size]) != "target" {
@@ -306,7 +311,8 @@ func TestDirent_Rejects(t *testing.T) {
 		copy(p[8:], name)
 		return p
 	}
-	if e, err := f.Decode(entry(12, 64, 4, FileTypeRegular, "name"), 0); err != nil || string(e.Name) != "name" || e.Ino != 12 {
+	if e, err := f.Decode(entry(12, 64, 4, FileTypeRegular, "name"), 0); err != nil || string(e.Name) != "name" ||
+		e.Ino != 12 {
 		t.Errorf("a good entry: %+v, %v", e, err)
 	}
 	for _, c := range []struct {
@@ -398,7 +404,8 @@ func TestXattr_GoldenAndRejects(t *testing.T) {
 	if err != nil || len(attrs) != 1 {
 		t.Fatalf("%+v, %v", attrs, err)
 	}
-	if name, ok := attrs[0].FullName(); !ok || name != "user.big" || string(attrs[0].Value) != strings.Repeat("v", 500) {
+	if name, ok := attrs[0].FullName(); !ok || name != "user.big" ||
+		string(attrs[0].Value) != strings.Repeat("v", 500) {
 		t.Errorf("attribute %s = %q", name, attrs[0].Value)
 	}
 	in := g.inode(g.find("extents"))
@@ -484,7 +491,8 @@ func TestNoKeyName_Lengths(t *testing.T) {
 	}
 }
 
-// TestSealSuperblock_KeepsSecondSector changes a real superblock and seals it: its second sector stays as it was, and it decodes.
+// TestSealSuperblock_KeepsSecondSector changes a real superblock and seals it: its second sector stays as it was, and
+// it decodes.
 func TestSealSuperblock_KeepsSecondSector(t *testing.T) {
 	p := image(t, "csum")[SuperblockOffset:][:SuperblockSize]
 	s, err := DecodeSuperblock(p)

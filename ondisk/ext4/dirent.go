@@ -66,7 +66,10 @@ func decodeRecLen(v uint16, size int) int {
 // that it stays inside p. The next entry is RecLen further.
 func (f DirentFormat) Decode(p []byte, offset int) (Dirent, error) {
 	bad := func(format string, args ...any) (Dirent, error) {
-		return Dirent{}, ondisk.Corruptf("directory block", "entry at byte %d: "+format, append([]any{offset}, args...)...)
+		return Dirent{}, ondisk.Corruptf(
+			"directory block",
+			"entry at byte %d: "+format,
+			append([]any{offset}, args...)...)
 	}
 	if offset < 0 || offset+direntHeader > len(p) {
 		return bad("does not fit into %d bytes", len(p))

@@ -53,8 +53,8 @@ func (f DirentFormat) EmptyDirBlock(p []byte, end int) {
 	}
 }
 
-// InsertDirent puts a name into a block of entries that ends at end: ErrNameExists where it is there, ErrNoRoom where it does not fit. It
-// decides and changes in one pass, so that it can be run again on newer bytes.
+// InsertDirent puts a name into a block of entries that ends at end: ErrNameExists where it is there, ErrNoRoom where
+// it does not fit. It decides and changes in one pass, so that it can be run again on newer bytes.
 func (f DirentFormat) InsertDirent(p []byte, end int, ino Ino, typ uint8, name []byte) error {
 	need := DirentLen(len(name))
 	at, room := -1, 0

@@ -31,14 +31,21 @@ func same(t *testing.T, what string, got, want []byte) {
 	}
 	for i := range want {
 		if i >= len(got) || got[i] != want[i] {
-			t.Errorf("%s: byte 0x%x differs: %x, the image has %x", what, i, got[i:min(i+8, len(got))], want[i:min(i+8, len(want))])
+			t.Errorf(
+				"%s: byte 0x%x differs: %x, the image has %x",
+				what,
+				i,
+				got[i:min(i+8, len(got))],
+				want[i:min(i+8, len(want))],
+			)
 			return
 		}
 	}
 	t.Errorf("%s: %d bytes, the image has %d", what, len(got), len(want))
 }
 
-// TestSeal_Golden seals structures that the kernel and mke2fs have sealed, after their sealed fields were inverted: each byte is theirs again.
+// TestSeal_Golden seals structures that the kernel and mke2fs have sealed, after their sealed fields were inverted:
+// each byte is theirs again.
 func TestSeal_Golden(t *testing.T) {
 	g := newGolden(t, "csum")
 	s := g.super
@@ -220,7 +227,8 @@ func aclOf(t *testing.T, g golden, file string) []byte {
 	return nil
 }
 
-// TestPackTime_Limits packs times and unpacks them by the words of an inode: what does not fit is cut to the nearest that does.
+// TestPackTime_Limits packs times and unpacks them by the words of an inode: what does not fit is cut to the nearest
+// that does.
 func TestPackTime_Limits(t *testing.T) {
 	const last = 1<<34 - 1<<31 - 1
 	for _, c := range []struct{ at, wide, narrow time.Time }{
@@ -244,7 +252,8 @@ func TestPackTime_Limits(t *testing.T) {
 	}
 }
 
-// TestDirents_Random inserts, replaces and removes names in a block at random, and compares with a model. Refused edits change nothing.
+// TestDirents_Random inserts, replaces and removes names in a block at random, and compares with a model. Refused edits
+// change nothing.
 func TestDirents_Random(t *testing.T) {
 	for _, filetype := range []bool{true, false} {
 		f := newGolden(t, "csum").super.DirentFormat(0)
@@ -425,7 +434,12 @@ func TestSuperblock_Edits(t *testing.T) {
 		t.Errorf("%d blocks, %d inodes, orphan %d, features %v", n.FreeBlocks, n.FreeInodes, n.LastOrphan, n.Incompat)
 	}
 	s.PutRecovery(p, false, false)
-	s.PutErrors(p, 3, ErrorMark{Time: 1 << 33, Function: "first"}, ErrorMark{Time: 1<<33 + 1, Function: strings.Repeat("long", 20)})
+	s.PutErrors(
+		p,
+		3,
+		ErrorMark{Time: 1 << 33, Function: "first"},
+		ErrorMark{Time: 1<<33 + 1, Function: strings.Repeat("long", 20)},
+	)
 	s.SealSuperblock(p)
 	if n, err = DecodeSuperblock(p); err != nil || n.Incompat&IncompatRecover != 0 {
 		t.Errorf("features %v: %v", n.Incompat, err)

@@ -2,7 +2,8 @@ package ext4
 
 import "encoding/binary"
 
-// ErrorMark is what the superblock says about the first or the last damage that was found (ext4 doc, "Super Block", s_first_error_*).
+// ErrorMark is what the superblock says about the first or the last damage that was found (ext4 doc, "Super Block",
+// s_first_error_*).
 type ErrorMark struct {
 	Time     int64  // seconds
 	Function string // what found it: up to 32 bytes
@@ -10,8 +11,8 @@ type ErrorMark struct {
 
 const codeCorrupted = 5 // EXT4_ERR_EFSCORRUPTED
 
-// PutErrors notes in the bytes of a superblock that damage was found so many more times: when first, if none is noted yet, and when last. The
-// state says that e2fsck has to look.
+// PutErrors notes in the bytes of a superblock that damage was found so many more times: when first, if none is noted
+// yet, and when last. The state says that e2fsck has to look.
 func (s *Superblock) PutErrors(p []byte, count uint32, first, last ErrorMark) {
 	le := binary.LittleEndian
 	PutErrorState(p)

@@ -83,7 +83,12 @@ func decodeExtentNode(p []byte) (ExtentNode, error) {
 	entries, capacity, depth := int(le.Uint16(p[2:])), int(le.Uint16(p[4:])), int(le.Uint16(p[6:]))
 	switch {
 	case capacity == 0 || extentEntrySize*(1+capacity) > len(p):
-		return ExtentNode{}, ondisk.Corruptf(extentWhere, "extent node has room for %d entries in %d bytes", capacity, len(p))
+		return ExtentNode{}, ondisk.Corruptf(
+			extentWhere,
+			"extent node has room for %d entries in %d bytes",
+			capacity,
+			len(p),
+		)
 	case entries > capacity:
 		return ExtentNode{}, ondisk.Corruptf(extentWhere, "extent node has %d entries, room for %d", entries, capacity)
 	case depth > MaxExtentDepth:

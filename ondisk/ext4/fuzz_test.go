@@ -23,7 +23,8 @@ func FuzzSuperblock(f *testing.F) {
 		s.HasSuper(last)
 		s.DescBlock(last)
 		g, _, offset := s.InodeBlock(Ino(s.Inodes))
-		if g > last || offset+int(s.InodeSize) > int(s.BlockSize) || s.GroupFirst(last) >= s.Blocks || s.GroupBlocks(last) == 0 {
+		if g > last || offset+int(s.InodeSize) > int(s.BlockSize) || s.GroupFirst(last) >= s.Blocks ||
+			s.GroupBlocks(last) == 0 {
 			t.Errorf("inconsistent: %+v", s)
 		}
 	})

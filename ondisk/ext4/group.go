@@ -66,7 +66,12 @@ func (s *Superblock) DecodeGroupDesc(g Group, p []byte) (GroupDesc, error) {
 		d.InodeBitmapCsum |= uint32(le.Uint16(p[0x3a:])) << 16
 	}
 	if !s.Contains(d.InodeTable, uint64(s.ITableBlocks())) {
-		return d, ondisk.Corruptf(where(), "inode table at block %d is not on the image of %d blocks", uint64(d.InodeTable), uint64(s.Blocks))
+		return d, ondisk.Corruptf(
+			where(),
+			"inode table at block %d is not on the image of %d blocks",
+			uint64(d.InodeTable),
+			uint64(s.Blocks),
+		)
 	}
 	return d, nil
 }

@@ -70,7 +70,13 @@ func (s *Superblock) decodeHtree(seed Seed, p []byte, at int) (HtreeNode, error)
 		room = (len(q) - htreeTailSize) / htreeEntrySize
 	}
 	if limit != room || count == 0 || count > limit {
-		return HtreeNode{}, ondisk.Corruptf("hash tree", "node has %d entries and room for %d, expected room for %d", count, limit, room)
+		return HtreeNode{}, ondisk.Corruptf(
+			"hash tree",
+			"node has %d entries and room for %d, expected room for %d",
+			count,
+			limit,
+			room,
+		)
 	}
 	if s.verifies() {
 		tail := q[limit*htreeEntrySize:]

@@ -73,8 +73,8 @@ type Inode struct {
 	EARefs uint64
 }
 
-// DecodeInode decodes the inode ino into n from the s.InodeSize bytes of its slot and checks checksum, sizes and mode. A free
-// slot (no links, no mode) decodes to an Inode with Mode 0 and no error when its checksum is right.
+// DecodeInode decodes the inode ino into n from the s.InodeSize bytes of its slot and checks checksum, sizes and mode.
+// A free slot (no links, no mode) decodes to an Inode with Mode 0 and no error when its checksum is right.
 func (s *Superblock) DecodeInode(n *Inode, ino Ino, p []byte) error {
 	where := func() string { return fmt.Sprintf("inode %d", ino) }
 	if len(p) < int(s.InodeSize) {

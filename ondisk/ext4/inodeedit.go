@@ -39,8 +39,8 @@ const (
 // HasField reports whether an inode with this ExtraIsize holds the 4-byte field at an offset.
 func (n *Inode) HasField(offset int) bool { return extraCovers(n.ExtraIsize, offset) }
 
-// PackTime splits a time into the seconds and the extra word of an inode. Without an extra word the second result does not count. Times that
-// do not fit are cut to the nearest that does.
+// PackTime splits a time into the seconds and the extra word of an inode. Without an extra word the second result does
+// not count. Times that do not fit are cut to the nearest that does.
 func PackTime(t time.Time, extra bool) (sec, more uint32) {
 	s := t.Unix()
 	if !extra {
@@ -64,8 +64,8 @@ func putTime(p []byte, lo, hi int, extra uint16, t time.Time) {
 	}
 }
 
-// EncodeInode writes a new inode into the s.InodeSize bytes of its slot. Block has 60 bytes, XattrArea is left empty. The checksum is left
-// to SealInode.
+// EncodeInode writes a new inode into the s.InodeSize bytes of its slot. Block has 60 bytes, XattrArea is left empty.
+// The checksum is left to SealInode.
 func (s *Superblock) EncodeInode(n *Inode, p []byte) {
 	le := binary.LittleEndian
 	clear(p)

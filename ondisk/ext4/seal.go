@@ -6,14 +6,17 @@ import (
 	"github.com/varvefs/varve/internal/block"
 )
 
-// Sealing writes the checksums that the Check and Decode functions verify, in place. Each does nothing where the file system has none.
+// Sealing writes the checksums that the Check and Decode functions verify, in place. Each does nothing where the file
+// system has none.
 
-// offSpare are four bytes of the superblock that nobody reads: the last of the path that it was mounted on, behind the zero that ends that.
+// offSpare are four bytes of the superblock that nobody reads: the last of the path that it was mounted on, behind the
+// zero that ends that.
 const offSpare = 0xc4
 
-// SealSuperblock seals the 1,024 bytes of a superblock, of which only the first 512 may have been changed. It keeps the checksum, which lies in the second
-// half, and makes the first one fit it by four spare bytes: so a superblock that is torn between its two sectors, on its way to its place, is the old one or the new
-// one, and the journal can always be found.
+// SealSuperblock seals the 1,024 bytes of a superblock, of which only the first 512 may have been changed. It keeps the
+// checksum, which lies in the second half, and makes the first one fit it by four spare bytes: so a superblock that is
+// torn between its two sectors, on its way to its place, is the old one or the new one, and the journal can always be
+// found.
 func (s *Superblock) SealSuperblock(p []byte) {
 	if !s.HasMetadataCsum() {
 		return
@@ -24,7 +27,8 @@ func (s *Superblock) SealSuperblock(p []byte) {
 	sum := func() uint32 { return CRC32C(^uint32(0), p[:0x3fc]) }
 	base := sum()
 	// A checksum is linear in each bit: solve for the 32 bits.
-	var rows [32]uint64 // for each bit of the checksum that it is the pivot of: effect, and above it the spare bits that have it
+	// for each bit of the checksum that it is the pivot of: effect, and above it the spare bits that have it
+	var rows [32]uint64
 	for i := range 32 {
 		le.PutUint32(p[offSpare:], 1<<i)
 		row := uint64(sum()^base) | 1<<(32+i)
@@ -83,7 +87,8 @@ func (s *Superblock) PutGroupCounts(p []byte, c GroupCounts) {
 	}
 }
 
-// BlockBitmapSum and InodeBitmapSum are the checksums of a group's bitmaps, which its descriptor holds; 0 without metadata_csum.
+// BlockBitmapSum and InodeBitmapSum are the checksums of a group's bitmaps, which its descriptor holds; 0 without
+// metadata_csum.
 func (s *Superblock) BlockBitmapSum(p []byte) uint32 { return s.bitmapSum(p[:s.ClustersPerGroup/8]) }
 
 // InodeBitmapSum is BlockBitmapSum for inodes.
@@ -113,7 +118,8 @@ func (s *Superblock) PutSuperCounts(p []byte, freeBlocks uint64, freeInodes uint
 	le.PutUint32(p[0xe8:], uint32(lastOrphan))
 }
 
-// PutRecovery sets or clears what says that the journal must be replayed, and that the orphan file, where there is one, is in use.
+// PutRecovery sets or clears what says that the journal must be replayed, and that the orphan file, where there is one,
+// is in use.
 func (s *Superblock) PutRecovery(p []byte, needed, orphans bool) {
 	le := binary.LittleEndian
 	incompat, ro := le.Uint32(p[0x60:]), le.Uint32(p[0x64:])
@@ -209,8 +215,8 @@ func (s *Superblock) SealXattrBlock(n block.Number, p []byte) {
 	le.PutUint32(p[xattrBlockCsumOffset:], CRC32C(CRC32C(uint32(s.seed), nr[:]), p))
 }
 
-// PutOrphans writes a block of the orphan file, which is at number nr, and seals it. ino and generation are the file's own. It returns how many
-// of the orphans had room.
+// PutOrphans writes a block of the orphan file, which is at number nr, and seals it. ino and generation are the file's
+// own. It returns how many of the orphans had room.
 func (s *Superblock) PutOrphans(ino Ino, generation uint32, nr block.Number, p []byte, orphans []Ino) int {
 	le := binary.LittleEndian
 	end := len(p) - 8
@@ -228,7 +234,8 @@ func (s *Superblock) PutOrphans(ino Ino, generation uint32, nr block.Number, p [
 	return n
 }
 
-// Unsealed is the superblock for blocks whose sealed fields are not valid: nothing that is decoded with it verifies a checksum.
+// Unsealed is the superblock for blocks whose sealed fields are not valid: nothing that is decoded with it verifies a
+// checksum.
 func (s *Superblock) Unsealed() *Superblock {
 	u := *s
 	u.unsealed = true

@@ -115,7 +115,11 @@ func DecodeSuperblock(p []byte) (*Superblock, error) {
 	}
 	le := binary.LittleEndian
 	if m := le.Uint16(p[0x38:]); m != superMagic {
-		return nil, fmt.Errorf("%w: %w", ondisk.Corruptf(where, "magic is 0x%04x, expected 0x%04x", m, superMagic), ErrMagic)
+		return nil, fmt.Errorf(
+			"%w: %w",
+			ondisk.Corruptf(where, "magic is 0x%04x, expected 0x%04x", m, superMagic),
+			ErrMagic,
+		)
 	}
 	s := &Superblock{
 		Inodes:           le.Uint32(p[0x0:]),
@@ -243,11 +247,21 @@ func (s *Superblock) checkGeometry(logBlock, logCluster uint32) error {
 	case inodesPerBlock == 0:
 		return bad("inode size is %d bytes with blocks of %d", s.InodeSize, s.BlockSize)
 	case s.InodesPerGroup == 0 || s.InodesPerGroup > bitsPerBlock || s.InodesPerGroup%inodesPerBlock != 0:
-		return bad("%d inodes a group with blocks of %d bytes and inodes of %d", s.InodesPerGroup, s.BlockSize, s.InodeSize)
+		return bad(
+			"%d inodes a group with blocks of %d bytes and inodes of %d",
+			s.InodesPerGroup,
+			s.BlockSize,
+			s.InodeSize,
+		)
 	case s.ClustersPerGroup == 0 || s.ClustersPerGroup > bitsPerBlock:
 		return bad("%d clusters a group with blocks of %d bytes", s.ClustersPerGroup, s.BlockSize)
 	case uint64(s.BlocksPerGroup) != uint64(s.ClustersPerGroup)*uint64(s.ClusterBlocks):
-		return bad("%d blocks a group with %d clusters of %d blocks", s.BlocksPerGroup, s.ClustersPerGroup, s.ClusterBlocks)
+		return bad(
+			"%d blocks a group with %d clusters of %d blocks",
+			s.BlocksPerGroup,
+			s.ClustersPerGroup,
+			s.ClusterBlocks,
+		)
 	case s.Blocks == 0 || s.Blocks > 1<<48 || uint64(s.Blocks) > (1<<63-1)/uint64(s.BlockSize):
 		return bad("%d blocks of %d bytes", uint64(s.Blocks), s.BlockSize)
 	case s.FirstDataBlock >= s.Blocks || s.FirstDataBlock > 1:
@@ -378,7 +392,15 @@ func (s *Superblock) DescBlock(g Group) (block.Number, int) {
 func (s *Superblock) InodeBlock(ino Ino) (g Group, nth block.Number, offset int) {
 	index := uint32(ino-1) % s.InodesPerGroup
 	perBlock := uint32(s.BlockSize) / uint32(s.InodeSize)
-	return Group(uint32(ino-1) / s.InodesPerGroup), block.Number(index / perBlock), int(index%perBlock) * int(s.InodeSize)
+	return Group(
+			uint32(ino-1) / s.InodesPerGroup,
+		), block.Number(
+			index / perBlock,
+		), int(
+			index%perBlock,
+		) * int(
+			s.InodeSize,
+		)
 }
 
 // ITableBlocks is the length of each group's inode table in blocks.

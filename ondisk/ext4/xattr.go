@@ -140,7 +140,13 @@ func decodeXattrs(where string, p, values []byte, first int) ([]Xattr, error) {
 		if x.ValueIno == 0 && x.Size > 0 {
 			offset := int(le.Uint16(q[2:]))
 			if offset+int(x.Size) > len(values) {
-				return out, ondisk.Corruptf(where, "value of entry at byte %d is %d bytes at %d, past the end", first+at, x.Size, offset)
+				return out, ondisk.Corruptf(
+					where,
+					"value of entry at byte %d is %d bytes at %d, past the end",
+					first+at,
+					x.Size,
+					offset,
+				)
 			}
 			x.Value = values[offset : offset+int(x.Size)]
 			lowest = min(lowest, offset)

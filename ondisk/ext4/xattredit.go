@@ -9,7 +9,8 @@ import (
 	"github.com/varvefs/varve/ondisk"
 )
 
-// SplitXattrName is the index and the rest of the name that stand for an attribute of getxattr(2), and false where ext4 has no index for it.
+// SplitXattrName is the index and the rest of the name that stand for an attribute of getxattr(2), and false where ext4
+// has no index for it.
 func SplitXattrName(name string) (index uint8, rest string, ok bool) {
 	for _, i := range []uint8{XattrACLAccess, XattrACLDefault, XattrUser, XattrTrusted, XattrSecurity} {
 		prefix := xattrPrefixes[i]
@@ -145,8 +146,8 @@ const (
 	ACLOther    = 0x20
 )
 
-// DecodeACLXattr decodes and checks a POSIX ACL in the form of setxattr(2): its entries in order, one of each kind that must be there, and a mask where
-// users or groups are named.
+// DecodeACLXattr decodes and checks a POSIX ACL in the form of setxattr(2): its entries in order, one of each kind that
+// must be there, and a mask where users or groups are named.
 func DecodeACLXattr(p []byte) ([]ACLEntry, error) {
 	const where = "POSIX ACL"
 	le := binary.LittleEndian

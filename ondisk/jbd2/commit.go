@@ -40,8 +40,8 @@ func (s *Superblock) DecodeCommit(seq Sequence, p []byte) (Commit, error) {
 	return c, nil
 }
 
-// crc32BE are the tables of the big-endian CRC-32, eight bytes at a time (Kounavis and Berry, "A Systematic Approach to Building High Performance
-// Software-Based CRC Generators", ISCC 2005).
+// crc32BE are the tables of the big-endian CRC-32, eight bytes at a time (Kounavis and Berry, "A Systematic Approach to
+// Building High Performance Software-Based CRC Generators", ISCC 2005).
 var crc32BE = func() (t [8][256]uint32) {
 	for i := range t[0] {
 		c := uint32(i) << 24

@@ -47,7 +47,8 @@ func rejects(t *testing.T, what string, err error, says string) {
 
 func TestSuperblock_Golden(t *testing.T) {
 	s, _ := goldenLog(t)
-	if s.BlockSize != 1024 || s.Blocks != 1024 || s.First != 1 || s.Start != 1 || s.Sequence != 2 || s.Version != 2 || !s.HasChecksums() ||
+	if s.BlockSize != 1024 || s.Blocks != 1024 || s.First != 1 || s.Start != 1 || s.Sequence != 2 || s.Version != 2 ||
+		!s.HasChecksums() ||
 		!strings.Contains(s.FeatureNames(), "journal_checksum_v3") {
 		t.Errorf("decoded %+v, %s", s, s.FeatureNames())
 	}
@@ -83,7 +84,12 @@ func TestSuperblock_Rejects(t *testing.T) {
 	rejects(t, "few blocks", bare(func(p []byte) { be.PutUint32(p[0x10:], 3) }), "3 blocks")
 	rejects(t, "first", bare(func(p []byte) { be.PutUint32(p[0x14:], 0) }), "begins at")
 	rejects(t, "start", bare(func(p []byte) { be.PutUint32(p[0x1c:], 5000) }), "oldest")
-	rejects(t, "fast commits", bare(func(p []byte) { p[0x2b] |= IncompatFastCommit; be.PutUint32(p[0x54:], 1<<30) }), "fast commits")
+	rejects(
+		t,
+		"fast commits",
+		bare(func(p []byte) { p[0x2b] |= IncompatFastCommit; be.PutUint32(p[0x54:], 1<<30) }),
+		"fast commits",
+	)
 	if err := bare(func(p []byte) { p[0x28] = 0x80 }); !errors.Is(err, ondisk.ErrUnsupported) {
 		t.Errorf("unknown feature: %v", err)
 	}

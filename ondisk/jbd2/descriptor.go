@@ -88,7 +88,11 @@ func (s *Superblock) CheckData(seq Sequence, t Tag, p []byte) error {
 		sum &= 0xffff
 	}
 	if sum != t.checksum {
-		return ondisk.Checksum(fmt.Sprintf("journal transaction %d, copy of block %d", seq, uint64(t.Home)), t.checksum, sum)
+		return ondisk.Checksum(
+			fmt.Sprintf("journal transaction %d, copy of block %d", seq, uint64(t.Home)),
+			t.checksum,
+			sum,
+		)
 	}
 	return nil
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/varvefs/varve/internal/block"
 )
 
-// PutStart writes where the oldest transaction begins (0: nothing to replay) and its sequence into the bytes of a journal's superblock,
-// and seals it.
+// PutStart writes where the oldest transaction begins (0: nothing to replay) and its sequence into the bytes of a
+// journal's superblock, and seals it.
 func (s *Superblock) PutStart(p []byte, start uint32, sequence Sequence) {
 	be := binary.BigEndian
 	be.PutUint32(p[0x18:], uint32(sequence))
@@ -17,17 +17,20 @@ func (s *Superblock) PutStart(p []byte, start uint32, sequence Sequence) {
 	s.seal(p)
 }
 
-// ErrnoIO is what PutErrno notes for an error of the device: -EIO, and what else ends the use of a journal counts as that.
+// ErrnoIO is what PutErrno notes for an error of the device: -EIO, and what else ends the use of a journal counts as
+// that.
 const ErrnoIO = -5
 
-// PutErrno notes an error that ended the journal's use (a negative errno), or with 0 that there is none to tell any more.
+// PutErrno notes an error that ended the journal's use (a negative errno), or with 0 that there is none to tell any
+// more.
 func (s *Superblock) PutErrno(p []byte, errno int32) {
 	s.Errno = errno
 	binary.BigEndian.PutUint32(p[0x20:], uint32(errno))
 	s.seal(p)
 }
 
-// PutFeatures sets the features that the log is written with from now on. The log must be empty, and the superblock of version 2.
+// PutFeatures sets the features that the log is written with from now on. The log must be empty, and the superblock of
+// version 2.
 func (s *Superblock) PutFeatures(p []byte, compat, incompat uint32) {
 	be := binary.BigEndian
 	s.Compat, s.Incompat = compat, incompat
@@ -89,7 +92,8 @@ func (s *Superblock) revokeSize() int {
 	return 4
 }
 
-// Escape takes the journal's magic away from the beginning of a block that is to be logged, and reports whether it was there.
+// Escape takes the journal's magic away from the beginning of a block that is to be logged, and reports whether it was
+// there.
 func Escape(p []byte) bool {
 	if binary.BigEndian.Uint32(p) != Magic {
 		return false
@@ -98,8 +102,8 @@ func Escape(p []byte) bool {
 	return true
 }
 
-// EncodeDescriptor makes the descriptor block of the blocks that follow it in the log: at most TagsPerBlock, as they lie there. p has the
-// length of a block.
+// EncodeDescriptor makes the descriptor block of the blocks that follow it in the log: at most TagsPerBlock, as they
+// lie there. p has the length of a block.
 func (s *Superblock) EncodeDescriptor(p []byte, seq Sequence, homes []block.Number, escaped []bool, data [][]byte) {
 	clear(p)
 	putHeader(p, TypeDescriptor, seq)
@@ -168,7 +172,8 @@ func (s *Superblock) EncodeRevoke(p []byte, seq Sequence, homes []block.Number) 
 	s.sealTail(p)
 }
 
-// EncodeCommit makes the commit block of a transaction. sumV1 is SumV1 of its descriptors and the blocks that they name, for journals with checksums of version 1.
+// EncodeCommit makes the commit block of a transaction. sumV1 is SumV1 of its descriptors and the blocks that they
+// name, for journals with checksums of version 1.
 func (s *Superblock) EncodeCommit(p []byte, seq Sequence, at time.Time, sumV1 uint32) {
 	clear(p)
 	putHeader(p, TypeCommit, seq)

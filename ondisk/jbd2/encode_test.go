@@ -8,8 +8,8 @@ import (
 	"github.com/varvefs/varve/internal/block"
 )
 
-// TestEncode_DecodesAgain writes each kind of block in each form that a journal may have, and has the decoder, whose oracle are the kernel's
-// own journals, check it. A changed byte is refused where there are checksums.
+// TestEncode_DecodesAgain writes each kind of block in each form that a journal may have, and has the decoder, whose
+// oracle are the kernel's own journals, check it. A changed byte is refused where there are checksums.
 func TestEncode_DecodesAgain(t *testing.T) {
 	for _, incompat := range []uint32{IncompatRevoke, IncompatRevoke | Incompat64Bit, IncompatRevoke | IncompatCsumV2,
 		IncompatRevoke | IncompatCsumV3, IncompatRevoke | IncompatCsumV3 | Incompat64Bit} {

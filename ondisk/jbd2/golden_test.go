@@ -7,14 +7,22 @@ import (
 	"github.com/varvefs/varve/internal/block"
 )
 
-// TestEncode_Golden decodes the blocks of a journal that the kernel wrote, and encodes them again: the bytes are the kernel's.
+// TestEncode_Golden decodes the blocks of a journal that the kernel wrote, and encodes them again: the bytes are the
+// kernel's.
 func TestEncode_Golden(t *testing.T) {
 	s, p := goldenLog(t)
 	same := func(what string, at int, got, want []byte) {
 		t.Helper()
 		for i := range want {
 			if got[i] != want[i] {
-				t.Errorf("%s in block %d: byte 0x%x differs: %x, the kernel has %x", what, at, i, got[i:min(i+8, len(got))], want[i:min(i+8, len(want))])
+				t.Errorf(
+					"%s in block %d: byte 0x%x differs: %x, the kernel has %x",
+					what,
+					at,
+					i,
+					got[i:min(i+8, len(got))],
+					want[i:min(i+8, len(want))],
+				)
 				return
 			}
 		}
@@ -38,7 +46,16 @@ func TestEncode_Golden(t *testing.T) {
 			var escaped []bool
 			var data [][]byte
 			for i, tag := range tags {
-				homes, escaped, data = append(homes, tag.Home), append(escaped, tag.Escaped), append(data, blockOf(p, at+1+i))
+				homes, escaped, data = append(
+					homes,
+					tag.Home,
+				), append(
+					escaped,
+					tag.Escaped,
+				), append(
+					data,
+					blockOf(p, at+1+i),
+				)
 			}
 			anonymous := *s // the kernel leaves the UUID in a descriptor 0, and nothing reads it
 			anonymous.UUID = [16]byte{}
@@ -89,7 +106,8 @@ func TestSuperblock_Edits(t *testing.T) {
 		}
 	}
 	made := NewSuperblock(1024, 1024, s.UUID, s.Incompat)
-	if n, err = DecodeSuperblock(made); err != nil || n.Blocks != s.Blocks || n.First != s.First || n.Start != 0 || n.UUID != s.UUID {
+	if n, err = DecodeSuperblock(made); err != nil || n.Blocks != s.Blocks || n.First != s.First || n.Start != 0 ||
+		n.UUID != s.UUID {
 		t.Errorf("a new one is %+v: %v", n, err)
 	}
 }

@@ -121,7 +121,13 @@ func (s *Superblock) check() error {
 	case s.First == 0 || s.First >= s.End():
 		return ondisk.Corruptf(where, "log begins at block %d of %d", s.First, s.End())
 	case s.Start != 0 && (s.Start < s.First || s.Start >= s.End()):
-		return ondisk.Corruptf(where, "oldest transaction at block %d, outside the log of %d to %d", s.Start, s.First, s.End())
+		return ondisk.Corruptf(
+			where,
+			"oldest transaction at block %d, outside the log of %d to %d",
+			s.Start,
+			s.First,
+			s.End(),
+		)
 	}
 	return nil
 }
