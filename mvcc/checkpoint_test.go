@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/wal"
 )
 
@@ -182,5 +185,94 @@ func TestWriteHome_FormerLife(t *testing.T) {
 	mustOpen(t, o)
 	if p := home.Bytes()[7<<12:]; p[0] != 9 || p[4095] != 9 {
 		t.Errorf("after recovery the block begins with %d", p[0])
+	}
+}
+
+// TestCheckpoint_HandsOver: while blocks go home, are dropped from memory and come back, every snapshot sees what it
+// must (M8).
+func TestCheckpoint_HandsOver(t *testing.T) {
+	home := blockcache.NewRAM(make([]byte, 64<<12))
+	s := mustOpen(
+		t,
+		Options{
+			Home:       home,
+			Memory:     16 << 12,
+			Durability: NativeLog{Options: wal.Options{SegmentSize: 16 << 10, MaxBytes: 128 << 10}},
+		},
+	)
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(w), 9))
+			for !stop.Load() {
+				a, b := block.Number(rng.IntN(64)), block.Number(rng.IntN(64))
+				mustUpdate(t, s, func(tx *Tx) error {
+					return errors.Join(
+						tx.Edit(a, merge.Add(field, 1, 0, most)),
+						tx.Edit(b, merge.Add(merge.Field{Off: 8, Width: 8}, 1, 0, most)),
+					)
+				})
+			}
+		})
+	}
+	wg.Go(func() {
+		for !stop.Load() {
+			if err := s.Checkpoint(); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	var last uint64
+	for range 400 {
+		if err := s.View(ctx, func(tx *Tx) error {
+			var x, y uint64
+			for n := range block.Number(64) {
+				x, y = x+at(t, tx, n, 0), y+at(t, tx, n, 8)
+			}
+			if x != y || x < last || x != uint64(tx.Seq()) {
+				return fmt.Errorf("snapshot %d has %d and %d, after %d", tx.Seq(), x, y, last)
+			}
+			last = x
+			return nil
+		}); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+	if err := s.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	s.Collect()
+	if st := s.Stats(); st.Chains != 0 {
+		t.Errorf("%d chains are left when all is home", st.Chains)
+	}
+}
+
+// TestCheckpoint_DropsUnchanged: chains of blocks that transactions only checked, or lost, go as well.
+func TestCheckpoint_DropsUnchanged(t *testing.T) {
+	s := mustOpen(t, Options{})
+	for n := range block.Number(50) {
+		mustUpdate(t, s, func(tx *Tx) error { return tx.Edit(n, merge.Check(func([]byte) bool { return true })) })
+		a, b := mustBegin(t, s, TxOptions{}), mustBegin(t, s, TxOptions{})
+		mustEdit(t, a, 100, set(0, 2*uint64(n)+1))
+		mustEdit(t, b, 100, set(0, 2*uint64(n)+2))
+		mustEdit(t, b, 200+n, set(0, 1))
+		if err := a.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Commit(); !errors.Is(err, ErrConflict) {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	s.Collect()
+	if n := s.Stats().Chains; n != 0 {
+		t.Errorf("%d chains are left", n)
 	}
 }

@@ -96,7 +96,7 @@ func (s *session) observe() (figures *metrics.Server, finish func(), err error) 
 		if ledger, err = evidence.Append(s.Ledger); err != nil {
 			return nil, nil, err
 		}
-		s.Write.Events = ledger.Tell
+		s.Write.Events = ledger.Add
 	}
 	if s.Metrics != "" {
 		if figures, err = metrics.Serve(context.Background(), s.Metrics); err != nil {

@@ -57,8 +57,8 @@ func NewLedger(w io.Writer, perSecond int) *Ledger {
 	return l
 }
 
-// Tell takes an event, or drops it.
-func (l *Ledger) Tell(e mvcc.Event) {
+// Add takes an event, or drops it.
+func (l *Ledger) Add(e mvcc.Event) {
 	if rare(e.Kind) || l.budget.Load() > 0 && l.budget.Add(-1) >= 0 {
 		select {
 		case l.ch <- record(e):
@@ -98,11 +98,11 @@ func (l *Ledger) write(to io.Writer) error {
 	enc := json.NewEncoder(w)
 	t := time.NewTicker(tick)
 	defer t.Stop()
-	told := uint64(0)
-	tellDropped := func() error {
-		if n := l.dropped.Load(); n > told {
-			err := enc.Encode(Record{Time: time.Now(), Event: EventDropped, Count: int64(n - told)})
-			told = n
+	reported := uint64(0)
+	writeDropped := func() error {
+		if n := l.dropped.Load(); n > reported {
+			err := enc.Encode(Record{Time: time.Now(), Event: EventDropped, Count: int64(n - reported)})
+			reported = n
 			return err
 		}
 		return nil
@@ -111,7 +111,7 @@ func (l *Ledger) write(to io.Writer) error {
 		select {
 		case r, ok := <-l.ch:
 			if !ok {
-				if err := tellDropped(); err != nil {
+				if err := writeDropped(); err != nil {
 					return err
 				}
 				return w.Flush()
@@ -122,7 +122,7 @@ func (l *Ledger) write(to io.Writer) error {
 			}
 		case <-t.C:
 			l.budget.Store(l.rate)
-			if err := tellDropped(); err != nil {
+			if err := writeDropped(); err != nil {
 				l.drain()
 				return err
 			}
@@ -140,7 +140,7 @@ func (l *Ledger) drain() {
 // Dropped is how many events were dropped.
 func (l *Ledger) Dropped() uint64 { return l.dropped.Load() }
 
-// Close writes what was taken. Tell must not be called any more.
+// Close writes what was taken. Add must not be called any more.
 func (l *Ledger) Close() error {
 	close(l.ch)
 	l.done.Wait()

@@ -13,11 +13,11 @@ import (
 func TestLedger_CountsWhatItDrops(t *testing.T) {
 	var b bytes.Buffer
 	l := NewLedger(&b, 20)
-	const told = 5000
-	for range told {
-		l.Tell(mvcc.Event{Kind: mvcc.EventConflict, Block: 7, Edits: "set", Reason: "strict"})
+	const reported = 5000
+	for range reported {
+		l.Add(mvcc.Event{Kind: mvcc.EventConflict, Block: 7, Edits: "set", Reason: "strict"})
 	}
-	l.Tell(mvcc.Event{Kind: mvcc.EventPressure, Reason: "oldest snapshot: backup", Count: 9})
+	l.Add(mvcc.Event{Kind: mvcc.EventPressure, Reason: "oldest snapshot: backup", Count: 9})
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -25,8 +25,8 @@ func TestLedger_CountsWhatItDrops(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := a.Events["conflict"] + int(a.Dropped); got != told || a.Dropped == 0 || a.Dropped != int64(l.Dropped()) {
-		t.Errorf("%d taken and %d dropped of %d", a.Events["conflict"], a.Dropped, told)
+	if got := a.Events["conflict"] + int(a.Dropped); got != reported || a.Dropped == 0 || a.Dropped != int64(l.Dropped()) {
+		t.Errorf("%d taken and %d dropped of %d", a.Events["conflict"], a.Dropped, reported)
 	}
 	if a.Events["back_pressure"] != 1 {
 		t.Error("a rare event was dropped")
@@ -37,7 +37,7 @@ func TestLedger_NeverBlocks(t *testing.T) {
 	l := NewLedger(failing{}, 1<<30)
 	began := time.Now()
 	for range 100_000 {
-		l.Tell(mvcc.Event{Kind: mvcc.EventCommit, Seq: 1})
+		l.Add(mvcc.Event{Kind: mvcc.EventCommit, Seq: 1})
 	}
 	if err := l.Close(); err == nil {
 		t.Error("a ledger that could not be written was closed without an error")
