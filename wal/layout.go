@@ -22,6 +22,8 @@ const (
 	controlSize = 4096 // each of two slots; the block itself fits a sector
 	controlArea = 2 * controlSize
 	headerSize  = 512
+	// maxCount bounds every number of the log, positions too, so that no sum of them overflows.
+	maxCount = 1 << 61
 )
 
 // control is the log's anchor, little-endian, in two slots that are written in turn:
@@ -37,6 +39,7 @@ const (
 //	64  u64  generation: the slot with the greater one counts
 //	72  u64  size of the image in bytes
 //	80  u64  epoch that ended last
+//	88  u64  position up to which the log was flushed when this was written; 0: not known
 //	508 u32  CRC32C of the 508 bytes before
 type control struct {
 	size        block.Size
@@ -48,6 +51,7 @@ type control struct {
 	generation  uint64
 	image       uint64
 	epoch       block.Epoch
+	flushed     position
 }
 
 const controlMagic = "varveWAL"
@@ -60,7 +64,7 @@ func (c control) encode() []byte {
 	le.PutUint32(b[12:], uint32(c.size))
 	copy(b[16:], c.identity[:])
 	for i, v := range []uint64{c.incarnation, c.segment, c.start, uint64(c.startSeq), c.generation, c.image,
-		uint64(c.epoch)} {
+		uint64(c.epoch), uint64(c.flushed)} {
 		le.PutUint64(b[32+8*i:], v)
 	}
 	le.PutUint32(b[508:], crc32.Checksum(b[:508], castagnoli))
@@ -81,13 +85,20 @@ func decodeControl(b []byte) (control, error) {
 		return control{}, errNoControl
 	}
 	c := control{size: block.Size(le.Uint32(b[12:])), identity: Identity(b[16:32])}
-	seq, epoch := uint64(0), uint64(0)
-	for i, v := range []*uint64{&c.incarnation, &c.segment, &c.start, &seq, &c.generation, &c.image, &epoch} {
+	seq, epoch, flushed := uint64(0), uint64(0), uint64(0)
+	for i, v := range []*uint64{&c.incarnation, &c.segment, &c.start, &seq, &c.generation, &c.image, &epoch, &flushed} {
 		*v = le.Uint64(b[32+8*i:])
 	}
-	c.startSeq, c.epoch = block.Seq(seq), block.Epoch(epoch)
+	c.startSeq, c.epoch, c.flushed = block.Seq(seq), block.Epoch(epoch), position(flushed)
+	if seq == 0 || c.start == 0 || c.incarnation == 0 || c.generation == 0 ||
+		max(seq, c.start, c.incarnation, c.generation, c.image, epoch, flushed) > maxCount {
+		return control{}, fmt.Errorf("%w: control block with numbers that no log has: %+v", ErrCorrupt, c)
+	}
 	if !c.size.Valid() || c.segment < minSegment || c.segment > maxSegment || c.segment%segmentUnit != 0 {
 		return control{}, fmt.Errorf("%w: control block with block size %d, segment size %d", ErrCorrupt, c.size, c.segment)
+	}
+	if c.start > maxCount/c.segment {
+		return control{}, fmt.Errorf("%w: control block with first segment %d", ErrCorrupt, c.start)
 	}
 	return c, nil
 }
@@ -134,4 +145,9 @@ func decodeHeader(b []byte) (header, bool) {
 		position(le.Uint64(b[32:])),
 		[32]byte(b[40:72]),
 	}, true
+}
+
+// plausible reports whether a log with segments of so many bytes can have such a header.
+func (h header) plausible(segment uint64) bool {
+	return h.number > 0 && h.number <= maxCount/segment && max(h.incarnation, uint64(h.first), uint64(h.flushed)) <= maxCount
 }

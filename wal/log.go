@@ -143,7 +143,7 @@ func (l *Log) begin(number uint64, next block.Seq) error {
 // writeControl makes the control block durable. The caller holds io.
 func (l *Log) writeControl() error {
 	l.ctl.generation++
-	l.ctl.epoch = l.epoch
+	l.ctl.epoch, l.ctl.flushed = l.epoch, l.flushed
 	if _, err := l.dev.WriteAt(l.ctl.encode(), int64(l.ctl.generation%2)*controlSize); err != nil {
 		return fmt.Errorf("write the control block of the log: %w", err)
 	}
@@ -428,8 +428,24 @@ func (l *Log) background() {
 // Close makes all that was appended durable and ends the log. After Close or Abandon both do nothing.
 func (l *Log) Close() error {
 	err := l.Sync()
+	if err == nil {
+		err = l.mark()
+	}
 	l.halt()
 	return err
+}
+
+// mark notes in the control block how far the log was flushed: damage of the last epoch is not taken for a crash then.
+func (l *Log) mark() error {
+	l.io.Lock()
+	defer l.io.Unlock()
+	if l.Err() != nil || l.epoch == l.first || mutant.Off(mutant.ClosingMark) {
+		return nil
+	}
+	if err := l.writeControl(); err != nil {
+		return l.fail(err)
+	}
+	return nil
 }
 
 // Abandon ends the log as a crash would, without making anything durable.

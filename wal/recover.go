@@ -88,11 +88,32 @@ func create(dev, home blockcache.Writable, size block.Size, o Options) (*Log, Re
 		segment:     uint64(o.SegmentSize),
 		image:       uint64(home.Size()),
 	}
+	if err := checkUnused(dev); err != nil {
+		return nil, Recovery{}, err
+	}
 	l := newLog(dev, home, ctl, o)
 	if err := l.begin(1, 1); err != nil {
 		return nil, Recovery{}, fmt.Errorf("make a log: %w", err)
 	}
 	return l, Recovery{Fresh: true}, nil
+}
+
+// checkUnused refuses a device without control blocks that has commits: a crash of the first opening leaves a bare
+// header at most.
+func checkUnused(dev blockcache.Writable) error {
+	b := make([]byte, headerSize)
+	if _, err := readFull(dev, b, controlArea); err != nil {
+		return fmt.Errorf("read the log at byte %d: %w", controlArea, err)
+	}
+	h, ok := decodeHeader(b)
+	if !ok {
+		return nil
+	}
+	written, err := beginsWithRecord(dev, h, controlArea, maxSegment)
+	if err == nil && written {
+		err = fmt.Errorf("%w: both control blocks are zeros, and segment %d has commits; nothing was changed", ErrCorrupt, h.number)
+	}
+	return err
 }
 
 // readControl reads the control block that counts. If there are only zeros it returns errNoControl.
@@ -123,67 +144,6 @@ func readControl(dev blockcache.Writable) (control, error) {
 		"%w: neither control block is whole, or this is no log of varve; nothing was changed",
 		ErrCorrupt,
 	)
-}
-
-// scanner reads the log of one incarnation.
-type scanner struct {
-	dev     blockcache.Writable
-	ctl     control
-	salt    salt
-	places  map[uint64]int // by segment number: where the segments of this incarnation lie
-	heads   map[uint64]header
-	count   int    // places on the device
-	highest uint64 // segment number in any incarnation
-}
-
-func (s *scanner) offset(place int) int64 { return controlArea + int64(place)*int64(s.ctl.segment) }
-
-// survey finds the segments.
-func (s *scanner) survey() error {
-	s.heads = map[uint64]header{}
-	s.count = int((s.dev.Size() - controlArea) / int64(s.ctl.segment))
-	b := make([]byte, headerSize)
-	for p := range s.count {
-		if _, err := readFull(s.dev, b, s.offset(p)); err != nil {
-			return fmt.Errorf("read segment %d of the log: %w", p, err)
-		}
-		h, ok := decodeHeader(b)
-		if !ok {
-			continue
-		}
-		s.highest = max(s.highest, h.number)
-		if h.incarnation == s.ctl.incarnation && h.number >= s.ctl.start {
-			s.places[h.number], s.heads[h.number] = p, h
-		}
-	}
-	return nil
-}
-
-func (s *scanner) unused(places []int) (out []int) {
-	for _, p := range places {
-		if !s.isUsed(p) {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-func (s *scanner) used() (out []int) {
-	for p := range s.count {
-		if s.isUsed(p) {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-func (s *scanner) isUsed(place int) bool {
-	for _, p := range s.places {
-		if p == place {
-			return true
-		}
-	}
-	return false
 }
 
 // end is where the log ends: after the last whole epoch.
@@ -315,11 +275,9 @@ func (s *scanner) findEnd() (end, error) {
 	err := s.walk(func(number uint64, off int, r record) error {
 		if r.kind == typeCommit {
 			open++
-			r.changes(s.ctl.size, func(n block.Number, _ uint32, data []byte) {
-				if data == nil {
-					later[n] = r.seq
-				}
-			})
+			if err := s.checkCommit(r, later); err != nil {
+				return err
+			}
 		}
 		if r.kind == typeEpoch || mutant.Off(mutant.W5) {
 			e.segment, e.off = number, off+r.length
@@ -332,6 +290,9 @@ func (s *scanner) findEnd() (end, error) {
 		if r.kind == typeEpoch {
 			e.rec.Epochs++
 			e.rec.Epoch, _ = r.epoch()
+			if _, flushed := r.epoch(); max(uint64(e.rec.Epoch), uint64(flushed)) > maxCount {
+				return fmt.Errorf("%w: segment %d, byte %d: epoch %d, flushed up to %d", ErrCorrupt, number, off, e.rec.Epoch, flushed)
+			}
 		}
 		return nil
 	})
@@ -339,10 +300,31 @@ func (s *scanner) findEnd() (end, error) {
 	return e, err
 }
 
+// checkCommit checks a commit's form before anything is written home, and notes the blocks that it makes fresh. Its
+// checksum was right, so that a malformed one is no crash's work.
+func (s *scanner) checkCommit(r record, fresh map[block.Number]block.Seq) error {
+	blocks, outside := block.Number(s.ctl.image/uint64(s.ctl.size)), false
+	ok := r.changes(s.ctl.size, func(n block.Number, _ uint32, data []byte) {
+		switch {
+		case n >= blocks:
+			outside = true
+		case data == nil:
+			fresh[n] = r.seq
+		}
+	})
+	if !ok || outside {
+		return fmt.Errorf("%w: commit %d is malformed, or changes blocks that the image does not have", ErrCorrupt, r.seq)
+	}
+	return nil
+}
+
 // explain decides whether a crash can have left the log without a record at this place. It cannot where something was
 // written later that says the log was flushed beyond it.
 func (s *scanner) explain(number uint64, off int) error {
 	at := position(number*s.ctl.segment + uint64(off))
+	if s.ctl.flushed > at {
+		return s.damaged(number, off)
+	}
 	for n, h := range s.heads {
 		if n > number && h.flushed > at {
 			return s.damaged(number, off)

@@ -14,6 +14,10 @@ const (
 	LogRoom Promise = "log-room"
 	// WaitContext: who waits for a flush waits on when its context has ended.
 	WaitContext Promise = "wait-context"
+	// RottedSlot: an older control block counts, though the log has commits of a newer incarnation.
+	RottedSlot Promise = "rotted-slot"
+	// ClosingMark: closing a log does not note how far it was flushed.
+	ClosingMark Promise = "closing-mark"
 	// LogZeros: what is written to the log is zeros.
 	LogZeros Promise = "log-zeros"
 )
