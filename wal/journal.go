@@ -62,12 +62,18 @@ func OpenJournal(
 	next jbd2.Sequence,
 ) (*Journal, error) {
 	j := &Journal{dev: dev, size: size, places: places, next: next + 1, logged: map[block.Number]jbd2.Sequence{}}
+	if len(places) == 0 {
+		return nil, fmt.Errorf("%w: the journal has no blocks", ErrCorrupt)
+	}
 	j.raw = make([]byte, size)
 	if _, err := dev.ReadAt(j.raw, size.Offset(places[0])); err != nil {
 		return nil, fmt.Errorf("read the journal's superblock: %w", err)
 	}
 	var err error
 	if j.super, err = jbd2.DecodeSuperblock(j.raw); err != nil {
+		return nil, err
+	}
+	if err := j.check(); err != nil {
 		return nil, err
 	}
 	if j.super.Version < 2 {
@@ -81,6 +87,19 @@ func OpenJournal(
 	quarter := j.Blocks() / 4
 	j.largest = quarter - quarter/(int(size)/32) - 3 // no tag is longer than 16 bytes, and most of a block are tags
 	return j, nil
+}
+
+// check compares the journal's superblock with where the journal lies.
+func (j *Journal) check() error {
+	switch end := block.Number(j.dev.Size() / int64(j.size)); {
+	case j.super.BlockSize != j.size:
+		return fmt.Errorf("%w: the journal's blocks have %d bytes, the device's %d", ErrCorrupt, j.super.BlockSize, j.size)
+	case uint64(j.super.Blocks) > uint64(len(j.places)):
+		return fmt.Errorf("%w: the journal has %d blocks, and room for %d", ErrCorrupt, j.super.Blocks, len(j.places))
+	case slices.Max(j.places) >= end:
+		return fmt.Errorf("%w: the journal has %v, and the device %d blocks", ErrCorrupt, slices.Max(j.places), end)
+	}
+	return nil
 }
 
 // Reset says on the device that there is nothing to replay. The journal has the features that are given, beside its

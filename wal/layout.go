@@ -149,5 +149,6 @@ func decodeHeader(b []byte) (header, bool) {
 
 // plausible reports whether a log with segments of so many bytes can have such a header.
 func (h header) plausible(segment uint64) bool {
-	return h.number > 0 && h.number <= maxCount/segment && max(h.incarnation, uint64(h.first), uint64(h.flushed)) <= maxCount
+	return h.number > 0 && h.number <= maxCount/segment &&
+		max(h.incarnation, uint64(h.first), uint64(h.flushed)) <= maxCount
 }

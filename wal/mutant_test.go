@@ -21,7 +21,7 @@ func TestOpen_StaleEndMutant(t *testing.T) {
 // TestLog_Mutants: each of these is found out by the test of it.
 func TestLog_Mutants(t *testing.T) {
 	noticed.By(t, mutant.ForeignEnd, "TestOpen_ForeignEnd")
-	noticed.By(t, mutant.RottedSlot, "TestOpen_Rot")
+	noticed.By(t, mutant.RottedSlot, "TestOpen_RotAfterReopening")
 	noticed.By(t, mutant.ClosingMark, "TestOpen_Rot")
 	noticed.By(t, mutant.LogRoom, "TestLog_NoRoom")
 	noticed.By(t, mutant.WaitContext, "TestWait_Context")

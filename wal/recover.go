@@ -111,7 +111,8 @@ func checkUnused(dev blockcache.Writable) error {
 	}
 	written, err := beginsWithRecord(dev, h, controlArea, maxSegment)
 	if err == nil && written {
-		err = fmt.Errorf("%w: both control blocks are zeros, and segment %d has commits; nothing was changed", ErrCorrupt, h.number)
+		err = fmt.Errorf("%w: both control blocks are zeros, and segment %d has commits; nothing was changed",
+			ErrCorrupt, h.number)
 	}
 	return err
 }
@@ -291,7 +292,8 @@ func (s *scanner) findEnd() (end, error) {
 			e.rec.Epochs++
 			e.rec.Epoch, _ = r.epoch()
 			if _, flushed := r.epoch(); max(uint64(e.rec.Epoch), uint64(flushed)) > maxCount {
-				return fmt.Errorf("%w: segment %d, byte %d: epoch %d, flushed up to %d", ErrCorrupt, number, off, e.rec.Epoch, flushed)
+				return fmt.Errorf("%w: segment %d, byte %d: epoch %d, flushed up to %d",
+					ErrCorrupt, number, off, e.rec.Epoch, flushed)
 			}
 		}
 		return nil

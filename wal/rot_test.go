@@ -74,7 +74,8 @@ var rotForms = map[string]func(t *testing.T, r *rotForm){
 	},
 }
 
-// rot opens a log with one bit flipped. It returns why the result is neither what was acknowledged nor a refusal by name.
+// rot opens a log with one bit flipped. It returns why the result is neither what was acknowledged nor a refusal by
+// name.
 func (r *rotForm) rot(log, home []byte, at int, bit byte) string {
 	b := bytes.Clone(log)
 	b[at] ^= bit
@@ -142,6 +143,23 @@ func TestOpen_RotBehindCheckpoint(t *testing.T) {
 		if in := at % 4096; in > 76 && in < 508 || in > headerSize && at%3 > 0 {
 			continue
 		}
+		if why := r.rot(log, home, at, 4); why != "" {
+			t.Fatal(why)
+		}
+	}
+}
+
+// TestOpen_RotAfterReopening: a log that a crash cut off after it was opened again is refused where its newer control
+// block is damaged: the older one knows nothing of the commits since.
+func TestOpen_RotAfterReopening(t *testing.T) {
+	r := &rotForm{fixture: newFixture()}
+	r.reopen(t)
+	r.commit(t, 60, false)
+	r.reopen(t)
+	r.commit(t, 2, false)
+	r.log.Abandon()
+	log, home := bytes.Clone(r.dev.Bytes()), bytes.Clone(r.home.Bytes())
+	for at := range controlArea {
 		if why := r.rot(log, home, at, 4); why != "" {
 			t.Fatal(why)
 		}
