@@ -76,8 +76,9 @@ var ours = map[string]struct {
 		[]string{"lukechampine.com/blake3"},
 		"here the layers are joined",
 	},
-	"internal/oracle":   {[]string{"ext4"}, []string{"golang.org/x/sys/unix"}, "tests only"},
-	"internal/evidence": {[]string{"mvcc"}, nil, "the ledger knows a store's events"},
+	"internal/oracle":     {[]string{"ext4"}, []string{"golang.org/x/sys/unix"}, "tests only"},
+	"internal/enginetest": {[]string{"blockcache", "internal/block", "mvcc", "ondisk/jbd2", "wal"}, nil, "tests only"},
+	"internal/evidence":   {[]string{"mvcc"}, nil, "the ledger knows a store's events"},
 	"bench/engine": {
 		[]string{"blockcache", "internal/block", "merge", "mvcc", "wal"},
 		[]string{

@@ -8,9 +8,9 @@ import (
 
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/enginetest"
 	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/mvcc"
-	"github.com/varvefs/varve/ondisk/jbd2"
 	"github.com/varvefs/varve/wal"
 )
 
@@ -18,24 +18,8 @@ import (
 func journalStore(t *testing.T, seal func(*mvcc.ClosingEpoch) error) *mvcc.Store {
 	t.Helper()
 	dev := blockcache.NewRAM(make([]byte, 4096*sealedBlock))
-	places := make([]block.Number, 1024)
-	for i := range places {
-		places[i] = block.Number(i)
-	}
-	if _, err := dev.WriteAt(jbd2.NewSuperblock(sealedBlock, 1024, [16]byte{1}, jbd2.IncompatRevoke), 0); err != nil {
-		t.Fatal(err)
-	}
-	j, err := wal.OpenJournal(dev, sealedBlock, places, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, _, err := mvcc.Open(mvcc.Options{BlockSize: sealedBlock, Home: dev,
-		Durability: mvcc.EpochJournal{Journal: j, Every: time.Hour, Seal: seal}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Abandon)
-	return s
+	return enginetest.Open(t, mvcc.Options{BlockSize: sealedBlock, Home: dev, Durability: mvcc.EpochJournal{
+		Journal: enginetest.Journal(t, dev, sealedBlock, 0, 1024), Every: time.Hour, Seal: seal}})
 }
 
 func sealNothing(*mvcc.ClosingEpoch) error { return nil }

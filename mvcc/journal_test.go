@@ -8,10 +8,9 @@ import (
 
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/enginetest"
 	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/mvcc"
-	"github.com/varvefs/varve/ondisk/jbd2"
-	"github.com/varvefs/varve/wal"
 )
 
 // hooked is a device that calls functions before it writes at offsets.
@@ -35,35 +34,15 @@ const (
 // sealedStore is a store of 64 blocks with a journal of 128 behind them. Its sealer seals block 5 in every epoch.
 func sealedStore(t *testing.T, dev *hooked, every time.Duration) *mvcc.Store {
 	t.Helper()
-	places := make([]block.Number, 128)
-	for i := range places {
-		places[i] = sealedBlocks + block.Number(i)
+	seal := func(e *mvcc.ClosingEpoch) error {
+		p, err := e.Image(5)
+		if err == nil {
+			p[1000]++ // a sealed field
+		}
+		return err
 	}
-	if _, err := dev.WriteAt(jbd2.NewSuperblock(sealedBlock, 128, [16]byte{1}, jbd2.IncompatRevoke),
-		sealedBlock.Offset(places[0])); err != nil {
-		t.Fatal(err)
-	}
-	j, err := wal.OpenJournal(dev, sealedBlock, places, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, _, err := mvcc.Open(
-		mvcc.Options{
-			BlockSize: sealedBlock,
-			Home:      dev,
-			Durability: mvcc.EpochJournal{Journal: j, Every: every, Seal: func(e *mvcc.ClosingEpoch) error {
-				p, err := e.Image(5)
-				if err == nil {
-					p[1000]++ // a sealed field
-				}
-				return err
-			}},
-		},
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return enginetest.Open(t, mvcc.Options{BlockSize: sealedBlock, Home: dev, Durability: mvcc.EpochJournal{
+		Journal: enginetest.Journal(t, dev, sealedBlock, sealedBlocks, 128), Every: every, Seal: seal}})
 }
 
 // TestSealed_CheckpointMeetsEpoch has an epoch close in the middle of a checkpoint, and seal a block anew that waits
@@ -73,7 +52,6 @@ func TestSealed_CheckpointMeetsEpoch(t *testing.T) {
 	ctx := context.Background()
 	dev := &hooked{Writable: blockcache.NewRAM(make([]byte, 1<<20))}
 	s := sealedStore(t, dev, time.Hour)
-	defer s.Abandon()
 	set := func(n block.Number, v byte) {
 		t.Helper()
 		if err := s.Update(ctx, func(tx *mvcc.Tx) error { return tx.Edit(n, merge.Set(10, []byte{v})) }); err != nil {
@@ -122,7 +100,6 @@ func TestSealed_CheckpointMeetsEpoch(t *testing.T) {
 // TestSealed_IdleIsEmpty leaves a store alone for a few intervals: it holds no versions then.
 func TestSealed_IdleIsEmpty(t *testing.T) {
 	s := sealedStore(t, &hooked{Writable: blockcache.NewRAM(make([]byte, 1<<20))}, 5*time.Millisecond)
-	defer s.Abandon()
 	for n := range block.Number(20) {
 		if err := s.Update(context.Background(),
 			func(tx *mvcc.Tx) error { return tx.Edit(n, merge.Set(0, []byte{1})) }); err != nil {
@@ -145,7 +122,6 @@ func TestSealed_IdleGoesHome(t *testing.T) {
 	writes := new(atomic.Int64)
 	dev := &counted{Writable: blockcache.NewRAM(make([]byte, 1<<20)), writes: writes}
 	s := sealedStore(t, &hooked{Writable: dev}, time.Hour)
-	defer s.Abandon()
 	for n := range block.Number(20) {
 		if err := s.Update(context.Background(),
 			func(tx *mvcc.Tx) error { return tx.Edit(n, merge.Set(0, []byte{1})) }); err != nil {

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/varvefs/varve/blockcache"
+	"github.com/varvefs/varve/internal/enginetest"
 	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/mvcc"
 )
@@ -59,12 +59,8 @@ func TestServe(t *testing.T) {
 		doc.Version != output.SchemaVersion {
 		t.Errorf("%v, %+v", err, doc)
 	}
-	store, _, err := mvcc.Open(mvcc.Options{BlockSize: 4096, Home: blockcache.NewRAM(make([]byte, 16*4096))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	err = store.Update(t.Context(), func(tx *mvcc.Tx) error { return tx.WriteNew(3, make([]byte, 4096)) })
+	store := enginetest.Open(t, mvcc.Options{})
+	err := store.Update(t.Context(), func(tx *mvcc.Tx) error { return tx.WriteNew(3, make([]byte, 4096)) })
 	if err != nil {
 		t.Fatal(err)
 	}
