@@ -133,7 +133,8 @@ func (o *op) newInode(n *Inode, parent *Inode) error {
 			return err
 		}
 	}
-	if err := o.edit(d.InodeBitmap, kindInodeMap, uint64(g), merge.SetBits(0, uint32(ino-1)%s.InodesPerGroup)); err != nil {
+	used := merge.SetBits(0, uint32(ino-1)%s.InodesPerGroup)
+	if err := o.edit(d.InodeBitmap, kindInodeMap, uint64(g), used); err != nil {
 		return err
 	}
 	if dir {
@@ -155,7 +156,7 @@ func (o *op) addDirs(g disk.Group, delta int64) error {
 	return o.edit(n, kindGroupDesc, 0, merge.Add(f, delta, 0, 1<<16-1))
 }
 
-// freeInode frees an inode in the transaction: its slot keeps what tells a tool that it was one, and the time.
+// freeInode frees an inode in the transaction: its slot keeps what shows a tool that it was one, and the time.
 func (o *op) freeInode(n *Inode) error {
 	s := o.w.super
 	g := disk.Group(uint32(n.Ino-1) / s.InodesPerGroup)
@@ -177,7 +178,8 @@ func (o *op) freeInode(n *Inode) error {
 		return err
 	}
 	if sound {
-		if err := o.edit(d.InodeBitmap, kindInodeMap, uint64(g), merge.ClearBits(0, uint32(n.Ino-1)%s.InodesPerGroup)); err != nil {
+		unused := merge.ClearBits(0, uint32(n.Ino-1)%s.InodesPerGroup)
+		if err := o.edit(d.InodeBitmap, kindInodeMap, uint64(g), unused); err != nil {
 			return err
 		}
 	}

@@ -37,7 +37,7 @@ type checker struct {
 	out      *CheckReport
 	progress func(done, all int) error
 
-	used    blockSet // clusters that somebody refers to
+	used    blockSet // clusters that are referred to
 	inodes  inodeStates
 	xattrs  map[block.Number]int // references that were found
 	orphans map[Ino]bool
@@ -81,7 +81,9 @@ func (fs *FS) Check(progress func(done, all int) error) (*CheckReport, error) {
 	}
 	c.used.pieces = map[uint64]*[blockPiece / 64]uint64{}
 	c.inodes = inodeStates{}
-	for _, step := range []func() error{c.super, c.groups, c.orphanList, c.tables, c.directories, c.reach, c.linkCounts, c.references, c.maps} {
+	for _, step := range []func() error{
+		c.super, c.groups, c.orphanList, c.tables, c.directories, c.reach, c.linkCounts, c.references, c.maps,
+	} {
 		if err := step(); err != nil {
 			return c.out, err
 		}
@@ -111,7 +113,7 @@ func (c *checker) damage(where string, err error) error {
 	return err
 }
 
-// mark notes that somebody refers to blocks. Where another one does already, or they are not on the image, it reports
+// mark notes a reference to blocks. Where there is one already, or they are not on the image, it reports
 // that, and returns false: what such blocks refer to is not to be followed, or a few of them would be read without end.
 func (c *checker) mark(where string, first block.Number, n uint64) bool {
 	if first < c.s.FirstDataBlock || !c.s.Contains(first, n) {
@@ -121,7 +123,7 @@ func (c *checker) mark(where string, first block.Number, n uint64) bool {
 	per := uint64(c.s.ClusterBlocks)
 	for b := uint64(first) / per; b <= (uint64(first)+n-1)/per; b++ {
 		if c.used.has(b) && per == 1 && c.s.ROCompat&disk.ROCompatSharedBlocks == 0 {
-			c.problem(where, "block %d is somebody else's, too", b)
+			c.problem(where, "block %d is in use twice", b)
 			return false
 		}
 		c.used.add(b)
@@ -252,7 +254,7 @@ func (c *checker) maps() error {
 	for g := range c.s.Groups() {
 		d, err := c.fs.GroupDesc(g)
 		if err != nil {
-			continue // told before
+			continue // reported before
 		}
 		blocks, err := c.blockMap(g, d)
 		if err != nil {

@@ -20,12 +20,13 @@ var otherVerdicts = map[string]string{
 	"f_first_meta_bg_too_big":  "e2fsck -fn corrects the superblock in memory and calls the rest clean",
 	"f_zero_inode_size":        "e2fsck -fn corrects the superblock in memory and calls the rest clean",
 	"f_hurd":                   "entries without a type on an image with types: e2fsck leaves the Hurd's alone",
-	"f_orphan_extents_inode":   "e2fsck -fn does not finish orphans, and finds the blocks of one that is half cut behind its end; to varve that is what an orphan is",
-	"f_clear_orphan_file":      "the journal, which e2fsck -fn does not read, makes it right",
-	"f_jnl_64bit":              "the journal, which e2fsck -fn does not read, makes it right",
-	"j_corrupt_commit_csum":    "e2fsck -fn does not read the journal",
-	"j_corrupt_descr_csum":     "e2fsck -fn does not read the journal",
-	"j_corrupt_journal_block":  "e2fsck -fn does not read the journal",
+	"f_orphan_extents_inode": "e2fsck -fn does not finish orphans, and finds the blocks of one that is half cut " +
+		"behind its end; to varve that is what an orphan is",
+	"f_clear_orphan_file":     "the journal, which e2fsck -fn does not read, makes it right",
+	"f_jnl_64bit":             "the journal, which e2fsck -fn does not read, makes it right",
+	"j_corrupt_commit_csum":   "e2fsck -fn does not read the journal",
+	"j_corrupt_descr_csum":    "e2fsck -fn does not read the journal",
+	"j_corrupt_journal_block": "e2fsck -fn does not read the journal",
 }
 
 // TestCheck_Corpus compares the verdicts on the corpus with e2fsck's.

@@ -216,7 +216,7 @@ func (t *treeCheck) leaf(b FileBlock, low, high uint64) error {
 	for at := 0; at < len(p); {
 		e, err := format.Decode(p, at)
 		if err != nil {
-			return nil // told before
+			return nil // reported before
 		}
 		at += e.RecLen
 		if e.Ino == 0 {
@@ -241,7 +241,7 @@ func (c *checker) reach() error {
 		queue = queue[1:]
 		n := new(Inode)
 		if err := c.fs.ReadInode(n, ino); err != nil {
-			continue // told before
+			continue // reported before
 		}
 		err := n.readDirHome(0, func(e Dirent) bool {
 			name := string(e.Name)

@@ -330,7 +330,8 @@ func (m *mapCheck) finish() {
 	switch {
 	case n.IsDir() && n.Size != m.next*size:
 		m.c.problem(m.where, "a directory of %d bytes with %d blocks", n.Size, m.next)
-	case n.IsRegular() && m.init > 0 && n.Size < (m.init-1)*size && !n.Has(disk.InodeVerity) && n.Ino >= s.FirstIno && !m.c.orphans[n.Ino]:
+	case n.IsRegular() && m.init > 0 && n.Size < (m.init-1)*size && !n.Has(disk.InodeVerity) &&
+		n.Ino >= s.FirstIno && !m.c.orphans[n.Ino]:
 		m.c.problem(m.where, "has written blocks behind its end at %d bytes", n.Size)
 	}
 }

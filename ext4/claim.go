@@ -5,13 +5,13 @@ import "github.com/varvefs/varve/internal/mutant"
 // claim says who asks for blocks, and for what: that decides how many stay free (kernel, fs/ext4/balloc.c,
 // ext4_has_free_clusters).
 //
-//	free blocks │ for everybody │ ReservedBlocks: for root and s_def_resuid, s_def_resgid │ keptForNodes: for promised nodes │ 0
+//	free blocks │ for all │ ReservedBlocks: root, s_def_resuid, s_def_resgid │ keptForNodes: promised nodes │ 0
 type claim struct {
 	cred     Cred
 	promised bool // a node of an extent tree that something promised before needs
 }
 
-// claim takes up to want blocks off the count of free ones, and more where everybody may. It returns how many.
+// claim takes up to want blocks off the count of free ones, and more where all users may. It returns how many.
 func (a *allocator) claim(want, more uint32, c claim) uint32 {
 	nodes := int64(keptForNodes(a.super))
 	if k := a.claimAbove(want+more, nodes+int64(a.super.ReservedBlocks)); k > 0 {
@@ -54,7 +54,7 @@ func (a *allocator) mayUseReserved(o Cred) bool {
 	if o.Thread == 0 || a.rights == nil {
 		return o.UID == 0
 	}
-	// root, too, by its capability only where the superblock names somebody else
+	// root, too, by its capability only where the superblock names another user
 	return a.rights(o.Thread, uint32(s.DefaultGID))
 }
 
@@ -69,7 +69,7 @@ func (w *Writable) MayUseReserved(o Cred) bool {
 	return w.alloc.mayUseReserved(o)
 }
 
-// Room is how many bytes everybody may still allocate at once.
+// Room is how many bytes all users may still allocate at once.
 func (w *Writable) Room() int64 {
 	free := w.alloc.freeBlocks.Load() + w.alloc.windows.blocks.Load() - int64(
 		w.super.ReservedBlocks+keptForNodes(w.super),
@@ -77,7 +77,7 @@ func (w *Writable) Room() int64 {
 	return max(free, 0) * int64(w.super.BlockSize)
 }
 
-// RoomFor reports whether everybody may allocate so many bytes. Where they are short it first makes usable what was
+// RoomFor reports whether all users may allocate so many bytes. Where they are short it first makes usable what was
 // freed.
 func (w *Writable) RoomFor(bytes int64) bool {
 	if w.Room() >= bytes {

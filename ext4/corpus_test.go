@@ -27,7 +27,8 @@ func walkAll(t testing.TB, fsys *ext4.FS, limit int64) (nodes, failed int) {
 			return
 		}
 		failed++
-		known := errors.Is(err, ondisk.ErrCorrupt) || errors.Is(err, ondisk.ErrUnsupported) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		known := errors.Is(err, ondisk.ErrCorrupt) || errors.Is(err, ondisk.ErrUnsupported) || errors.Is(err,
+			io.ErrUnexpectedEOF) ||
 			errors.Is(err, ext4.ErrNoKey) || errors.Is(err, ext4.ErrNotExist) ||
 			errors.Is(err, ext4.ErrNotDir)
 		if !known {

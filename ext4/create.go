@@ -24,7 +24,8 @@ const (
 // Flags that new inodes inherit from their directory (kernel, fs/ext4: EXT4_FL_INHERITED, EXT4_REG_FLMASK,
 // EXT4_OTHER_FLMASK).
 const (
-	inheritedFlags = 0x1 | 0x2 | 0x4 | disk.InodeSync | disk.InodeNoDump | disk.InodeNoAtime | 0x400 | disk.InodeJournalData | disk.InodeNoTail |
+	inheritedFlags = 0x1 | 0x2 | 0x4 | disk.InodeSync | disk.InodeNoDump | disk.InodeNoAtime | 0x400 |
+		disk.InodeJournalData | disk.InodeNoTail |
 		disk.InodeDirSync | disk.InodeProjInherit | disk.InodeDAX
 	dirOnlyFlags = disk.InodeDirSync | disk.InodeTopDir | disk.InodeProjInherit
 	otherFlags   = disk.InodeNoDump | disk.InodeNoAtime

@@ -111,16 +111,23 @@ func TestDamage_Structures(t *testing.T) {
 			le.PutUint16(p[6:], 1) // an inner node now
 			le.PutUint32(p[16:], leaf)
 		}, "extents", "depth"},
-		{"extent index past the end", func(d *damaged) { le.PutUint32(d.slot(d.find("extents").Ino)[0x28+16:], 1<<30) }, "extents", "past the image's"},
-		{"extent past the end", func(d *damaged) { le.PutUint32(d.slot(d.find("file").Ino)[0x28+20:], 1<<30) }, "file", "past the image's"},
+		{"extent index past the end", func(d *damaged) {
+			le.PutUint32(d.slot(d.find("extents").Ino)[0x28+16:], 1<<30)
+		}, "extents", "past the image's"},
+		{"extent past the end", func(d *damaged) { le.PutUint32(d.slot(d.find("file").Ino)[0x28+20:], 1<<30) },
+			"file", "past the image's"},
 		{"extents that overlap", func(d *damaged) {
 			n := d.find("extents")
 			p := d.p[int(le.Uint32(n.Block[16:]))*goldenBlock:]
 			le.PutUint16(p[12+4:], 30)
 		}, "extents", "overlap"},
-		{"more entries than an extent node holds", func(d *damaged) { le.PutUint16(d.slot(d.find("file").Ino)[0x28+2:], 9) }, "file", "entries"},
-		{"directory larger than the image", func(d *damaged) { le.PutUint32(d.slot(d.find("indexed").Ino)[4:], 1<<31) }, "indexed", "directory of"},
-		{"inode without a type", func(d *damaged) { le.PutUint16(d.slot(d.find("file").Ino), 0o644) }, "file", "no file type"},
+		{"more entries than an extent node holds",
+			func(d *damaged) { le.PutUint16(d.slot(d.find("file").Ino)[0x28+2:], 9) }, "file", "entries"},
+		{"directory larger than the image", func(d *damaged) {
+			le.PutUint32(d.slot(d.find("indexed").Ino)[4:], 1<<31)
+		}, "indexed", "directory of"},
+		{"inode without a type", func(d *damaged) { le.PutUint16(d.slot(d.find("file").Ino), 0o644) }, "file",
+			"no file type"},
 		{"entry of a free inode", func(d *damaged) { clear(d.slot(d.find("link").Ino)[:256]) }, "link", "free inode"},
 		{"entry of a reserved inode", func(d *damaged) { le.PutUint32(d.entry("/", "link"), 7) }, "link", "reserved inode"},
 		{"entry of no inode", func(d *damaged) { le.PutUint32(d.entry("/", "link"), 9999) }, "", ""},
@@ -141,7 +148,8 @@ func TestDamage_Structures(t *testing.T) {
 		{"attribute block past the end", func(d *damaged) { le.PutUint32(d.slot(d.find("file").Ino)[0x68:], 1<<30) }, "", ""},
 		{"inode table over the superblock", func(d *damaged) { le.PutUint32(d.p[2*goldenBlock+8:], 1) }, "file", ""},
 		{"inode table past the end", func(d *damaged) { le.PutUint32(d.p[2*goldenBlock+8:], 1020) }, "file", "inode table"},
-		{"symlink longer than an inode", func(d *damaged) { le.PutUint32(d.slot(d.find("link").Ino)[4:], 4000) }, "link", "symlink"},
+		{"symlink longer than an inode", func(d *damaged) { le.PutUint32(d.slot(d.find("link").Ino)[4:], 4000) },
+			"link", "symlink"},
 		{"indirect block past the end", func(d *damaged) {
 			s := d.slot(d.find("file").Ino)
 			le.PutUint32(s[0x20:], 0) // no extents

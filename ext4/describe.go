@@ -7,8 +7,10 @@ import (
 )
 
 var kindNames = map[uint8]string{
-	kindInodes: "inode table", kindBlockMap: "block bitmap", kindInodeMap: "inode bitmap", kindGroupDesc: "group descriptors", kindSuper: "superblock",
-	kindDirLeaf: "directory", kindHtreeRoot: "directory index", kindHtreeNode: "directory index", kindExtents: "extent tree", kindPlain: "file data or pointers",
+	kindInodes: "inode table", kindBlockMap: "block bitmap", kindInodeMap: "inode bitmap",
+	kindGroupDesc: "group descriptors", kindSuper: "superblock", kindDirLeaf: "directory",
+	kindHtreeRoot: "directory index", kindHtreeNode: "directory index",
+	kindExtents: "extent tree", kindPlain: "file data or pointers",
 	kindXattrs: "extended attributes", kindOrphanFile: "orphan file",
 }
 

@@ -74,7 +74,7 @@ func ExampleFS_IOFS() {
 	// 11 names begin with 1
 }
 
-// Map and SeekData tell where a file's data is, without reading it.
+// Map and SeekData find where a file's data is, without reading it.
 func ExampleInode_Map() {
 	fsys, err := ext4.Open(exampleImage(), ext4.Options{})
 	if err != nil {

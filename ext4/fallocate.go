@@ -76,7 +76,7 @@ func (w *Writable) ranges(cred Cred, node Node, s span) error {
 			if err := o.dropCapabilities(n); err != nil {
 				return err
 			}
-			if cred.UID != 0 { // the request does not tell who has CAP_FSETID
+			if cred.UID != 0 { // the request does not say whether its thread has CAP_FSETID
 				if err := o.clearBits(n); err != nil {
 					return err
 				}
@@ -146,7 +146,8 @@ func (o *op) preallocate(n *Inode, at, end uint64, zero bool) (uint64, error) {
 				return at, err
 			}
 			length = uint64(got.n)
-			if err := o.mapBlocks(n, disk.Extent{File: FileBlock(at), Len: got.n, Start: got.start, Unwritten: true}); err != nil {
+			e := disk.Extent{File: FileBlock(at), Len: got.n, Start: got.start, Unwritten: true}
+			if err := o.mapBlocks(n, e); err != nil {
 				return at, err
 			}
 		case r.Kind == Data && zero:

@@ -19,9 +19,9 @@ const (
 	refusedFlags = disk.InodeJournalData | disk.InodeCasefold
 )
 
-// SetFlags sets the flags that chattr(1) sets (FS_IOC_SETFLAGS). Those that nobody may set stay as they are; those that
-// varve does not act upon are refused. Without the flag of extents a file gets block pointers, and the other way round,
-// if it is short enough; if it is not, the other flags are set nevertheless, as the kernel does.
+// SetFlags sets the flags that chattr(1) sets (FS_IOC_SETFLAGS). Those that no user may set stay as they are; those
+// that varve does not act upon are refused. Without the flag of extents a file gets block pointers, and the other way
+// round, if it is short enough; if it is not, the other flags are set nevertheless, as the kernel does.
 func (w *Writable) SetFlags(cred Cred, node Node, flags uint32) error {
 	return w.changeFlags(cred, node, func(uint32) uint32 { return flags }, nil)
 }

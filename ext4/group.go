@@ -12,7 +12,7 @@ import (
 // transactions under way have reserved, and what was freed and must not be used yet: so two transactions never take the
 // same, and their edits of one bitmap never conflict.
 //
-// Bitmaps that nobody has reserved anything in may leave memory: what is on the image, or in the store, is all of them
+// Bitmaps without reservations may leave memory: what is on the image, or in the store, is all of them
 // but for held.
 type group struct {
 	mu      sync.Mutex // guards the rest
@@ -41,7 +41,7 @@ func (gr *group) clearBlocks(at, n uint32) {
 	gr.freeBlocks += int(n)
 }
 
-// unpin notes that so much is as the newest commits have it, which is not reserved by anybody. The caller holds mu.
+// unpin notes that so much is as the newest commits have it, which no transaction has reserved. The caller holds mu.
 func (gr *group) unpin(n int) {
 	if gr.pins -= n; gr.pins == 0 && gr.stale {
 		gr.blocks, gr.inodes, gr.stale = nil, nil, false
@@ -87,7 +87,8 @@ func (a *allocator) load(g disk.Group) (*group, error) {
 		if err != nil {
 			return err
 		}
-		if blocks, err = fs.bitmap(d.BlockBitmap, d.Flags&disk.GroupBlockUninit != 0, func(p []byte) { a.initBlocks(g, d, p) }); err != nil {
+		uninit := d.Flags&disk.GroupBlockUninit != 0
+		if blocks, err = fs.bitmap(d.BlockBitmap, uninit, func(p []byte) { a.initBlocks(g, d, p) }); err != nil {
 			return err
 		}
 		if inodes, err = fs.bitmap(d.InodeBitmap, d.Flags&disk.GroupInodeUninit != 0, a.initInodes); err != nil {
@@ -158,7 +159,7 @@ func (b *bitmaps) add(g disk.Group, groups []group) {
 	}
 }
 
-// leave has a group's bitmaps leave memory, if nobody needs them now.
+// leave has a group's bitmaps leave memory, if no transaction needs them now.
 func (gr *group) leave() bool {
 	if !gr.mu.TryLock() {
 		return false

@@ -239,7 +239,8 @@ func (d *dirOp) makeIndexRoom(path []hashStep) (grown bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := d.edit(last.at, kindHtreeNode, owner64(d.n), merge.Set(0, d.indexBlock(entries[:hashEntry*cut])[:8+hashEntry*cut])); err != nil {
+	left := merge.Set(0, d.indexBlock(entries[:hashEntry*cut])[:8+hashEntry*cut])
+	if err := d.edit(last.at, kindHtreeNode, owner64(d.n), left); err != nil {
 		return false, err
 	}
 	return true, d.insertIndex(up, hash, b)

@@ -94,7 +94,7 @@ func timeAt(n *Inode, low int) time.Time {
 	return n.Ctime
 }
 
-// stampTo sets one time of an inode. raise says that a later time, which somebody else sets meanwhile, may stay.
+// stampTo sets one time of an inode. raise says that a later time, which another transaction sets meanwhile, may stay.
 func (o *op) stampTo(n *Inode, low int, t time.Time, raise bool) error {
 	extra := extraOf[low]
 	wide := n.HasField(extra)
@@ -163,7 +163,7 @@ func (o *op) addBlocks(n *Inode, delta int64) error {
 	})
 }
 
-// setSize sets a file's size. grow says that a greater size, which somebody else sets meanwhile, may stay.
+// setSize sets a file's size. grow says that a greater size, which another transaction sets meanwhile, may stay.
 func (o *op) setSize(n *Inode, size uint64, grow bool) error {
 	n.Size = size
 	if err := o.useLargeFile(size); err != nil {

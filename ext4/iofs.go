@@ -231,7 +231,9 @@ func FileMode(mode uint16) iofs.FileMode {
 	case disk.ModeSocket:
 		out |= iofs.ModeSocket
 	}
-	for bit, m := range map[uint16]iofs.FileMode{0o4000: iofs.ModeSetuid, 0o2000: iofs.ModeSetgid, 0o1000: iofs.ModeSticky} {
+	for bit, m := range map[uint16]iofs.FileMode{
+		0o4000: iofs.ModeSetuid, 0o2000: iofs.ModeSetgid, 0o1000: iofs.ModeSticky,
+	} {
 		if mode&bit != 0 {
 			out |= m
 		}

@@ -110,7 +110,7 @@ var errOld = ondisk.Corruptf("bitmap", "is not what the file system has in memor
 // maxOld is after how many such attempts the bitmap must be wrong.
 const maxOld = 100
 
-// reach tells that the operation has come behind a stage.
+// reach marks a stage that the operation has completed.
 func (o *op) reach(stage string) { failpoint.At(o.what, stage) }
 
 // begin begins an attempt. What the one before has reserved goes back.

@@ -71,7 +71,7 @@ func (c *counters) lost(k opKind, out Outcome) {
 	}
 }
 
-// Operations tells what was done since the file system was opened, by kind of operation.
+// Operations are the counts of what was done since the file system was opened, by kind of operation.
 func (w *Writable) Operations() []OpStats {
 	out := make([]OpStats, opKinds)
 	for k := range out {

@@ -13,7 +13,7 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// orphans are the inodes that recovery has to finish: those without links that somebody still uses, and those that are
+// orphans are the inodes that recovery has to finish: those without links that are still in use, and those that are
 // being cut shorter. The set is in memory; its form on the image is sealed (orphanForm).
 type orphans struct {
 	mu   sync.Mutex   // guards the rest
@@ -187,7 +187,7 @@ func (w *Writable) FinishOrphans() (int, error) {
 	return len(left), nil
 }
 
-// EvictAll frees every orphan: nobody uses any more.
+// EvictAll frees every orphan: none is in use any more.
 func (w *Writable) EvictAll() error {
 	w.orphans.mu.Lock()
 	var all []Ino

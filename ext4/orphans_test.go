@@ -218,7 +218,8 @@ func TestRemove_Cases(t *testing.T) {
 	}{
 		{m.Unlink, Root, "d", ErrIsDir}, {m.Unlink, d, "none", ErrNotExist}, {m.Unlink, grows, "f", ErrNotPermit},
 		{m.Unlink, d, "", ErrInvalid}, {m.Unlink, m.lookup(d, "f"), "x", ErrNotDir},
-		{m.Rmdir, Root, "d", ErrNotEmpty}, {m.Rmdir, d, "f", ErrNotDir}, {m.Rmdir, d, ".", ErrInvalid}, {m.Rmdir, d, "..", ErrNotEmpty},
+		{m.Rmdir, Root, "d", ErrNotEmpty}, {m.Rmdir, d, "f", ErrNotDir}, {m.Rmdir, d, ".", ErrInvalid}, {m.Rmdir, d,
+			"..", ErrNotEmpty},
 		{m.Rmdir, Root, "none", ErrNotExist}, {m.Rmdir, Root, "empty", nil}, {m.Rmdir, Root, "empty", ErrNotExist},
 		{m.Unlink, d, "f", nil}, {m.Rmdir, Root, "d", nil},
 	} {
@@ -239,7 +240,8 @@ func TestCreate_Kinds(t *testing.T) {
 	for _, form := range []string{"1k", "ext3"} {
 		m := openMem(t, form)
 		for i, c := range []CreateOptions{
-			{Mode: disk.ModeRegular | 0o644}, {Mode: disk.ModeDir | 0o755}, {Mode: disk.ModeFIFO | 0o600}, {Mode: disk.ModeSocket | 0o600},
+			{Mode: disk.ModeRegular | 0o644}, {Mode: disk.ModeDir | 0o755}, {Mode: disk.ModeFIFO | 0o600},
+			{Mode: disk.ModeSocket | 0o600},
 			{Mode: disk.ModeChar | 0o600, Major: 8, Minor: 1}, {Mode: disk.ModeBlock | 0o600, Major: 300, Minor: 70000},
 			{Mode: disk.ModeSymlink | 0o777, Target: "short"}, {Mode: disk.ModeSymlink | 0o777, Target: long},
 		} {
@@ -267,7 +269,8 @@ func TestCreate_Kinds(t *testing.T) {
 		}
 		_, err := m.Create(Cred{}, Root, "l", CreateOptions{Mode: disk.ModeSymlink, Target: string(make([]byte, 1024))})
 		is(t, "a target that fills its block", err, ErrTooLong)
-		for name, want := range map[string]error{"": ErrInvalid, "..": ErrInvalid, "a/b": ErrInvalid, "zero\x00": ErrInvalid, "n0": ErrExists} {
+		for name, want := range map[string]error{"": ErrInvalid, "..": ErrInvalid, "a/b": ErrInvalid,
+			"zero\x00": ErrInvalid, "n0": ErrExists} {
 			_, err := m.Create(Cred{}, Root, name, CreateOptions{Mode: disk.ModeRegular})
 			is(t, fmt.Sprintf("%q", name), err, want)
 		}
@@ -326,7 +329,8 @@ func TestDescribe_Places(t *testing.T) {
 	d := ok(m.base.GroupDesc(1))(t)
 	for n, want := range map[uint64]string{
 		1: "superblock", 2: "group descriptors of group ", uint64(d.BlockBitmap): "block bitmap of group 1",
-		uint64(d.InodeBitmap): "inode bitmap of group 1", uint64(d.InodeTable): "inodes ", uint64(m.super.GroupFirst(1)) + 1000: "a block of group 1",
+		uint64(d.InodeBitmap): "inode bitmap of group 1", uint64(d.InodeTable): "inodes ",
+		uint64(m.super.GroupFirst(1)) + 1000: "a block of group 1",
 	} {
 		if got := m.Describe(block.Number(n)); len(got) < len(want) || got[:len(want)] != want {
 			t.Errorf("block %d is %q, expected %q", n, got, want)

@@ -53,8 +53,8 @@ func (fs *FS) JournalPlaces() ([]block.Number, jbd2.Sequence, error) {
 	return places, next, nil
 }
 
-// JournalFailed reports whether an error has ended an earlier use of the internal journal, if there is one, and nobody
-// has taken note of that.
+// JournalFailed reports whether an error has ended an earlier use of the internal journal, if there is one, without a
+// mark of it in the superblock yet.
 func (fs *FS) JournalFailed() (bool, error) {
 	if fs.super.Compat&disk.CompatHasJournal == 0 || fs.super.JournalIno == 0 {
 		return false, nil

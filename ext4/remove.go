@@ -8,8 +8,8 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// Removed is what an unlink, rmdir or rename took away: the inode, and whether that was its last name. Somebody may
-// still use it: Evict frees it.
+// Removed is what an unlink, rmdir or rename took away: the inode, and whether that was its last name. It may
+// still be in use: Evict frees it.
 type Removed struct {
 	Node Node
 	Last bool

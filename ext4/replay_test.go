@@ -44,8 +44,10 @@ func TestReplay_DirtyJournals(t *testing.T) {
 	}{
 		{name: "csum-v3-64bit", mkfs: []string{"-O", "64bit,metadata_csum"}, work: churn, want: "journal_checksum_v3"},
 		{name: "no-csum", mkfs: []string{"-O", "^64bit,^metadata_csum"}, work: churn},
-		{name: "csum-v1", mkfs: []string{"-O", "^64bit,^metadata_csum"}, mount: "journal_checksum", work: churn, want: "journal_checksum"},
-		{name: "async-commit", mkfs: []string{"-O", "^64bit,^metadata_csum"}, mount: "journal_async_commit,data=writeback", work: churn, want: "journal_async_commit"},
+		{name: "csum-v1", mkfs: []string{"-O", "^64bit,^metadata_csum"}, mount: "journal_checksum", work: churn,
+			want: "journal_checksum"},
+		{name: "async-commit", mkfs: []string{"-O", "^64bit,^metadata_csum"},
+			mount: "journal_async_commit,data=writeback", work: churn, want: "journal_async_commit"},
 		{name: "ext3", mkfs: []string{"-t", "ext3", "-b", "1024"}, work: churn},
 		{name: "1k-blocks", mkfs: []string{"-b", "1024"}, work: churn},
 		{name: "data-journal-escaped", mount: "data=journal", work: escaped},

@@ -153,7 +153,7 @@ func (o *op) dropCapabilities(n *Inode) error {
 	return o.setXattr(n, disk.XattrSecurity, "capability", nil, 0)
 }
 
-// clearPrivileges is what a write does to a file that runs with rights of its own. Capabilities go whoever writes; the
+// clearPrivileges is what a write does to a file that runs with rights of its own. Capabilities go with each write; the
 // kernel sees to them itself where it gathers writes.
 func (o *op) clearPrivileges(n *Inode, how *writing) error {
 	if bool(how.clear) || !how.gathered {

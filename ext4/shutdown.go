@@ -14,7 +14,7 @@ import (
 type Shutdown uint32
 
 // The ways. From the call on changes, contents, opening files and attributes' values are refused (ErrShutdown), as the
-// kernel's ext4 does; names and attributes of inodes are told.
+// kernel's ext4 does; names and attributes of inodes are answered.
 const (
 	ShutdownSync Shutdown = iota // everything that was done is durable
 	ShutdownLog                  // what is under way is refused, and everything that was done is durable

@@ -19,7 +19,8 @@ import (
 
 // TestEncrypted_NoKeyNames lists encrypted directories as the kernel does without their key, and refuses contents.
 func TestEncrypted_NoKeyNames(t *testing.T) {
-	for _, mkfs := range [][]string{{"-O", "encrypt"}, {"-b", "1024", "-O", "encrypt"}, {"-b", "1024", "-O", "encrypt,^dir_index"}} {
+	for _, mkfs := range [][]string{{"-O", "encrypt"}, {"-b", "1024", "-O", "encrypt"}, {"-b", "1024", "-O",
+		"encrypt,^dir_index"}} {
 		t.Run(strings.Join(mkfs, " "), func(t *testing.T) {
 			image := oracle.NewImage(t, 64<<20, mkfs...)
 			dir, unmount := oracle.MountKernel(t, image, "test_dummy_encryption")
@@ -83,8 +84,9 @@ func TestCasefold_Lookup(t *testing.T) {
 		if !dir.Has(disk.InodeCasefold) || dir.Has(disk.InodeIndex) != wantIndex {
 			t.Fatalf("%s: flags are 0x%x", what, dir.Flags)
 		}
-		for query, stored := range map[string]string{"STRASSE": "Straße", "strasse": "Straße", "αβγ": "ΑΒΓ", "E\u0301CLAIR": "Éclair",
-			"PLAIN": "plain", "wide-123-ä": "Wide-123-Ä", "WIDE-399-a\u0308": "Wide-399-Ä", "pl\u00adain": "plain"} {
+		for query, stored := range map[string]string{"STRASSE": "Straße", "strasse": "Straße", "αβγ": "ΑΒΓ",
+			"E\u0301CLAIR": "Éclair",
+			"PLAIN":        "plain", "wide-123-ä": "Wide-123-Ä", "WIDE-399-a\u0308": "Wide-399-Ä", "pl\u00adain": "plain"} {
 			want, err := dir.LookupIno(stored)
 			fatal(t, err)
 			if got, err := dir.LookupIno(query); err != nil || got != want {
@@ -118,7 +120,8 @@ func TestHash_Debugfs(t *testing.T) {
 	seed := all[:8] + "-" + all[8:12] + "-" + all[12:16] + "-" + all[16:20] + "-" + all[20:]
 	printed := regexp.MustCompile(`is 0x([0-9a-f]+) \(minor 0x([0-9a-f]+)\)`)
 	for i, version := range []string{"legacy", "half_md4", "tea"} {
-		for _, name := range []string{"a", "hello", "ümläut-ÿ", strings.Repeat("long", 40), "exactly-16-bytes", "thirty-two-bytes-long-name-is-it"} {
+		for _, name := range []string{"a", "hello", "ümläut-ÿ", strings.Repeat("long", 40), "exactly-16-bytes",
+			"thirty-two-bytes-long-name-is-it"} {
 			out := oracle.MustRun(t, "debugfs", "-R", fmt.Sprintf("dx_hash -s %s -h %s %s", seed, version, name), image)
 			m := printed.FindStringSubmatch(out)
 			if m == nil {
@@ -167,7 +170,8 @@ func TestResolve_Links(t *testing.T) {
 	source := t.TempDir()
 	fatal(t, os.MkdirAll(filepath.Join(source, "d/e"), 0o755))
 	fatal(t, os.WriteFile(filepath.Join(source, "d/f"), []byte("f"), 0o644))
-	for name, target := range map[string]string{"abs": "/d/f", "up": "d/e/../../../d/f", "loop": "loop", "a": "b", "b": "a", "todir": "d"} {
+	for name, target := range map[string]string{"abs": "/d/f", "up": "d/e/../../../d/f", "loop": "loop", "a": "b",
+		"b": "a", "todir": "d"} {
 		fatal(t, os.Symlink(target, filepath.Join(source, name)))
 	}
 	fsys := openImage(t, oracle.NewImage(t, 16<<20, "-d", source), ext4.Options{})

@@ -10,7 +10,7 @@ import (
 
 // Store is what a file system that is open for writing needs of the transactional store below it.
 type Store interface {
-	// View runs fn over a snapshot. Writers that wait for its end are told its name.
+	// View runs fn over a snapshot. Writers that wait for its end report its name.
 	View(ctx context.Context, name string, fn func(Tx) error) error
 	// Update runs fn in a transaction, again where another one came first, and commits it.
 	Update(ctx context.Context, fn func(Tx) error) (Outcome, error)
@@ -39,7 +39,7 @@ type Tx interface {
 	// Versioned reports whether a block has versions, in which sealed fields are not valid.
 	Versioned(n block.Number) bool
 	Edit(n block.Number, e merge.Edit) error
-	// Depend declares what the edits follow from: the commit fails where somebody changed it first.
+	// Depend declares what the edits follow from: the commit fails where another one has changed it first.
 	Depend(n block.Number, r merge.Range) error
 	// WriteHome writes file data to its place before the commit: what the commit makes readable (ordered), or an
 	// overwrite of what can be read already.

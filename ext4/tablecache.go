@@ -14,7 +14,7 @@ type tableCache struct {
 
 const tablesInPiece = 1024
 
-// tablePiece has 0 where nobody asked yet.
+// tablePiece has 0 for what was not asked for yet.
 type tablePiece [tablesInPiece]atomic.Uint64
 
 func newTableCache(groups disk.Group) *tableCache {

@@ -130,8 +130,9 @@ func CheckWritable(s *disk.Superblock) error {
 	add(s.BlockSize > 4096, fmt.Sprintf("blocks of %d KiB", s.BlockSize>>10))
 	add(s.Revision == 0, "revision 0")
 	add(s.BlocksPerGroup < minGroup, fmt.Sprintf("groups of %d blocks", s.BlocksPerGroup))
-	const known = disk.ROCompatSparseSuper | disk.ROCompatLargeFile | disk.ROCompatBtreeDir | disk.ROCompatHugeFile | disk.ROCompatGDTCsum |
-		disk.ROCompatDirNlink | disk.ROCompatExtraIsize | disk.ROCompatMetadataCsum | disk.ROCompatProject | disk.ROCompatOrphanPresent
+	const known = disk.ROCompatSparseSuper | disk.ROCompatLargeFile | disk.ROCompatBtreeDir | disk.ROCompatHugeFile |
+		disk.ROCompatGDTCsum | disk.ROCompatDirNlink | disk.ROCompatExtraIsize | disk.ROCompatMetadataCsum |
+		disk.ROCompatProject | disk.ROCompatOrphanPresent
 	add(s.ROCompat&^known != 0, (s.ROCompat &^ known).String())
 	if found == "" {
 		return nil
@@ -207,7 +208,7 @@ func (w *Writable) Superblock() *disk.Superblock { return w.super }
 // View runs fn over a snapshot of the file system. Nothing that it gives may be used afterwards.
 func (w *Writable) View(fn func(*FS) error) error { return w.ViewNamed("a reader", fn) }
 
-// ViewNamed is View for one that may take long, and so hold writers back: its name is told then.
+// ViewNamed is View for one that may take long, and so hold writers back: its name is reported then.
 func (w *Writable) ViewNamed(name string, fn func(*FS) error) error {
 	return w.store.View(context.Background(), name, func(tx Tx) error {
 		fs := w.views.open(tx)
@@ -245,7 +246,7 @@ func (w *Writable) Stat() (Stat, error) {
 	if err != nil {
 		return s, err
 	}
-	// what was freed is free as soon as somebody needs it
+	// what was freed is free as soon as it is needed
 	s.Free = uint64(max(w.alloc.freeBlocks.Load()+w.alloc.waiting.blocks.Load()+w.alloc.windows.blocks.Load(), 0))
 	s.FreeInodes = uint64(max(w.alloc.freeInodes.Load(), 0))
 	s.Available = s.Free - min(w.super.ReservedBlocks+keptForNodes(w.super), s.Free)

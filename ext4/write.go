@@ -146,7 +146,8 @@ func (o *op) write(n *Inode, offset uint64, data []byte, how *writing) error {
 			}
 		default:
 			var got run
-			if got, err = o.allocateFor(n, at, uint32(min(length, uint64(disk.MaxExtentLen(false)))), offset+uint64(len(data))); err == nil {
+			want := uint32(min(length, uint64(disk.MaxExtentLen(false))))
+			if got, err = o.allocateFor(n, at, want, offset+uint64(len(data))); err == nil {
 				length = uint64(got.n)
 				err = o.writeFresh(got.start, at, length, offset, data)
 			}

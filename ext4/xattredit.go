@@ -258,7 +258,7 @@ func (o *op) dropXattrBlock(n *Inode) error {
 	if disk.XattrRefs(p) > 1 {
 		err = o.edit(at, kindXattrs, 0, merge.Add(f, -1, 1, 1<<20))
 	} else {
-		// No references: whoever is about to add one finds that out, and looks elsewhere.
+		// No references: a transaction that is about to add one sees that, and takes another block.
 		if err = o.edit(at, kindXattrs, 0, merge.Add(f, -1, 0, 0)); err == nil {
 			o.tx.Sequenced(func(block.Seq) { o.w.shared.forget(at) })
 			err = o.free(at, 1, true)

@@ -23,7 +23,7 @@ type syncer interface {
 	syncAll() gofuse.Status
 }
 
-// notifier tells the kernel that what it has cached of a node is not so any more. *gofuse.Server is one.
+// notifier has the kernel drop what it has cached of a node. *gofuse.Server is one.
 type notifier interface {
 	InodeNotify(node uint64, off, length int64) gofuse.Status
 }
@@ -97,7 +97,8 @@ func (s *blockServer) Serve() { <-s.done }
 
 // errNoSyncFS says that the option would be in vain.
 var errNoSyncFS = errors.New(
-	"this kernel does not pass syncfs(2) on to a mount of type fuseblk (Linux does from 6.18 on): mount without the option syncfs",
+	"this kernel does not pass syncfs(2) on to a mount of type fuseblk (Linux does from 6.18 on): " +
+		"mount without the option syncfs",
 )
 
 // start begins to answer requests, and finds out whether syncfs(2) comes through.
@@ -154,7 +155,7 @@ func (s *blockServer) loop() {
 	}
 }
 
-// begin counts a request that was read, and starts another reader if nobody else waits. FORGETs are answered first:
+// begin counts a request that was read, and starts another reader if no other one waits. FORGETs are answered first:
 // they cost the kernel nothing.
 func (s *blockServer) begin(op uint32) bool {
 	s.mu.Lock()
@@ -253,7 +254,8 @@ func (s *blockServer) send(out []byte) {
 		switch {
 		case errors.Is(err, syscall.EINTR):
 			continue
-		case err != nil && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ENODEV): // of an interrupted request, and of none
+		// ENOENT is of an interrupted request, ENODEV of an unmounted file system.
+		case err != nil && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ENODEV):
 			s.log.Printf("answer a request: %v", err)
 		}
 		return

@@ -8,7 +8,7 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// OpenDir needs no handle: ENOSYS tells the kernel to stop asking, for opening and closing both, and to keep what it
+// OpenDir needs no handle: ENOSYS has the kernel stop asking, for opening and closing both, and to keep what it
 // read of directories.
 //
 // With auto_unmount it is answered each time: fusermount3 opens the mount point to see whether the daemon is gone, and

@@ -1,13 +1,19 @@
 // Package fuse shows a file system of package ext4 as a mount: a thin front over go-fuse's raw API. Each request is
 // decoded, answered by one call into ext4, and its error mapped to an errno (errno.go).
 //
-//	kernel ── /dev/fuse ── go-fuse ── front ─┬─ read-only: ext4.FS, and bytes of the image from its mapping, without a copy
-//	                                         └─ read-write: ext4.Writable, where each request is a transaction
+//	kernel ── /dev/fuse ── go-fuse ─┬─ front: an ext4.FS; bytes of the image come from its mapping, without a copy
+//	                                └─ writable: an ext4.Writable; each change is a transaction, each question goes
+//	                                   to a front over a snapshot
 //
-// New mounts an image for reading, NewWritable one for writing. The front keeps no state of files or directories beyond
-// open handles, the count of the kernel's lookups of each inode (a file without links is freed when the kernel has
-// forgotten all of them), and which files have written back pages that found no room. A node id is made of inode number
-// and generation: one that does not fit its inode any more is ESTALE.
+// New mounts an image for reading, NewWritable one for writing; Mount.Serve answers until the file system is unmounted.
+// The writing front is in names.go, io.go, write.go and attributes.go.
+//
+// A front keeps no state of files or directories beyond the count of the kernel's lookups of each inode (a file without
+// links is freed when the kernel has forgotten all of them), and which files have written back pages that found no
+// room. A node id is made of inode number and generation: one that does not fit its inode any more is ESTALE.
+//
+// When the kernel interrupts a request (a signal to its process), an fsync that waits and a copy between two chunks end
+// with EINTR or short. Nothing is undone by that: what is under way becomes durable all the same.
 //
 // The kernel may keep names, attributes and pages for ever: an image that is only read does not change, and all changes
 // of one that is written come through the kernel itself.

@@ -74,7 +74,7 @@ func (f reporter) status(op string, err error) gofuse.Status {
 // report logs at most one line a second, so that a damaged image cannot flood the log.
 func (f reporter) report(op string, err error) {
 	if errors.Is(err, ext4.ErrShutdown) {
-		return // somebody asked for it
+		return // it was asked for
 	}
 	now := time.Now().Unix()
 	if last := f.last.Load(); last != now && f.last.CompareAndSwap(last, now) {

@@ -106,7 +106,8 @@ func TestReporter_Log(t *testing.T) {
 	if lines := strings.Count(out.String(), "\n"); lines < 1 || lines > 3 || !strings.Contains(out.String(), "lookup") {
 		t.Errorf("the log has %q", out.String())
 	}
-	for end := time.Now().Add(5 * time.Second); damaged.Load() < 50 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(5 * time.Second); damaged.Load() < 50 &&
+		time.Now().Before(end); time.Sleep(time.Millisecond) {
 	}
 	if damaged.Load() != 50 {
 		t.Errorf("damage was noted %d times", damaged.Load())

@@ -23,14 +23,14 @@ type front struct {
 	ahead                *blockcache.Readahead
 	xattrs               *xattrProof // nil: attributes may come
 	listings             *listings
-	lookups              *lookups    // nil: nobody needs them
+	lookups              *lookups    // nil: they are not needed
 	handles              bool        // files are opened one by one, because opening some is refused
 	opendir              bool        // directories are opened one by one
 	shut                 atomic.Bool // by FS_IOC_SHUTDOWN; of a read-only mount
 	reporter
 }
 
-// reporter tells in the log what an errno cannot.
+// reporter logs what an errno cannot say.
 type reporter struct {
 	log  *log.Logger
 	last *atomic.Int64 // second of the last report
@@ -99,7 +99,7 @@ func (f *front) Lookup(_ <-chan struct{}, header *gofuse.InHeader, name string, 
 	return gofuse.OK
 }
 
-// fillEntry tells the kernel about an inode that it found by name.
+// fillEntry describes an inode that the kernel found by name.
 func fillEntry(out *gofuse.EntryOut, n *ext4.Inode) {
 	out.NodeId = nodeID(n)
 	out.SetEntryTimeout(forever)

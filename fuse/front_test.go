@@ -51,7 +51,8 @@ func TestWire_ReadOnly(t *testing.T) {
 		t.Errorf("the directory has %+v", list)
 	}
 	const hole = 4
-	if at := decode[gofuse.LseekOut](t, w.must(wireLseek, gofuse.LseekIn{InHeader: head(f), Whence: hole})).Offset; at != 0 {
+	if at := decode[gofuse.LseekOut](t, w.must(wireLseek, gofuse.LseekIn{InHeader: head(f),
+		Whence: hole})).Offset; at != 0 {
 		t.Errorf("the first hole is at %d", at)
 	}
 	// What the kernel is to stop asking.
@@ -61,10 +62,13 @@ func TestWire_ReadOnly(t *testing.T) {
 
 	for op, body := range map[uint32]any{
 		wireSetAttr: gofuse.SetAttrInCommon{InHeader: head(f)}, wireSetXattr: gofuse.SetXAttrIn{InHeader: head(f)},
-		wireMknod: gofuse.MknodIn{InHeader: head(1)}, wireMkdir: gofuse.MkdirIn{InHeader: head(1)}, wireUnlink: d, wireRmdir: d,
-		wireLink: gofuse.LinkIn{InHeader: head(1), Oldnodeid: f}, wireRemoveXattr: f, wireCreate: gofuse.CreateIn{InHeader: head(1)},
+		wireMknod: gofuse.MknodIn{InHeader: head(1)}, wireMkdir: gofuse.MkdirIn{InHeader: head(1)}, wireUnlink: d,
+		wireRmdir: d,
+		wireLink:  gofuse.LinkIn{InHeader: head(1), Oldnodeid: f}, wireRemoveXattr: f,
+		wireCreate:  gofuse.CreateIn{InHeader: head(1)},
 		wireTmpfile: gofuse.CreateIn{InHeader: head(1)}, wireWrite: gofuse.WriteIn{InHeader: head(f)},
-		wireFallocate: gofuse.FallocateIn{InHeader: head(f)}, wireCopy: gofuse.CopyFileRangeIn{InHeader: head(f), NodeIdOut: f},
+		wireFallocate: gofuse.FallocateIn{InHeader: head(f)}, wireCopy: gofuse.CopyFileRangeIn{InHeader: head(f),
+			NodeIdOut: f},
 	} {
 		w.refused(syscall.EROFS, op, body, name("f"))
 	}

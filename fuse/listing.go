@@ -6,7 +6,7 @@ import "sync"
 //
 // READDIRPLUS hands the kernel the attributes with the names. For a walk that looks at every file (tar, ls -l, du) that
 // saves a request a file. For one that wants names only (find) it makes the kernel set up an inode for each, which
-// costs it more than all the rest. The kernel does not tell which of the two it is, but a process that was given names
+// costs it more than all the rest. The kernel does not say which of the two it is, but a process that was given names
 // alone and then asks for one of them gives itself away.
 //
 // The first directory of a process is listed with attributes, so that ls -l of a large one is never wrong. The second
@@ -58,7 +58,7 @@ func (l *listings) names(pid uint32, node, offset, size uint64) bool {
 	return s.plain
 }
 
-// asked tells that a process looked up a name that is no directory.
+// asked notes that a process looked up a name that is no directory.
 func (l *listings) asked(pid uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -126,7 +126,8 @@ func (o Options) protocol(readonly bool) *gofuse.MountOptions {
 	switch {
 	case !readonly:
 		// Clearing setuid, setgid and capabilities is ours: else each write asks for security.capability first.
-		mo.ExtraCapabilities |= gofuse.CAP_HANDLE_KILLPRIV_V2 | gofuse.CAP_SETXATTR_EXT | gofuse.CAP_DONT_MASK | gofuse.CAP_DIRECT_IO_ALLOW_MMAP | gofuse.CAP_ASYNC_DIO
+		mo.ExtraCapabilities |= gofuse.CAP_HANDLE_KILLPRIV_V2 | gofuse.CAP_SETXATTR_EXT | gofuse.CAP_DONT_MASK |
+			gofuse.CAP_DIRECT_IO_ALLOW_MMAP | gofuse.CAP_ASYNC_DIO
 		if o.Writeback {
 			mo.ExtraCapabilities |= gofuse.CAP_WRITEBACK_CACHE
 		}

@@ -105,5 +105,5 @@ func (f *front) Lseek(_ <-chan struct{}, in *gofuse.LseekIn, out *gofuse.LseekOu
 	return f.status("lseek", err)
 }
 
-// Flush has nothing to do: ENOSYS tells the kernel to stop asking at each close.
+// Flush has nothing to do: ENOSYS has the kernel stop asking at each close.
 func (f *front) Flush(<-chan struct{}, *gofuse.FlushIn) gofuse.Status { return gofuse.ENOSYS }

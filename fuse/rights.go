@@ -13,7 +13,7 @@ import (
 const capSysResource = 24
 
 // mayUseReserved reports whether a thread has CAP_SYS_RESOURCE, or belongs to a group, which is none where 0. A request
-// tells its thread's user and first group only, so the rest comes from /proc. A thread that is not seen there has
+// has its thread's user and first group only, so the rest comes from /proc. A thread that is not seen there has
 // nothing.
 func mayUseReserved(thread, gid uint32) bool {
 	dir := fmt.Sprintf("/proc/%d", thread)

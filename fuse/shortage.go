@@ -8,11 +8,11 @@ import (
 )
 
 // shortage are the files of which gathered writes found no room. With the writeback cache write(2) ends in the page
-// cache, and only fsync and close tell that it failed later; one who calls neither would write for ever. So such a
-// file's attributes are made invalid: the kernel then asks for them before the next write(2), naming the open file,
-// which only writes do, and gives the error that it gets to the writer (fs/fuse/file.c, fuse_cache_write_iter).
+// cache, and only fsync and close report that it failed later; a program that calls neither would write for ever. So
+// such a file's attributes are made invalid: the kernel then asks for them before the next write(2), naming the open
+// file, which only writes do, and gives the error that it gets to the writer (fs/fuse/file.c, fuse_cache_write_iter).
 //
-// The first refusals of a file are one for each failure, so that a program which is told may still overwrite what is
+// The first refusals of a file are one for each failure, so that a program that heeds them may still overwrite what is
 // allocated. One that goes on regardless is refused until there is room. Rejected: refusing at once until there is
 // room, which keeps databases from rolling back.
 type shortage struct {
@@ -25,12 +25,12 @@ type shortage struct {
 // short is a file of which writes failed.
 type short struct {
 	need      int64 // bytes that the last of them had no room for
-	pending   bool  // the writer is to be told
-	told      int
+	pending   bool  // an error is due to the writer
+	refused   int   // writes, so far
 	notifying bool
 }
 
-// patience is how often a writer is told before all of its writes are refused.
+// patience is how many errors a writer gets before all of its writes are refused.
 const patience = 8
 
 // failed notes that a gathered write had no room for so many bytes. It reports whether the kernel is to be notified,
@@ -82,12 +82,12 @@ func (s *shortage) refuses(id uint64, room func(bytes int64) bool) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f.told++
-	f.pending = f.told >= patience
+	f.refused++
+	f.pending = f.refused >= patience
 	return true
 }
 
-// forget forgets a file: there is room, or nobody has it.
+// forget forgets a file: there is room, or it is not in use.
 func (s *shortage) forget(id uint64) {
 	if s.known.Load() == 0 {
 		return

@@ -45,7 +45,7 @@ func newWritable(fs *ext4.Writable, logger *log.Logger) *writable {
 
 func (f *writable) String() string { return "varve" }
 
-// Init keeps the way in which the kernel is told that what it has cached is not so any more.
+// Init keeps the way in which the kernel is notified that what it has cached has changed.
 func (f *writable) Init(s *gofuse.Server) { f.listen(s) }
 
 func (f *writable) listen(n notifier) { f.server = n }
@@ -109,7 +109,7 @@ func node(id uint64) ext4.Node {
 
 func cred(h *gofuse.InHeader) ext4.Cred { return ext4.Cred{UID: h.Uid, GID: h.Gid, Thread: h.Pid} }
 
-// entry tells the kernel about an inode that was made, or the error.
+// entry answers with an inode that was made, or the error.
 func (f *writable) entry(op string, out *gofuse.EntryOut, n *ext4.Inode, err error) gofuse.Status {
 	if err == nil {
 		fillEntry(out, n)

@@ -156,7 +156,8 @@ func TestWire_Attributes(t *testing.T) {
 	f := w.create(1, "f")
 	a := decode[gofuse.AttrOut](t, w.must(wireSetAttr, setAttr(f, gofuse.SetAttrInCommon{
 		Valid: gofuse.FATTR_MODE | gofuse.FATTR_UID | gofuse.FATTR_GID | gofuse.FATTR_ATIME | gofuse.FATTR_MTIME,
-		Mode:  0o4751, Owner: gofuse.Owner{Uid: 70000, Gid: 80000}, Atime: 1<<64 - 5, Atimensec: 7, Mtime: 1 << 32, Mtimensec: 9})))
+		Mode:  0o4751, Owner: gofuse.Owner{Uid: 70000, Gid: 80000}, Atime: 1<<64 - 5, Atimensec: 7, Mtime: 1 << 32,
+		Mtimensec: 9})))
 	if a.Mode != syscall.S_IFREG|0o4751 || a.Uid != 70000 || a.Gid != 80000 || int64(a.Atime) != -5 ||
 		a.Atimensec != 7 ||
 		a.Mtime != 1<<32 ||
@@ -295,7 +296,8 @@ func TestWire_Open(t *testing.T) {
 	without := newWired(t, Options{NoOpen: true, AutoUnmount: true})
 	without.refused(syscall.ENOSYS, wireOpen, open(1, 0))
 	without.refused(syscall.ENOSYS, wireCreate, gofuse.CreateIn{InHeader: head(1)}, name("f"))
-	if o := decode[gofuse.OpenOut](t, without.must(wireOpenDir, open(1, 0))); o.OpenFlags != gofuse.FOPEN_CACHE_DIR|gofuse.FOPEN_KEEP_CACHE {
+	if o := decode[gofuse.OpenOut](t, without.must(wireOpenDir, open(1,
+		0))); o.OpenFlags != gofuse.FOPEN_CACHE_DIR|gofuse.FOPEN_KEEP_CACHE {
 		t.Errorf("a directory is opened with 0x%x", o.OpenFlags)
 	}
 }

@@ -14,14 +14,14 @@ import (
 
 // openPrivileged is the handle of a file whose opener may use reserved blocks; others are 0. What the kernel writes
 // back later, gathered or mapped, tells by it alone who wrote: its user is root, or none. openDurable is added for
-// O_SYNC and O_DSYNC: requests other than writes do not tell that.
+// O_SYNC and O_DSYNC: requests other than writes do not have that.
 const (
 	openPrivileged = 1 << iota
 	openDurable
 )
 
 // scarce is the room in bytes below which files are opened for writing past the writeback cache, so that write(2)
-// itself tells that it is short.
+// itself reports that it is short.
 const scarce = 8 << 20
 
 // opened says how a file is opened. Direct writes of one file run at a time; its cached pages stay valid, because every

@@ -139,7 +139,8 @@ func comeAndGo(w *volume.Writable, dir ext4.Node, rng *rand.Rand) error {
 				return err
 			}
 		}
-		if _, err := w.Write(root, ext4.NodeOf(&n), int64(rng.IntN(300<<10)), make([]byte, rng.IntN(100<<10)), false); err != nil {
+		if _, err := w.Write(root, ext4.NodeOf(&n), int64(rng.IntN(300<<10)), make([]byte, rng.IntN(100<<10)),
+			false); err != nil {
 			return err
 		}
 	}

@@ -211,7 +211,7 @@ func interleaved(t *testing.T) (w *volume.Writable, next *func()) {
 	return w, next
 }
 
-// exclude runs b between a and its commit, and tells if both succeeded.
+// exclude runs b between a and its commit, and reports whether both succeeded.
 func exclude(t *testing.T, pair func(w *volume.Writable) (a, b func() error)) string {
 	t.Helper()
 	w, next := interleaved(t)

@@ -15,7 +15,7 @@ import (
 	"github.com/varvefs/varve/ondisk/jbd2"
 )
 
-// errorMarks are the lines of dumpe2fs that tell of errors.
+// errorMarks are the lines of dumpe2fs about errors.
 func errorMarks(t *testing.T, path string) string {
 	t.Helper()
 	var out []string
@@ -129,8 +129,8 @@ func abort(t *testing.T, fault blockcache.Fault) (then, next string) {
 	return then, marks()
 }
 
-// TestJournalErrno_Abort: a failed write or flush of the journal is noted in it, so that the next mount, whoever makes
-// it, knows.
+// TestJournalErrno_Abort: a failed write or flush of the journal is noted in it, so that the next mount, however it is
+// made it, knows.
 func TestJournalErrno_Abort(t *testing.T) {
 	for _, fault := range []blockcache.Fault{blockcache.FlushError, blockcache.WriteError} {
 		then, next := abort(t, fault)
@@ -141,7 +141,7 @@ func TestJournalErrno_Abort(t *testing.T) {
 }
 
 // TestJournalErrno_Outside: what ends a mount for another reason than its device leaves the journal as it is. Another
-// host may have the image, or somebody has asked for it.
+// host may have the image, or it was asked for.
 func TestJournalErrno_Outside(t *testing.T) {
 	path := mkfs(t, "16M", "-t", "ext4")
 	w := open(t, path, volume.WriteOptions{})

@@ -277,7 +277,7 @@ func TestFailpoint_Child(t *testing.T) {
 	t.Fatalf("went on to the end: %v", f.settle())
 }
 
-// overwriteUnderReader changes a directory while somebody reads an older snapshot of it, so that there is history to
+// overwriteUnderReader changes a directory while a reader has an older snapshot of it, so that there is history to
 // collect.
 func (f *files) overwriteUnderReader() {
 	held, let, left := make(chan bool), make(chan bool), make(chan bool)

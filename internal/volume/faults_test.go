@@ -66,8 +66,8 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// TestFull_Pinned: blocks that a reader's snapshot keeps are told where there is no space; when it has gone they are
-// used, without anybody asking.
+// TestFull_Pinned: blocks that a reader's snapshot keeps are reported where there is no space; when it has gone they
+// are used, without anybody asking.
 func TestFull_Pinned(t *testing.T) {
 	path := mkfs(t, "8M", "-t", "ext4", "-b", "1024", "-J", "size=1", "-m", "0")
 	w := open(t, path, volume.WriteOptions{})
@@ -128,7 +128,8 @@ func contents(t *testing.T, w *volume.Writable, name string) (p []byte) {
 // TestFault has the device fail: the operation that meets it fails; after a failed flush nothing more is taken, and why
 // is said; reading goes on; the next mount has what was durable.
 func TestFault(t *testing.T) {
-	for _, fault := range []blockcache.Fault{blockcache.FlushError, blockcache.WriteError, blockcache.ShortWrite, blockcache.NoSpace} {
+	for _, fault := range []blockcache.Fault{blockcache.FlushError, blockcache.WriteError, blockcache.ShortWrite,
+		blockcache.NoSpace} {
 		t.Run(fault.String(), func(t *testing.T) {
 			image, err := os.ReadFile(mkfs(t, "16M", "-t", "ext4", "-b", "1024"))
 			if err != nil {
@@ -210,8 +211,9 @@ func TestFault_Data(t *testing.T) {
 // TestRefusals are the features that are read and not written, each by its name.
 func TestRefusals(t *testing.T) {
 	for feature, args := range map[string][]string{
-		"bigalloc": {"-O", "bigalloc"}, "inline_data": {"-O", "inline_data"}, "ea_inode": {"-O", "ea_inode"}, "casefold": {"-O", "casefold"},
-		"encrypt": {"-O", "encrypt"}, "verity": {"-O", "verity"}, "quota": {"-O", "quota"},
+		"bigalloc": {"-O", "bigalloc"}, "inline_data": {"-O", "inline_data"}, "ea_inode": {"-O", "ea_inode"},
+		"casefold": {"-O", "casefold"},
+		"encrypt":  {"-O", "encrypt"}, "verity": {"-O", "verity"}, "quota": {"-O", "quota"},
 	} {
 		path := mkfs(t, "16M", append([]string{"-t", "ext4"}, args...)...)
 		before := oracle.HashFile(t, path)

@@ -75,7 +75,8 @@ func reservedFor(t testing.TB) map[string]bool {
 	w.SetRights(func(thread, gid uint32) bool { return thread == 7 && gid == 2000 })
 	fill(t, w, user, "file")
 	got := map[string]bool{}
-	for name, who := range map[string]ext4.Cred{"user": user, "root": root, "resuid": {UID: 1001, GID: 1000}, "resgid": {UID: 1000, GID: 2000},
+	for name, who := range map[string]ext4.Cred{"user": user, "root": root, "resuid": {UID: 1001, GID: 1000},
+		"resgid": {UID: 1000, GID: 2000},
 		"member": {UID: 1000, GID: 1000, Thread: 7}, "other": {UID: 1000, GID: 1000, Thread: 8}} {
 		n := mkfile(t, w, ext4.Root, name, nil)
 		_, err := w.Write(who, n, 0, make([]byte, 4096), false)

@@ -35,7 +35,7 @@ func (g *gate) Sync() error {
 	return g.Writable.Sync()
 }
 
-// cut has nothing written any more, by nobody: by the time that it returns.
+// cut has nothing written any more by the time that it returns.
 func (w *Writable) cut() {
 	w.device.mu.Lock()
 	w.device.shut = true

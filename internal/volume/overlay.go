@@ -218,10 +218,10 @@ func (w *Writable) emptyImageJournal(base *ext4.FS) error {
 	})
 }
 
-// CommitOverlay copies the changes in an overlay to its image, and tells how many bytes that were. It may be cut off
+// CommitOverlay copies the changes in an overlay to its image, and returns how many bytes that were. It may be cut off
 // at any instant and called again: the overlay notes durably that it has begun, keeps every block until all are in
 // the image, and flushed, and from then on nothing else may be done with it. progress, an error of which ends it, is
-// called now and then. notice is told where it has to wait.
+// called now and then. notice is called where it has to wait.
 func CommitOverlay(
 	s Spec,
 	path string,
@@ -315,7 +315,7 @@ func settleOverlay(overlay *blockcache.Overlay) error {
 	return err
 }
 
-// DiscardOverlay removes an overlay that nobody uses, and that is not half way into its image.
+// DiscardOverlay removes an overlay that is not in use, and that is not half way into its image.
 func DiscardOverlay(path string) error {
 	if _, err := os.Stat(path); err != nil {
 		return err

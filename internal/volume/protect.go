@@ -24,8 +24,8 @@ type mmpDevice interface {
 }
 
 // protection keeps a file system from being written twice (ext4 doc, "Multiple Mount Protection"): in a block of the
-// image a counter grows as long as somebody has it open. Who opens it watches that block for a while first, as the
-// kernel and e2fsprogs do.
+// image a counter grows as long as a mount has it open. The next one to open it watches that block for a while first,
+// as the kernel and e2fsprogs do.
 type protection struct {
 	device   mmpDevice
 	super    *disk.Superblock
@@ -65,7 +65,7 @@ func (s shifted) ReadAt(p []byte, offset int64) (int, error)  { return s.below.R
 func (s shifted) WriteAt(p []byte, offset int64) (int, error) { return s.below.WriteAt(p, s.by+offset) }
 
 // protect takes a file system for this process, or says who has it (ErrInUse). It waits where the block says that
-// somebody had it open: then notice is told for how long, and why. name is what the file system is called here. One
+// a mount had it open: then notice says for how long, and why. name is what the file system is called here. One
 // without protection gives nil.
 func protect(device mmpDevice, super *disk.Superblock, name string, notice func(string)) (*protection, error) {
 	p, wait, err := inspect(device, super, name, notice)
@@ -84,7 +84,7 @@ func protect(device mmpDevice, super *disk.Superblock, name string, notice func(
 	return p, nil
 }
 
-// inspect finds out whether somebody has a file system open, and changes nothing. It tells how long it had to wait.
+// inspect finds out whether a mount has a file system open, and changes nothing. It returns how long it had to wait.
 func inspect(
 	device mmpDevice,
 	super *disk.Superblock,
@@ -135,7 +135,7 @@ func (p *protection) watch(sequence uint32, wait time.Duration) error {
 	return err
 }
 
-// keep lets the counter grow until release, and calls lost where somebody else has changed it, or it cannot be written:
+// keep lets the counter grow until release, and calls lost where another host has changed it, or it cannot be written:
 // from then on nothing may be written to the file system.
 func (p *protection) keep(lost func(error)) {
 	if p == nil {
@@ -200,7 +200,7 @@ func (p *protection) abandon() {
 	p.ended.Wait()
 }
 
-// release says that the file system is nobody's any more, unless somebody else has taken it.
+// release says that the file system is free, unless another host has taken it.
 func (p *protection) release() error {
 	if p == nil {
 		return nil

@@ -101,14 +101,14 @@ func TestProtect_Kernel(t *testing.T) {
 	if err != nil {
 		t.Fatalf("mount after varve: %v\n%s", err, out)
 	}
-	var told string
+	var notice string
 	_, err = volume.OpenWritable(
 		volume.Spec{Image: path, NoLock: true},
-		volume.WriteOptions{Notice: func(s string) { told = s }},
+		volume.WriteOptions{Notice: func(s string) { notice = s }},
 	)
 	if !errors.Is(err, volume.ErrInUse) || !strings.Contains(err.Error(), filepath.Base(dev)) ||
-		!strings.Contains(told, "11s") {
-		t.Errorf("what the kernel has mounted: %v; told %q", err, told)
+		!strings.Contains(notice, "11s") {
+		t.Errorf("what the kernel has mounted: %v; notice %q", err, notice)
 	}
 	for _, args := range [][]string{{"umount", dir}, {"losetup", "-d", dev}} {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {

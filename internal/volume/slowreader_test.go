@@ -45,12 +45,13 @@ func slowReader(t testing.TB, w *volume.Writable) (named string, err error) {
 			results <- nil
 		}()
 	}
-	for until := time.Now().Add(20 * time.Second); named == "" && len(results) < writers && time.Now().Before(until); time.Sleep(time.Millisecond) {
+	for until := time.Now().Add(20 * time.Second); named == "" && len(results) < writers &&
+		time.Now().Before(until); time.Sleep(time.Millisecond) {
 		named = w.Store.Stats().WaitingFor
 	}
 	time.Sleep(100 * time.Millisecond)
 	if named != "" && len(results) == writers {
-		t.Error("nobody waits any more, and the reader is not done")
+		t.Error("no writer waits any more, and the reader is not done")
 	}
 	close(release)
 	errs := []error{<-read}

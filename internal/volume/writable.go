@@ -41,7 +41,7 @@ type WriteOptions struct {
 	Policy      mvcc.Policy
 	Events      func(mvcc.Event)
 	Between     func()       // called between each operation and its commit, for tests of what operations depend on
-	Notice      func(string) // told where opening takes long, and why; may be nil
+	Notice      func(string) // called where opening takes long, with the reason; may be nil
 }
 
 // Writable is a file system that is open for writing, and what lies below it.
@@ -152,7 +152,7 @@ func openOn(device blockcache.Writable, at mmpDevice, name string, o WriteOption
 			s.Fail(err)
 		}
 	})
-	if w.protected != nil { // whoever had it before may have written to it until a moment ago
+	if w.protected != nil { // another mount may have written to it until a moment ago
 		base, err = openBase(device)
 	}
 	if err == nil {

@@ -114,8 +114,10 @@ func rejects(t *testing.T, what string, err error, says string) {
 
 func TestSuperblock_Golden(t *testing.T) {
 	s := newGolden(t, "csum").super
-	if s.Label != "golden" || FormatUUID(s.UUID) != "11111111-2222-3333-4444-555555555555" || s.Blocks != 1024 || s.BlockSize != 1024 ||
-		s.Inodes != 64 || s.InodeSize != 256 || s.DescSize != 64 || s.FirstDataBlock != 1 || s.Groups() != 1 || s.Kind() != "ext4" ||
+	if s.Label != "golden" || FormatUUID(s.UUID) != "11111111-2222-3333-4444-555555555555" || s.Blocks != 1024 ||
+		s.BlockSize != 1024 ||
+		s.Inodes != 64 || s.InodeSize != 256 || s.DescSize != 64 || s.FirstDataBlock != 1 || s.Groups() != 1 ||
+		s.Kind() != "ext4" ||
 		s.HashVersion != HashHalfMD4 ||
 		s.HashSeed[0] != 0xaaaaaaaa ||
 		s.State != StateClean {
@@ -290,8 +292,9 @@ func TestExtent_GoldenAndRejects(t *testing.T) {
 	le.PutUint16(p[2:], 0)
 	_, err = DecodeExtentRoot(p)
 	rejects(t, "index without entries", err, "without entries")
-	for what, e := range map[string]Extent{"empty": {Start: 50}, "past the end": {Start: 1020, Len: 9}, "before the start": {Len: 1},
-		"wraps": {File: 1<<32 - 1, Len: 2, Start: 50}} {
+	for what, e := range map[string]Extent{"empty": {Start: 50}, "past the end": {Start: 1020, Len: 9},
+		"before the start": {Len: 1},
+		"wraps":            {File: 1<<32 - 1, Len: 2, Start: 50}} {
 		if err := g.super.CheckExtent(e); !errors.Is(err, ondisk.ErrCorrupt) {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -389,7 +392,8 @@ func TestHtree_GoldenAndRejects(t *testing.T) {
 	if extents, err = DecodeExtentRoot(n.Block); err != nil {
 		t.Fatal(err)
 	}
-	for what, change := range map[string]func([]byte){"levels": func(p []byte) { p[0x1e] = 2 }, "hash version": func(p []byte) { p[0x1c] = 4 }} {
+	for what, change := range map[string]func([]byte){"levels": func(p []byte) { p[0x1e] = 2 },
+		"hash version": func(p []byte) { p[0x1c] = 4 }} {
 		p := plain.block(extents.Extent(0).Start)
 		change(p)
 		_, err := plain.super.DecodeHtreeRoot(0, p)

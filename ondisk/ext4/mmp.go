@@ -16,7 +16,7 @@ const (
 	MMPMax   = 0xe24d4d4f
 )
 
-// MMP is the block by which hosts tell each other that the file system is in use (ext4 doc, "Multiple Mount
+// MMP is the block by which hosts see that the file system is in use (ext4 doc, "Multiple Mount
 // Protection").
 type MMP struct {
 	Sequence uint32

@@ -9,8 +9,8 @@ import (
 // Sealing writes the checksums that the Check and Decode functions verify, in place. Each does nothing where the file
 // system has none.
 
-// offSpare are four bytes of the superblock that nobody reads: the last of the path that it was mounted on, behind the
-// zero that ends that.
+// offSpare are four bytes of the superblock that no program reads: the last of the path that it was mounted on, behind
+// the zero that ends that.
 const offSpare = 0xc4
 
 // SealSuperblock seals the 1,024 bytes of a superblock, of which only the first 512 may have been changed. It keeps the

@@ -292,11 +292,13 @@ func (s *Superblock) IsJournalDevice() bool { return s.Incompat&IncompatJournalD
 func (s *Superblock) CheckReadable() error {
 	if s.IsJournalDevice() {
 		return &ondisk.UnsupportedError{Feature: "journal_dev",
-			Advice: "this is an external journal and holds no files: name the file system's image, and this one with --journal-device"}
+			Advice: "this is an external journal and holds no files: name the file system's image, and this one " +
+				"with --journal-device"}
 	}
 	if unknown := s.Incompat &^ ReadIncompat; unknown != 0 {
 		return &ondisk.UnsupportedError{Feature: unknown.String(),
-			Advice: "without knowing it, files would be read wrongly, so neither a mount nor ls, cat, cp or tar is possible; varve info describes the image, and a newer kernel or e2fsprogs may read it"}
+			Advice: "without knowing it, files would be read wrongly, so neither a mount nor ls, cat, cp or tar is " +
+				"possible; varve info describes the image, and a newer kernel or e2fsprogs may read it"}
 	}
 	return nil
 }

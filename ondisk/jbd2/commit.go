@@ -71,7 +71,8 @@ func SumV1(sum uint32, p []byte) uint32 {
 	t := &crc32BE
 	for ; len(p) >= 8; p = p[8:] {
 		a, b := sum^binary.BigEndian.Uint32(p), binary.BigEndian.Uint32(p[4:])
-		sum = t[7][a>>24] ^ t[6][a>>16&0xff] ^ t[5][a>>8&0xff] ^ t[4][a&0xff] ^ t[3][b>>24] ^ t[2][b>>16&0xff] ^ t[1][b>>8&0xff] ^ t[0][b&0xff]
+		sum = t[7][a>>24] ^ t[6][a>>16&0xff] ^ t[5][a>>8&0xff] ^ t[4][a&0xff] ^
+			t[3][b>>24] ^ t[2][b>>16&0xff] ^ t[1][b>>8&0xff] ^ t[0][b&0xff]
 	}
 	for _, b := range p {
 		sum = sum<<8 ^ t[0][byte(sum>>24)^b]

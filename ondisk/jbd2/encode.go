@@ -21,7 +21,7 @@ func (s *Superblock) PutStart(p []byte, start uint32, sequence Sequence) {
 // that.
 const ErrnoIO = -5
 
-// PutErrno notes an error that ended the journal's use (a negative errno), or with 0 that there is none to tell any
+// PutErrno notes an error that ended the journal's use (a negative errno), or with 0 that there is none to report any
 // more.
 func (s *Superblock) PutErrno(p []byte, errno int32) {
 	s.Errno = errno
