@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// TracedEvent is an Event of a disk trace, and where its record ends in the trace: what the process had done before it
-// was told of something is what lies before the length that the trace had then.
+// TracedEvent is an Event of a disk trace, and where its record ends in the trace. A test that notes the length of the
+// trace when it sends something to the process finds there what the process had done before.
 type TracedEvent struct {
 	Event
 	End int64

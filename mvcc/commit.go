@@ -69,14 +69,7 @@ func (tx *Tx) commit() error {
 		return err
 	}
 	if !ok {
-		s.stats.conflicts.Add(1)
-		e := Event{Kind: EventConflict, Tx: tx.priority, Reason: "a block that it depends on has changed",
-			NoBlock: tx.loser == nil}
-		if tx.loser != nil {
-			e.Block = tx.loser.number
-		}
-		s.events.emit(e)
-		return ErrConflict
+		return tx.dependencyChanged()
 	}
 	yield.At("published")
 	if len(tx.groups) > 0 {
@@ -86,6 +79,18 @@ func (tx *Tx) commit() error {
 		do()
 	}
 	return nil
+}
+
+// dependencyChanged counts and reports a conflict on a block that the transaction only read.
+func (tx *Tx) dependencyChanged() error {
+	tx.s.stats.conflicts.Add(1)
+	e := Event{Kind: EventConflict, Tx: tx.priority, Reason: "a block that it depends on has changed",
+		NoBlock: tx.loser == nil}
+	if tx.loser != nil {
+		e.Block = tx.loser.number
+	}
+	tx.s.events.emit(e)
+	return ErrConflict
 }
 
 func (tx *Tx) context() error {
@@ -212,7 +217,7 @@ func (tx *Tx) resolve() (size int, err error) {
 		c := t.chain
 		newest := c.head.Load()
 		if !s.queues.mayCommit(tx.priority, t.number) {
-			tx.queued = true
+			tx.queueHeld = true
 			return 0, tx.conflict(t, newest, errQueued)
 		}
 		t.stood = &newest.data[0] == &t.base[0] || newest.seq <= tx.snap || mutant.Off(mutant.M3)

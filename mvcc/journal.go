@@ -39,7 +39,7 @@ type journalEpochs struct {
 	home    yield.Mutex // guards pending, and is held while one of its blocks is written home
 	pending map[block.Number]wal.Image
 
-	mu       sync.Mutex // guards the rest; held for moments
+	mu       sync.Mutex // guards the fields up to full; held for moments
 	ended    *sync.Cond
 	closing  bool
 	frees    []freedBlock

@@ -164,7 +164,7 @@ func (s *Store) begin(ctx context.Context, o TxOptions) *Tx {
 	}
 	tx.ctx, tx.readonly, tx.done, tx.seq, tx.lost, tx.loser, tx.waited = ctx, o.ReadOnly, false, 0, 0, nil, 0
 	tx.overCap = nil
-	tx.restart, tx.queued, tx.update, tx.mergedAny, tx.began = nil, false, false, false, time.Time{}
+	tx.restart, tx.queueHeld, tx.update, tx.mergedAny, tx.began = nil, false, false, false, time.Time{}
 	tx.durable = o.Durable || s.always
 	tx.isolation = s.opts.Isolation
 	if o.Serializable {

@@ -58,7 +58,7 @@ type Tx struct {
 	loser     *chain // where a conflict was
 	restart   *chain // whose queue it has to wait in first
 	overCap   *chain // has more history than the cap
-	queued    bool   // another transaction holds the queue of a block
+	queueHeld bool   // another transaction holds the queue of a block
 	update    bool   // Update runs it, and again
 	mergedAny bool
 	durable   bool

@@ -157,7 +157,7 @@ func (a *attempts) lostRace(tx *Tx) {
 	a.outcome.Aborts++
 	a.s.stats.abort(a.s, tx)
 	limit := a.s.opts.LostRaces
-	if tx.queued && a.outcome.Aborts < limit {
+	if tx.queueHeld && a.outcome.Aborts < limit {
 		a.yieldTo = tx.loser
 		return
 	}

@@ -8,6 +8,10 @@
 // one flush at a time, which all waiters share. An epoch record ends each group; an end record with a digest (BLAKE3)
 // ends each segment.
 //
+// Build each commit with a Record, give it to Log.Append, and wait for it with Log.Wait; Log.Truncate gives up what is
+// home. Open recovers. Journal is the other form of a log: epochs of whole blocks in ext4's own journal format, which
+// the kernel and e2fsck replay as well; Unlogged takes the same epochs where there is no journal.
+//
 // Invariants:
 //
 //   - W1: Wait returns only when the epoch of a sequence is durable.

@@ -32,7 +32,8 @@ func TestOpenJournal_Geometry(t *testing.T) {
 		if _, err := dev.WriteAt(jbd2.NewSuperblock(c.size, c.blocks, [16]byte{1}, jbd2.IncompatRevoke), 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := OpenJournal(dev, size, c.places, 1); (err == nil) != c.good || err != nil && !errors.Is(err, ErrCorrupt) {
+		if _, err := OpenJournal(dev, size, c.places, 1); (err == nil) != c.good ||
+			err != nil && !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

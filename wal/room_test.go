@@ -207,8 +207,8 @@ func (s *slowSync) Sync() error {
 	return s.Writable.Sync()
 }
 
-// TestOpen_SmallerBound: a log that has more segments than the options allow now, all of them in use, is opened, and is
-// used again from there.
+// TestOpen_SmallerBound: a log that has more segments than the options allow now, all of them in use, is opened, and
+// is used again from there.
 func TestOpen_SmallerBound(t *testing.T) {
 	f := newFixture()
 	l, _ := f.open(t)

@@ -66,7 +66,8 @@ func (s *scanner) checkNewer(h header, place int) error {
 		return nil
 	}
 	return fmt.Errorf("%w: a control block is damaged: incarnation %d counts, "+
-		"and segment %d has commits of incarnation %d; nothing was changed; restore the log, or take it away to open the image without its last commits",
+		"and segment %d has commits of incarnation %d; nothing was changed; restore the log, or take it away to open "+
+		"the image without its last commits",
 		ErrCorrupt, s.ctl.incarnation, h.number, h.incarnation)
 }
 

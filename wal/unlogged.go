@@ -12,9 +12,9 @@ import (
 	"github.com/varvefs/varve/ondisk/jbd2"
 )
 
-// Unlogged is the EpochLog of a file system without a journal. Epochs go straight home: file data, a flush, the images,
-// a flush. A Commit that returned is durable; a crash inside of one leaves any part of its images, torn, and fsck has
-// to repair that.
+// Unlogged is the EpochLog of a file system without a journal. Epochs go straight home: file data, a flush, the
+// images, a flush. A Commit that returned is durable; a crash inside of one leaves any part of its images, torn, and
+// fsck has to repair that.
 type Unlogged struct {
 	home    blockcache.Writable
 	size    block.Size

@@ -50,8 +50,8 @@ var errFull = errors.New("disk full")
 
 func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
 
-// TestLedger_FailedWriter: a ledger whose file is full drops events, keeps no commit waiting, and reports the error at its
-// close.
+// TestLedger_FailedWriter: a ledger whose file is full drops events, keeps no commit waiting, and reports the error at
+// its close.
 func TestLedger_FailedWriter(t *testing.T) {
 	l := NewLedger(fullDisk{}, 1<<30)
 	e := mvcc.Event{Kind: mvcc.EventFlush, Reason: strings.Repeat("x", 1000)}
