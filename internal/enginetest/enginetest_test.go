@@ -32,8 +32,9 @@ func TestOpen_EndsStores(t *testing.T) {
 func TestJournal_TakesEpochs(t *testing.T) {
 	dev := blockcache.NewRAM(make([]byte, 1<<20))
 	j := enginetest.Journal(t, dev, 1024, 64, 128)
-	s := enginetest.Open(t, mvcc.Options{BlockSize: 1024, Home: dev, Durability: mvcc.EpochJournal{Journal: j, Every: time.Hour,
-		Seal: func(*mvcc.ClosingEpoch) error { return nil }}})
+	s := enginetest.Open(t, mvcc.Options{BlockSize: 1024, Home: dev,
+		Durability: mvcc.EpochJournal{Journal: j, Every: time.Hour,
+			Seal: func(*mvcc.ClosingEpoch) error { return nil }}})
 	err := s.UpdateDurable(context.Background(), func(tx *mvcc.Tx) error { return tx.Edit(3, merge.Set(0, []byte{1})) })
 	if err != nil || j.Used() == 0 {
 		t.Errorf("%v; %d blocks of the journal are in use", err, j.Used())

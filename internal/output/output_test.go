@@ -67,7 +67,8 @@ func TestQuote(t *testing.T) {
 
 // TestWriteJSON writes characters that a terminal could obey as escapes, from which a reader gets them back.
 func TestWriteJSON(t *testing.T) {
-	if got := string(EscapeJSON([]byte("\"\u009b\x7f\u202e\U000e0041 é\"\n"))); got != "\"\\u009b\\u007f\\u202e\\udb40\\udc41 é\"\n" {
+	if got := string(EscapeJSON([]byte(
+		"\"\u009b\x7f\u202e\U000e0041 é\"\n"))); got != "\"\\u009b\\u007f\\u202e\\udb40\\udc41 é\"\n" {
 		t.Errorf("%q", got)
 	}
 	want := map[string]string{"name": "<a&b> \u009b\x7f\u202e\U000e0041\x1b é"}
