@@ -196,6 +196,7 @@ func TestCheckpoint_HandsOver(t *testing.T) {
 		t,
 		Options{
 			Home:       home,
+			PushBack:   -1,
 			Memory:     16 << 12,
 			Durability: NativeLog{Options: wal.Options{SegmentSize: 16 << 10, MaxBytes: 128 << 10}},
 		},

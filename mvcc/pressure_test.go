@@ -163,7 +163,7 @@ func TestPressure_LogIsBounded(t *testing.T) {
 	log := blockcache.NewRAM(nil)
 	s := mustOpen(
 		t,
-		Options{
+		Options{PushBack: -1,
 			Durability: NativeLog{Device: log, Options: wal.Options{SegmentSize: 16 << 10, MaxBytes: 64 << 10, Gather: 4 << 10}},
 		},
 	)
