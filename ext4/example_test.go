@@ -11,6 +11,7 @@ import (
 
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/volume"
 )
 
 // exampleImage is a small image made by mkfs.ext4, unpacked into memory.
@@ -53,7 +54,7 @@ func ExampleOpen() {
 	// true
 }
 
-// View is the file system for everything that takes an io/fs one.
+// IOFS is the file system for everything that takes an io/fs one.
 func ExampleFS_IOFS() {
 	fsys, err := ext4.Open(exampleImage(), ext4.Options{})
 	if err != nil {
@@ -110,4 +111,36 @@ func ExampleInode_Xattr() {
 	value, err := n.Xattr("user.small")
 	fmt.Printf("%s %v\n", value, err)
 	// Output: small <nil>
+}
+
+// A Writable needs a store below it: package volume gives it one, over any device. Each call is a transaction.
+func ExampleWritable() {
+	w, err := volume.OpenOn(blockcache.NewRAM(exampleImage()), volume.WriteOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	alice := ext4.Cred{UID: 1000, GID: 1000}
+	n, err := w.Create(alice, ext4.Root, "hello", ext4.CreateOptions{Mode: 0o100644, Umask: 0o022})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := w.Write(alice, ext4.NodeOf(&n), 0, []byte("hello, ext4\n"), true); err != nil {
+		log.Fatal(err)
+	}
+	_, err = w.Rename(alice, ext4.Root, "hello", ext4.Root, "file", ext4.RenameNoReplace)
+	fmt.Println(errors.Is(err, ext4.ErrExists))
+	err = w.View(func(fsys *ext4.FS) error {
+		contents, err := fsys.IOFS().ReadFile("hello")
+		fmt.Printf("%s", contents)
+		return err
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := w.Close(); err != nil { // all is durable
+		log.Fatal(err)
+	}
+	// Output:
+	// true
+	// hello, ext4
 }

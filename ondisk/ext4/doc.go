@@ -1,4 +1,8 @@
-// Package ext4 decodes the on-disk structures of ext2, ext3 and ext4: bytes in, checked values out.
+// Package ext4 decodes and encodes the on-disk structures of ext2, ext3 and ext4: bytes in, checked values out, and the
+// other way round.
+//
+// DecodeSuperblock comes first: a Superblock has the geometry that finds all other structures, and decodes them. Encode
+// and Put functions change bytes in place; Seal functions then compute the checksums that the decoders verify.
 //
 // The package does no I/O and keeps no state. Each file holds one structure, with its layout drawn above the decoder.
 // All integers are little-endian. Decoders check what they can see from the bytes alone (magic, version, bounds,
