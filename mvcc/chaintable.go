@@ -24,7 +24,7 @@ type chainTable struct {
 	versions  versionPool
 	snapshots *registry
 
-	_            [64]byte // keeps the counters off the cache line of what commits only read
+	_            [64]byte     // keeps the counters off the cache line of what commits only read
 	clock        atomic.Int64 // coarse, nanoseconds
 	count        atomic.Int64 // chains
 	historyBytes atomic.Int64
