@@ -76,9 +76,9 @@ func newWire(t testing.TB, front gofuse.RawFileSystem, o Options, readonly bool)
 	return w
 }
 
-// send makes a request of a body, which begins with the header, and what follows it; it returns the answer's body. A
-// body that is a number stands for a request that is a header only, for that node.
-func (w *wire) send(op uint32, unique uint64, body any, tail ...[]byte) ([]byte, syscall.Errno) {
+// encode is a request of a body, which begins with the header, and what follows it. A body that is a number stands for
+// a request that is a header only, for that node.
+func (w *wire) encode(op uint32, unique uint64, body any, tail ...[]byte) []byte {
 	if node, ok := body.(uint64); ok {
 		body = gofuse.InHeader{NodeId: node}
 	}
@@ -94,15 +94,20 @@ func (w *wire) send(op uint32, unique uint64, body any, tail ...[]byte) ([]byte,
 	le.PutUint32(p[24:], w.uid)
 	le.PutUint32(p[28:], w.uid)
 	le.PutUint32(p[32:], w.pid)
+	return p
+}
+
+// send makes a request, and returns the answer's body.
+func (w *wire) send(op uint32, unique uint64, body any, tail ...[]byte) ([]byte, syscall.Errno) {
 	out := make([]byte, maxRead+4096)
-	n, status := w.server.HandleRequest([][]byte{p}, [][]byte{out})
+	n, status := w.server.HandleRequest([][]byte{w.encode(op, unique, body, tail...)}, [][]byte{out})
 	if !status.Ok() {
 		return nil, syscall.Errno(status)
 	}
 	if n < outHeaderSize {
 		return nil, 0 // no answer, as for FORGET
 	}
-	return out[outHeaderSize:n], syscall.Errno(-int32(le.Uint32(out[4:])))
+	return out[outHeaderSize:n], syscall.Errno(-int32(binary.LittleEndian.Uint32(out[4:])))
 }
 
 func (w *wire) call(op uint32, body any, tail ...[]byte) ([]byte, syscall.Errno) {

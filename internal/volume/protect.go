@@ -17,7 +17,7 @@ import (
 // ErrInUse says that another host or program has the file system open.
 var ErrInUse = errors.New("the file system is in use elsewhere")
 
-// beacon is the device of a protected file system: reading must see what other hosts wrote.
+// mmpDevice is the device of a protected file system: reading must see what other hosts wrote.
 type mmpDevice interface {
 	io.ReaderAt
 	io.WriterAt
@@ -43,7 +43,7 @@ const (
 	maxMore  = 60
 )
 
-// openBeacon opens an image beside the device that is locked, and the same window of it.
+// openMMPDevice opens an image beside the device that is locked, and the same window of it.
 func openMMPDevice(path string, like blockcache.Device) (mmpDevice, io.Closer, error) {
 	s, err := blockcache.OpenShared(path)
 	if err != nil {
@@ -55,7 +55,7 @@ func openMMPDevice(path string, like blockcache.Device) (mmpDevice, io.Closer, e
 	return s, s, nil
 }
 
-// shifted is a beacon within a window.
+// shifted is an mmpDevice within a window.
 type shifted struct {
 	below mmpDevice
 	by    int64
