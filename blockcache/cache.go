@@ -102,11 +102,19 @@ func (c *Cache) Put(n block.Number, data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.loads, n)
-	if held := s.queues.table[n]; held != nil {
-		held.data = data
-		return
-	}
 	s.queues.put(n, data)
+}
+
+// Drop forgets a block, after the device got other bytes. A load of the block that began before is not put into the
+// cache.
+func (c *Cache) Drop(n block.Number) {
+	s := &c.shards[c.shardOf(n)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.loads, n)
+	if held := s.queues.table[n]; held != nil {
+		held.data = nil // it leaves its queue in its turn
+	}
 }
 
 // shardOf spreads neighbours over the shards, and blocks a power of two apart, too.

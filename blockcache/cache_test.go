@@ -226,3 +226,19 @@ func FuzzPartitions(f *testing.F) {
 		}
 	})
 }
+
+// TestCache_Drop: a block that was dropped is read again, also one whose reading was under way.
+func TestCache_Drop(t *testing.T) {
+	d := &counted{size: 4096, n: 100}
+	c := NewCache(d, nil, 4096, 1<<20)
+	for range 3 {
+		check(t, c, 7)
+		check(t, c, 7)
+		c.Drop(7)
+		c.Drop(8)
+	}
+	check(t, c, 7)
+	if s := c.Stats(); s.Misses != 4 || s.Blocks != 1 {
+		t.Errorf("%+v: expected 4 reads of the one block", s)
+	}
+}

@@ -22,8 +22,8 @@ type s3fifo struct {
 // cached is one block in small or main.
 type cached struct {
 	number block.Number
-	data   []byte
-	reads  uint8 // reads since it came or was passed over, up to maxReads
+	data   []byte // nil: dropped
+	reads  uint8  // reads since it came or was passed over, up to maxReads
 	next   *cached
 }
 
@@ -53,6 +53,10 @@ func (q *s3fifo) get(n block.Number) []byte {
 
 // put adds a block that get did not find.
 func (q *s3fifo) put(n block.Number, data []byte) {
+	if c := q.table[n]; c != nil {
+		c.data = data
+		return
+	}
 	for q.len() >= q.capacity {
 		q.evict()
 	}

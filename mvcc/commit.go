@@ -140,6 +140,13 @@ func (tx *Tx) writeHomes() error {
 		if _, err := s.home.WriteAt(h.data, s.size.Offset(h.number)+int64(h.off)); err != nil {
 			return fmt.Errorf("write %v: %w", h.number, err)
 		}
+		if h.ordered && !mutant.Off(mutant.FormerLife) {
+			// The cache may have what the block was before it was freed. An edit that makes it the same again would
+			// change nothing, and home would keep the data.
+			for i := range h.blocks(s.size) {
+				s.clean.Drop(h.number + block.Number(i))
+			}
+		}
 	}
 	if len(tx.homes) > 0 {
 		s.durability.wroteHome(ordered)

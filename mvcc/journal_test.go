@@ -1,6 +1,7 @@
 package mvcc_test
 
 import (
+	"bytes"
 	"context"
 	"sync/atomic"
 	"testing"
@@ -162,4 +163,35 @@ func (c *counted) WriteAt(p []byte, off int64) (int, error) {
 func (c *counted) Sync() error {
 	c.writes.Add(1)
 	return c.Writable.Sync()
+}
+
+// TestWriteHome_SameAgain: a block holds metadata, is freed, holds file data, is freed again, and then gets the bytes
+// that it had first. It has them after a remount: the cache of clean blocks must not take it for unchanged.
+func TestWriteHome_SameAgain(t *testing.T) {
+	ctx := context.Background()
+	dev := &hooked{Writable: blockcache.NewRAM(make([]byte, 1<<20))}
+	s := sealedStore(t, dev, time.Hour)
+	first := bytes.Repeat([]byte{7}, int(sealedBlock))
+	free := func(tx *mvcc.Tx) error {
+		tx.Free(20)
+		return nil
+	}
+	for _, do := range []func(tx *mvcc.Tx) error{
+		func(tx *mvcc.Tx) error { return tx.Edit(20, merge.Whole(first)) },
+		free,
+		func(tx *mvcc.Tx) error { return tx.WriteHome(19, 0, make([]byte, 2*sealedBlock), true) },
+		free,
+		func(tx *mvcc.Tx) error { return tx.Edit(20, merge.Whole(first)) },
+	} {
+		if err := s.Update(ctx, do); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Checkpoint(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := make([]byte, sealedBlock)
+	if _, err := dev.ReadAt(got, sealedBlock.Offset(20)); err != nil || !bytes.Equal(got, first) {
+		t.Errorf("the block begins with %d: %v", got[0], err)
+	}
 }

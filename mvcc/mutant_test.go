@@ -84,4 +84,5 @@ func TestWrites_Mutants(t *testing.T) {
 	noticed.By(t, mutant.FreshHome, "TestWriteHome_FormerLife")
 	noticed.By(t, mutant.FailedHome, "TestCheckpoint_AfterFailedFlush")
 	noticed.By(t, mutant.HomeFlush, "TestWriteHome_NativeLog")
+	noticed.By(t, mutant.FormerLife, "TestWriteHome_SameAgain")
 }

@@ -33,6 +33,8 @@ const (
 	FreshEdit Promise = "fresh-edit"
 	// HomeFlush: with the native log, what WriteHome wrote is not flushed.
 	HomeFlush Promise = "home-flush"
+	// FormerLife: after WriteHome, a block is read as it was before it was freed.
+	FormerLife Promise = "former-life"
 	// FailedHome: a checkpoint after a failed flush of home goes on, and gives up the log.
 	FailedHome Promise = "failed-home"
 	// EpochFits: an epoch takes whatever transactions change, also more than the journal does.
