@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// What a check remembers is kept in pieces, which are made when something is noted in them: an image may claim more
-// blocks and inodes than there is memory for.
+// A check keeps its notes in pieces, which are made when something is noted in them: an image may claim more blocks and
+// inodes than there is memory for.
 const (
 	blockPiece = 1 << 15 // clusters
 	inodePiece = 512

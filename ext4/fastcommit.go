@@ -127,7 +127,8 @@ const (
 )
 
 // fastMap is a file's mapping where fast commits changed it: extents that were added, and ranges removed (Len of Start
-// zero), by first file block, without overlaps. What it does not cover is mapped at home.
+// zero), by first file block, without overlaps. Blocks that it does not cover are mapped at
+// home.
 type fastMap struct {
 	ranges []fastRange
 }

@@ -125,8 +125,8 @@ func (a *allocator) load(g disk.Group) (*group, error) {
 	return gr, nil
 }
 
-// bitmaps are those in memory. What was not used since the hand came by leaves it (the CLOCK algorithm), unless it is
-// pinned.
+// bitmaps are those in memory. A group that was not used since the hand came by leaves it (the CLOCK algorithm),
+// unless it is pinned.
 type bitmaps struct {
 	limit int // groups; 0: no limit
 

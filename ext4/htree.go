@@ -17,7 +17,7 @@ type hashStep struct {
 	node  disk.HtreeNode
 }
 
-// Where the entries of the root and of other index blocks begin.
+// The offsets at which the entries of the root, and of other index blocks, begin.
 const (
 	hashRootBase = 0x20
 	hashNodeBase = 8

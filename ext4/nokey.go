@@ -13,7 +13,7 @@ type naming struct {
 }
 
 // noKeyNaming is how the names of a directory are listed: as they are, or in no-key form where they are encrypted.
-// Where the kernel would walk the directory as a hash tree the form includes the hash.
+// The form includes the hash if the kernel would walk the directory as a hash tree.
 func (n *Inode) noKeyNaming() (naming, error) {
 	if !n.Has(disk.InodeEncrypt) {
 		return naming{}, nil

@@ -113,7 +113,7 @@ const maxOld = 100
 // reach marks a stage that the operation has completed.
 func (o *op) reach(stage string) { failpoint.At(o.what, stage) }
 
-// begin begins an attempt. What the one before has reserved goes back.
+// begin begins an attempt. Reservations of the one before go back.
 func (o *op) begin(tx Tx) {
 	o.undo()
 	o.turns, o.sync, o.promised = 0, false, false

@@ -143,7 +143,7 @@ func (w *Writable) count(e Epoch, m fixed, descs map[block.Number]bool) error {
 	for last > 0 && !bit(p, last-1) {
 		last--
 	}
-	// What was ever used stays so: the slots behind may never have been written.
+	// Slots that were ever used stay so: those behind may never have been written.
 	c.FreeInodes, c.InodeBitmapSum, c.ITableUnused = free, w.super.InodeBitmapSum(p), min(c.ITableUnused, n-last)
 	return nil
 }

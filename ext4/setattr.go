@@ -83,8 +83,8 @@ func (o *op) resize(n *Inode, size uint64, clear ClearPrivileges) (bool, error) 
 	return done, o.stamp(n, disk.OffMtime)
 }
 
-// setOwner changes owner and group. What may run with their rights loses its setuid and setgid bits, and its
-// capabilities.
+// setOwner changes owner and group. A file that may run with their rights loses its setuid and setgid bits,
+// and its capabilities.
 func (o *op) setOwner(n *Inode, a Attr) error {
 	if a.UID == nil && a.GID == nil {
 		return nil

@@ -64,7 +64,7 @@ type Epoch interface {
 	Last() block.Seq
 }
 
-// What a block is, for the sealer.
+// The kinds of blocks, for the sealer.
 const (
 	kindInodes     = 1 + iota // owner: group
 	kindBlockMap              // owner: group

@@ -22,8 +22,8 @@ func (o *op) cut(n *Inode, from, to uint64) (done bool, err error) {
 	return o.cutPointers(n, from, to, maxCut)
 }
 
-// truncate sets a file's size, and frees what lies behind it. What one transaction cannot free is left to finish: the
-// inode is an orphan until then.
+// truncate sets a file's size, and frees what lies behind it. Blocks that one transaction cannot free are left to
+// finish: the inode is an orphan until then.
 func (o *op) truncate(n *Inode, size uint64) (done bool, err error) {
 	switch {
 	case n.IsDir():

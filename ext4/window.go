@@ -37,7 +37,8 @@ func (w *windows) take(ino Ino, goal block.Number, want uint32) (got, left run) 
 	return got, run{}
 }
 
-// keep makes reserved blocks a file's window. What has to go for that is returned, to be released.
+// keep makes reserved blocks a file's window. Windows that have to go for that are returned, to be
+// released.
 func (w *windows) keep(ino Ino, r run) (left []run) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

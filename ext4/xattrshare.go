@@ -11,8 +11,8 @@ import (
 )
 
 // sharedXattrs remembers blocks of attributes by their contents, so that inodes with the same attributes refer to one
-// block, as the kernel's mbcache does. What it says is a hint: whether a block still has those contents, and is one at
-// all, the transaction finds out that adds a reference. A block is forgotten before its freeing can be seen.
+// block, as the kernel's mbcache does. It is a hint: the transaction that adds a reference checks whether the
+// block still has those contents, and is one at all. A block is forgotten before its freeing can be seen.
 type sharedXattrs struct {
 	seed maphash.Seed
 

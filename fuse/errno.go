@@ -13,8 +13,8 @@ import (
 	"github.com/varvefs/varve/ondisk"
 )
 
-// errnos is the one table that turns errors into errnos; the first that fits counts. What is not in it is EIO, unless
-// it carries an errno of its own.
+// errnos is the one table that turns errors into errnos; the first that fits counts. Errors that are not in it
+// are EIO.
 var errnos = []struct {
 	err   error
 	errno syscall.Errno

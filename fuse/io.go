@@ -67,8 +67,8 @@ func (f *writable) Read(
 	return result, status
 }
 
-// Lseek looks for data and holes. What the page cache holds of a file that is open for writing is not in the file yet,
-// and the kernel asks nevertheless: it hands its pages over first.
+// Lseek looks for data and holes. Pages that the kernel has gathered are not in the file yet, and it asks nevertheless:
+// it hands them over first.
 func (f *writable) Lseek(cancel <-chan struct{}, in *gofuse.LseekIn, out *gofuse.LseekOut) gofuse.Status {
 	if !mutant.Off(mutant.SeekPages) {
 		f.handOver(in.NodeId)

@@ -6,8 +6,8 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// Whatever would change the file system is refused. The kernel refuses most of it before it asks, because the mount
-// is read-only.
+// Requests that would change the file system are refused. The kernel refuses most of it before it asks, because the
+// mount is read-only.
 
 const erofs = gofuse.Status(syscall.EROFS)
 

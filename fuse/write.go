@@ -12,9 +12,9 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// openPrivileged is the handle of a file whose opener may use reserved blocks; others are 0. What the kernel writes
-// back later, gathered or mapped, tells by it alone who wrote: its user is root, or none. openDurable is added for
-// O_SYNC and O_DSYNC: requests other than writes do not have that.
+// openPrivileged is the handle of a file whose opener may use reserved blocks; others are 0. By it alone writes that
+// the kernel sends later, of gathered or mapped pages, show their user: theirs is root, or none. openDurable is added
+// for O_SYNC and O_DSYNC: requests other than writes do not have that.
 const (
 	openPrivileged = 1 << iota
 	openDurable

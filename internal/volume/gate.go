@@ -7,8 +7,8 @@ import (
 	"github.com/varvefs/varve/ext4"
 )
 
-// gate is the device of a mount until it is shut: then nothing more is written to it, as after a power cut. What is
-// being written when it is shut is written first, and a flush under way ends.
+// gate is the device of a mount until it is shut: then nothing more is written to it, as after a power cut. Writes
+// under way when it is shut are done first, and a flush under way ends.
 type gate struct {
 	blockcache.Writable
 	mu   sync.RWMutex // held for reading by each write and flush

@@ -267,9 +267,33 @@ func CommitOverlay(
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", s.Image, err)
 	}
+	defer func() { err = errors.Join(err, protected.release()) }()
+	copied, err = copyHome(overlay, to, protected, progress)
+	failpoint.At("commit", "blocks")
+	if err == nil {
+		err = to.Sync()
+	}
+	failpoint.At("commit", "flush")
+	if err == nil {
+		err = overlay.SetState(blockcache.OverlayCommitted)
+	}
+	failpoint.At("commit", "done")
+	if err != nil {
+		return copied, fmt.Errorf("%s: %w (the overlay still has everything: run varve commit again)", s.Image, err)
+	}
+	return copied, os.Remove(path)
+}
+
+// copyHome copies an overlay's blocks to its image. It ends when the image's protection is lost, or with progress's
+// error.
+func copyHome(
+	overlay *blockcache.Overlay,
+	to io.WriterAt,
+	protected *protection,
+	progress func(done, all int64) error,
+) (copied int64, err error) {
 	var lost atomic.Pointer[error]
 	protected.keep(func(err error) { lost.Store(&err) })
-	defer func() { err = errors.Join(err, protected.release()) }()
 	all := overlay.Bytes()
 	err = overlay.EachBlock(func(offset int64, p []byte) error {
 		copied += int64(len(p))
@@ -285,19 +309,7 @@ func CommitOverlay(
 		failpoint.At("commit", "block")
 		return err
 	})
-	failpoint.At("commit", "blocks")
-	if err == nil {
-		err = to.Sync()
-	}
-	failpoint.At("commit", "flush")
-	if err == nil {
-		err = overlay.SetState(blockcache.OverlayCommitted)
-	}
-	failpoint.At("commit", "done")
-	if err != nil {
-		return copied, fmt.Errorf("%s: %w (the overlay still has everything: run varve commit again)", s.Image, err)
-	}
-	return copied, os.Remove(path)
+	return copied, err
 }
 
 // settleOverlay brings everything home, within the overlay, and notes that from now on it goes into the image.

@@ -12,7 +12,7 @@ import (
 	"github.com/varvefs/varve/ondisk"
 )
 
-// Where the primary superblock lies on an image, in bytes.
+// The place and size of the primary superblock, in bytes.
 const (
 	SuperblockOffset = 1024
 	SuperblockSize   = 1024
