@@ -19,6 +19,8 @@ var (
 	// a name over MaxName, a symlink's target
 	ErrTooLong      = errors.New("the name is too long")
 	ErrInvalid      = errors.New("invalid argument")                               // a name, an offset, flags
+	ErrNeedsLog     = errors.New("the file system's newest blocks are in its log") // Options.Log was not given
+	ErrForeignLog   = errors.New("the log is of another file system or mount")     // than the image
 	ErrNeedsJournal = errors.New("the file system's journal is on another device") // Options.Journal was not given
 )
 

@@ -33,6 +33,8 @@ type Options struct {
 	NoRecovery bool
 	// Journal is the image of the external journal, where the file system has one.
 	Journal io.ReaderAt
+	// Log is the log beside an image without a journal. It is read where the superblock says that it is needed.
+	Log io.ReaderAt
 	// Superblock is the byte offset of the superblock to use; 0 stands for the primary one. Backups lie at the start
 	// of groups, see mke2fs(8).
 	Superblock int64
@@ -54,6 +56,8 @@ type FS struct {
 	statErr   error
 
 	view view // of a transaction; zero otherwise
+
+	external io.ReaderAt // the device with the journal, where that is another one
 }
 
 // Open reads the superblock of an image, replays its journal in memory if that is needed, and gives access to the
@@ -76,8 +80,12 @@ func Open(image io.ReaderAt, opts Options) (*FS, error) {
 	} else {
 		fs.blocks = direct{image, super.BlockSize}
 	}
+	fs.external = opts.Journal
+	if super.NeedsLog {
+		fs.external = opts.Log
+	}
 	if fs.NeedsRecovery() && !opts.NoRecovery {
-		if err := fs.replay(opts.Journal); err != nil {
+		if err := fs.replay(); err != nil {
 			return nil, fmt.Errorf("replay the journal: %w", err)
 		}
 	}
@@ -142,9 +150,9 @@ func readError(n block.Number, err error) error {
 // Superblock is the decoded superblock, after replay. It must not be changed.
 func (fs *FS) Superblock() *disk.Superblock { return fs.super }
 
-// NeedsRecovery reports whether the image was not unmounted cleanly and its journal holds newer blocks.
+// NeedsRecovery reports whether the image was not unmounted cleanly and its journal, or its log, holds newer blocks.
 func (fs *FS) NeedsRecovery() bool {
-	return fs.super.Incompat&disk.IncompatRecover != 0 && fs.super.Compat&disk.CompatHasJournal != 0
+	return fs.super.NeedsLog || fs.super.Incompat&disk.IncompatRecover != 0 && fs.super.Compat&disk.CompatHasJournal != 0
 }
 
 // Replayed is the number of blocks whose newest copy is in the journal.

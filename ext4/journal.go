@@ -28,8 +28,8 @@ type copyInLog struct {
 
 // replay reads the journal and sets up the view that the kernel would have after its own replay: whole transactions in
 // order, without revoked blocks, and then the fast commits behind them.
-func (fs *FS) replay(external io.ReaderAt) error {
-	log, err := fs.openLog(external)
+func (fs *FS) replay() error {
+	log, err := fs.openLog()
 	if err != nil {
 		return err
 	}
@@ -56,6 +56,8 @@ func (fs *FS) replay(external io.ReaderAt) error {
 // log is a journal that is being read. Its blocks are numbered from the journal's start.
 type log struct {
 	super  *jbd2.Superblock
+	start  uint32 // the block with the superblock
+	serial bool   // each transaction was durable before the next one began
 	device Blocks
 	place  func(n uint32) (block.Number, error) // where block n of the journal lies on device
 	limit  block.Number                         // homes lie below this block
@@ -67,17 +69,24 @@ type log struct {
 }
 
 // openLog finds the journal in its inode, or on the external device.
-func (fs *FS) openLog(external io.ReaderAt) (*log, error) {
+func (fs *FS) openLog() (*log, error) {
 	l := &log{limit: fs.super.Blocks}
+	if fs.super.NeedsLog {
+		if fs.external == nil {
+			return nil, fmt.Errorf("%w: name it with -o wal=FILE (--wal FILE), or give it up with e2fsck -fy", ErrNeedsLog)
+		}
+		l.serial = true
+		return l, fs.openExternal(l, fs.external, fs.super.Log, ErrForeignLog)
+	}
 	if fs.super.JournalIno == 0 {
-		if external == nil {
+		if fs.external == nil {
 			return nil, fmt.Errorf(
 				"%w (UUID %s): name it with --journal-device, or skip the journal with -o norecovery",
 				ErrNeedsJournal,
 				disk.FormatUUID(fs.super.JournalUUID),
 			)
 		}
-		return l, fs.openExternal(l, external)
+		return l, fs.openExternal(l, fs.external, fs.super.JournalUUID, nil)
 	}
 	n := new(Inode)
 	if err := fs.slot(n, fs.super.JournalIno); err != nil {
@@ -114,7 +123,7 @@ func (fs *FS) openLog(external io.ReaderAt) (*log, error) {
 
 // openExternal opens a journal that is a device of its own: an ext4 superblock with the journal_dev feature, and the
 // journal in the next block.
-func (fs *FS) openExternal(l *log, external io.ReaderAt) error {
+func (fs *FS) openExternal(l *log, external io.ReaderAt, id [16]byte, foreign error) error {
 	dev, err := ReadSuperblock(external, 0)
 	if err != nil {
 		return fmt.Errorf("journal device: %w", err)
@@ -122,9 +131,13 @@ func (fs *FS) openExternal(l *log, external io.ReaderAt) error {
 	if !dev.IsJournalDevice() {
 		return ondisk.Corruptf("journal device", "is no external journal (feature journal_dev is not set)")
 	}
-	if dev.UUID != fs.super.JournalUUID {
-		return ondisk.Corruptf("journal device", "has UUID %s, the file system's journal is %s",
-			disk.FormatUUID(dev.UUID), disk.FormatUUID(fs.super.JournalUUID))
+	if dev.UUID != id {
+		err := ondisk.Corruptf("journal device", "has UUID %s, the file system's journal is %s",
+			disk.FormatUUID(dev.UUID), disk.FormatUUID(id))
+		if foreign != nil {
+			return fmt.Errorf("%w: %w", foreign, err)
+		}
+		return err
 	}
 	if dev.BlockSize != fs.super.BlockSize {
 		return ondisk.Corruptf(
@@ -134,7 +147,10 @@ func (fs *FS) openExternal(l *log, external io.ReaderAt) error {
 			fs.super.BlockSize,
 		)
 	}
-	start := block.Number(disk.SuperblockOffset/uint32(dev.BlockSize)) + 1
+	if _, err := (direct{external, dev.BlockSize}).ReadBlock(dev.Blocks - 1); err != nil {
+		return ondisk.Corruptf("journal device", "is cut short: %v", err)
+	}
+	l.start = uint32(disk.JournalDeviceStart(dev.BlockSize))
 	l.device = direct{external, dev.BlockSize}
 	l.place = func(b uint32) (block.Number, error) {
 		if block.Number(b) >= dev.Blocks {
@@ -142,8 +158,12 @@ func (fs *FS) openExternal(l *log, external io.ReaderAt) error {
 		}
 		return block.Number(b), nil
 	}
-	if err := l.readSuper(uint32(start)); err != nil {
+	if err := l.readSuper(l.start); err != nil {
 		return err
+	}
+	if block.Number(l.super.Blocks) > dev.Blocks || l.super.First <= l.start {
+		return ondisk.Corruptf("journal superblock", "log of blocks %d to %d on a device of %d", l.super.First,
+			l.super.Blocks, uint64(dev.Blocks))
 	}
 	return l.checkSize(fs.super.BlockSize)
 }
@@ -257,7 +277,27 @@ func (l *log) scan() error {
 		whole = append(whole, tx)
 		l.next++
 	}
+	if l.serial {
+		if err := l.checkEnd(); err != nil {
+			return err
+		}
+	}
 	return l.apply(whole)
+}
+
+// checkEnd looks for blocks of transactions behind the end of a serial log. A crash leaves none: sequences only grow, and
+// the one at the end would have been durable before. So they show that a block before them is damaged.
+func (l *log) checkEnd() error {
+	for n := l.super.First; n < l.super.End(); n++ {
+		p, err := l.block(n)
+		if err != nil {
+			return err
+		}
+		if h, ok := jbd2.DecodeHeader(p); ok && l.next.Before(h.Sequence) && !mutant.Off(mutant.LogDamage) {
+			return ondisk.Corruptf(fmt.Sprintf("transaction %d of the log", l.next), "is damaged, as block %d has a later one", n)
+		}
+	}
+	return nil
 }
 
 // apply collects the revoked blocks of all transactions, and then the newest copy of each block that is not revoked in

@@ -31,10 +31,10 @@ func (fs *FS) EachReplayed(do func(n block.Number, p []byte) error) error {
 	return nil
 }
 
-// JournalPlaces is where each block of the internal journal lies, and the sequence behind the last whole transaction in
-// it.
+// JournalPlaces is where each block of the journal lies, on the image or on its own device, and the sequence behind the
+// last whole transaction in it.
 func (fs *FS) JournalPlaces() ([]block.Number, jbd2.Sequence, error) {
-	l, err := fs.openLog(nil)
+	l, err := fs.openLog()
 	if err != nil {
 		return nil, 0, err
 	}
@@ -50,6 +50,7 @@ func (fs *FS) JournalPlaces() ([]block.Number, jbd2.Sequence, error) {
 		}
 		places = append(places, at)
 	}
+	places[0] = block.Number(l.start) + places[0] // on a device of its own, where the block before is no part of the log
 	return places, next, nil
 }
 
@@ -59,7 +60,7 @@ func (fs *FS) JournalFailed() (bool, error) {
 	if fs.super.Compat&disk.CompatHasJournal == 0 || fs.super.JournalIno == 0 {
 		return false, nil
 	}
-	l, err := fs.openLog(nil)
+	l, err := fs.openLog()
 	if err != nil {
 		return false, err
 	}

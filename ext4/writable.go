@@ -66,12 +66,13 @@ type Log uint8
 const (
 	LogOwn     Log = iota // in the superblock's own journal, which needs recovery after a crash
 	LogOverlay            // with the changes themselves: nothing of the image changes
+	LogBeside             // in a file beside the image, which it is not clean without
 	LogNone               // nowhere: while it is mounted it is not clean, and fsck finds orphans without a list
 )
 
 // unclean reports whether a crash leaves what only a full check can repair, so that the superblock must not say that it
 // is clean.
-func (l Log) unclean() bool { return l == LogNone && !mutant.Off(mutant.Unclean) }
+func (l Log) unclean() bool { return l >= LogBeside && !mutant.Off(mutant.Unclean) }
 
 // fixed is what lies at a fixed place of the image.
 type fixed struct {
@@ -126,7 +127,6 @@ func CheckWritable(s *disk.Superblock) error {
 	add(s.Incompat&disk.IncompatEncrypt != 0, "encrypt")
 	add(s.Incompat&disk.IncompatDirdata != 0, "dirdata")
 	add(s.Incompat&disk.IncompatMMP != 0 && !s.Contains(s.MMPBlock, 1), "mmp without its block")
-	add(s.Compat&disk.CompatHasJournal != 0 && s.JournalIno == 0, "external journal")
 	add(s.BlockSize > 4096, fmt.Sprintf("blocks of %d KiB", s.BlockSize>>10))
 	add(s.Revision == 0, "revision 0")
 	add(s.BlocksPerGroup < minGroup, fmt.Sprintf("groups of %d blocks", s.BlocksPerGroup))

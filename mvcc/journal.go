@@ -19,6 +19,7 @@ import (
 // home is recovered already.
 type EpochJournal struct {
 	Journal wal.EpochLog
+	Apart   bool // it is on another device than home, which its flushes do not reach
 	// Seal completes the copies of an epoch's blocks: whatever derives from other bytes, and so is no transaction's to
 	// edit.
 	Seal  func(*ClosingEpoch) error
@@ -279,7 +280,14 @@ func (e *journalEpochs) commitEpoch(sealing *ClosingEpoch) error {
 			_, _ = e.s.home.WriteAt(i.Data, e.s.size.Offset(i.Number))
 		}
 	}
-	if err := e.opts.Journal.Commit(images, freed, sealing.ordered); err != nil {
+	ordered := sealing.ordered
+	if e.opts.Apart && ordered && !mutant.Off(mutant.LogApart) {
+		if err := e.s.home.Sync(); err != nil {
+			return fmt.Errorf("flush the image: %w", err)
+		}
+		ordered = false
+	}
+	if err := e.opts.Journal.Commit(images, freed, ordered); err != nil {
 		return err
 	}
 	e.used.Store(int64(e.opts.Journal.Used()))
@@ -330,7 +338,7 @@ const idleAfter = time.Second
 // wroteHome is called after the writes, and before the commit can be seen: the epoch that has the commit, or an
 // earlier one, flushes them.
 func (e *journalEpochs) wroteHome(ordered bool) {
-	if ordered && !mutant.Off(mutant.W3) {
+	if ordered && !mutant.Off(mutant.W3) || e.opts.Apart {
 		e.ordered.Store(true)
 	}
 }

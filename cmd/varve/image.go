@@ -15,6 +15,7 @@ func imageFlags(cmd *cobra.Command, spec *volume.Spec) {
 	placeFlags(cmd, spec)
 	f := cmd.Flags()
 	f.StringVar(&spec.Journal, "journal-device", "", "`image` of the external journal")
+	f.StringVar(&spec.WAL, "wal", "", "the log in a `file` beside an image without a journal")
 	f.BoolVar(&spec.NoRecovery, "norecovery", false, "do not replay the journal")
 }
 

@@ -114,7 +114,7 @@ func (i *imageInfo) open(spec volume.Spec) {
 	v, err := volume.Open(spec)
 	if err != nil {
 		i.Problems = append(i.Problems, err.Error())
-		i.NeedsRecovery = errors.Is(err, ondisk.ErrCorrupt)
+		i.NeedsRecovery = errors.Is(err, ondisk.ErrCorrupt) || errors.Is(err, ext4.ErrNeedsLog)
 		return
 	}
 	defer v.Close()
@@ -153,8 +153,11 @@ func (i *imageInfo) judgeWriting(s *disk.Superblock) {
 		i.WhyNotWritable = err.Error()
 	} else {
 		i.Writable = writableInPlace
-		if s.Compat&disk.CompatHasJournal == 0 {
-			i.Caution = "no journal: after a crash it needs e2fsck"
+		switch {
+		case s.Compat&disk.CompatHasJournal != 0 && s.JournalIno == 0:
+			i.Caution = "its journal is on another device: name that with -o journal_path=IMAGE"
+		case s.Compat&disk.CompatHasJournal == 0:
+			i.Caution = "no journal: after a crash it needs e2fsck, but with -o wal=FILE"
 		}
 	}
 }

@@ -111,6 +111,7 @@ func (m *mountCommand) addFlags(o *mountOptions, cmd *cobra.Command) error {
 	o.Spec.Part = cmp.Or(m.spec.Part, o.Spec.Part)
 	o.Spec.Offset = cmp.Or(m.spec.Offset, o.Spec.Offset)
 	o.Spec.Journal = cmp.Or(m.spec.Journal, o.Spec.Journal)
+	o.Spec.WAL = cmp.Or(m.spec.WAL, o.Spec.WAL)
 	o.Spec.NoRecovery = o.Spec.NoRecovery || m.spec.NoRecovery
 	o.Writable = o.Writable || m.writable
 	o.Fuse.Debug = m.debug

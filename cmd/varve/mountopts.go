@@ -107,8 +107,8 @@ func (o *mountOptions) check() error {
 		return errors.New("option data=ordered: an overlay's journal always has the file data, too")
 	case o.Fuse.SyncFS && o.Fuse.AutoUnmount:
 		return errors.New("options syncfs and auto_unmount: one or the other")
-	case o.Writable && (o.Spec.Superblock != 0 || o.Spec.NoRecovery || o.Spec.Journal != ""):
-		return errors.New("sb, norecovery and journal_path are for read-only mounts")
+	case o.Writable && (o.Spec.Superblock != 0 || o.Spec.NoRecovery):
+		return errors.New("sb and norecovery are for read-only mounts")
 	}
 	return nil
 }

@@ -112,8 +112,8 @@ func TestMountOptions_Table(t *testing.T) {
 
 // allOptions are values that differ from the defaults, for each option that a mount can show.
 var allOptions = map[mountKind]string{
-	allMounts:    "suid,dev,noexec,allow_other,max_background=7,part=auto,fsoffset=512,cache=3M,trace=/t,no_lock",
-	readOnlyOnly: "sb=32,journal_path=/j,norecovery",
+	allMounts:    "suid,dev,noexec,allow_other,max_background=7,part=auto,fsoffset=512,cache=3M,trace=/t,no_lock,journal_path=/j,wal=/w",
+	readOnlyOnly: "sb=32,norecovery",
 	readWriteOnly: "rw,overlay=/o,overlay_adopt,data=journal,commit=9,strictatime,sync,dirsync,errors=remount-ro,memory=5M,policy=wait," +
 		"writeback_cache,no_open,syncfs",
 }

@@ -30,11 +30,14 @@ func TestRW_Kill(t *testing.T) {
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	overlay := filepath.Join(t.TempDir(), "overlay")
-	for _, options := range []string{"rw", "rw,data=journal", "overlay=" + overlay} {
-		t.Run(strings.TrimSuffix(options, overlay), func(t *testing.T) {
+	overlay, log := filepath.Join(t.TempDir(), "overlay"), filepath.Join(t.TempDir(), "log")
+	for _, options := range []string{"rw", "rw,data=journal", "overlay=" + overlay, "rw,wal=" + log} {
+		t.Run(strings.TrimSuffix(strings.TrimSuffix(options, overlay), log), func(t *testing.T) {
 			oracle.NeedFUSE(t)
 			image := rwImage(t, "64M")
+			if strings.Contains(options, "wal=") {
+				image = rwImage(t, "64M", "-O", "^has_journal")
+			}
 			dir := t.TempDir()
 			rng := rand.New(rand.NewPCG(seed, 1))
 			writers := make([]*killWriter, 4)
@@ -65,6 +68,9 @@ func TestRW_Kill(t *testing.T) {
 				close(stop)
 				wg.Wait()
 				must(t, "umount", dir)
+				if strings.Contains(options, "wal=") {
+					needsLog(t, image, dir)
+				}
 			}
 			mountPid(t, image, dir, options)
 			total := 0
@@ -82,6 +88,19 @@ func TestRW_Kill(t *testing.T) {
 				t.Error("nothing was ever acknowledged")
 			}
 		})
+	}
+}
+
+// needsLog has every command name the log that a crash left an image in need of.
+func needsLog(t *testing.T, image, dir string) {
+	t.Helper()
+	for _, args := range [][]string{{"mount", image, dir}, {"mount", "--rw", image, dir}, {"ls", image}, {"fsck", image}} {
+		if r := varve(t, args...); r.Code == exitOK || !strings.Contains(r.Stderr, "wal=FILE") {
+			t.Errorf("varve %v without the log: %+v", args, r)
+		}
+	}
+	if r := must(t, "info", image); !strings.Contains(r.Stdout, "wal=FILE") {
+		t.Errorf("varve info without the log: %s", r.Stdout)
 	}
 }
 

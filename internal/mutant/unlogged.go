@@ -10,4 +10,10 @@ const (
 	UnloggedFlush Promise = "unlogged-flush"
 	// UnloggedOrphans: without a journal the image has a list of orphans.
 	UnloggedOrphans Promise = "unlogged-orphans"
+	// LogApart: with the log on another device, what was written home is not flushed before a commit.
+	LogApart Promise = "log-apart"
+	// LogDamage: damage in the middle of a log beside an image is taken for its end.
+	LogDamage Promise = "log-damage"
+	// LogMark: nothing in an image says that its newest blocks are in a log beside it.
+	LogMark Promise = "log-mark"
 )

@@ -35,10 +35,17 @@ func (g *gate) Sync() error {
 	return g.Writable.Sync()
 }
 
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = true
+}
+
 // cut has nothing written any more by the time that it returns.
 func (w *Writable) cut() {
-	w.device.mu.Lock()
-	w.device.shut = true
-	w.device.mu.Unlock()
+	w.device.close()
+	if w.apart != nil {
+		w.apart.close()
+	}
 	w.protected.abandon()
 }

@@ -87,3 +87,9 @@ func TestUnlogged_Mutants(t *testing.T) {
 	noticed.By(t, mutant.UnloggedData, "TestUnlogged_Order")
 	noticed.By(t, mutant.UnloggedFlush, "TestUnlogged_Order")
 }
+
+// TestLog_Mutants: each of these is found out by the test of it.
+func TestLog_Mutants(t *testing.T) {
+	noticed.By(t, mutant.LogDamage, "TestLog_Refusals")
+	noticed.By(t, mutant.LogMark, "TestLog_Recovers")
+}

@@ -54,6 +54,9 @@ func identify(v *Volume) (id [64]byte, err error) {
 
 // openOverlay opens an image and the overlay over it.
 func openOverlay(s Spec, path string) (v *Volume, o *blockcache.Overlay, fresh bool, err error) {
+	if s.Journal != "" || s.WAL != "" {
+		return nil, nil, false, fmt.Errorf("%s: an overlay has a log of its own: let varve mount --rw recover the image with its journal first", s.Image)
+	}
 	if v, err = openPlain(s); err != nil {
 		return nil, nil, false, err
 	}
@@ -154,7 +157,7 @@ func openOver(overlay *blockcache.Overlay, o WriteOptions) (*Writable, error) {
 	if err != nil {
 		return nil, err
 	}
-	base, err := openBase(overlay)
+	base, err := openBase(overlay, beside{})
 	if err == nil {
 		err = ext4.CheckWritable(base.Superblock())
 	}
@@ -169,7 +172,7 @@ func openOver(overlay *blockcache.Overlay, o WriteOptions) (*Writable, error) {
 			err = w.emptyImageJournal(base)
 		}
 		if err == nil {
-			base, err = openBase(overlay)
+			base, err = openBase(overlay, beside{})
 		}
 	}
 	if err != nil {

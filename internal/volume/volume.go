@@ -28,6 +28,7 @@ type Spec struct {
 	Offset     int64  // bytes from the image's start to the file system
 	Superblock int64  // byte offset of a backup superblock within the file system
 	Journal    string // the external journal's image
+	WAL        string // the log beside an image without a journal
 	NoLock     bool   // open it although another mount may write to it
 	Adopt      bool   // an overlay goes over the image although that is not as it was when the overlay was made
 	NoRecovery bool
@@ -42,7 +43,7 @@ func (s Spec) Spare(output string) error {
 	if err != nil {
 		return nil // what is not there yet is no image
 	}
-	for _, path := range []string{s.Image, s.Journal} {
+	for _, path := range []string{s.Image, s.Journal, s.WAL} {
 		if from, err := os.Stat(path); err == nil && os.SameFile(from, to) {
 			return fmt.Errorf("%s is %s itself: write to another file", output, path)
 		}
@@ -81,6 +82,16 @@ func Open(s Spec) (v *Volume, err error) {
 		}
 		v.files = append(v.files, journal)
 		opts.Journal = journal
+	}
+	if s.WAL != "" {
+		log, err := openLogForReading(s.WAL)
+		if err != nil {
+			return v, err
+		}
+		if log != nil {
+			v.files = append(v.files, log)
+			opts.Log = log
+		}
 	}
 	limit := s.Cache
 	if limit <= 0 {

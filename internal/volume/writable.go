@@ -54,7 +54,9 @@ type Writable struct {
 
 	device    *gate
 	journal   *wal.Journal // nil where there is none
+	apart     *gate        // the device with the journal; nil where the image has it
 	log       ext4.Log
+	logID     disk.LogID // of the log beside the image, and this mount
 	protected *protection
 	files     []io.Closer
 }
@@ -83,22 +85,23 @@ func OpenWritable(s Spec, o WriteOptions) (*Writable, error) {
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	w, err := openOn(device, at, s.Image, o)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", s.Image, err), shared.Close(), d.Close())
+	beside, err := openBeside(s, v.Device)
+	var w *Writable
+	if err == nil {
+		w, err = openOn(device, at, s.Image, beside, o)
 	}
-	w.files = append(w.files, shared, d)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", s.Image, err), beside.Close(), shared.Close(), d.Close())
+	}
+	w.files = append(w.files, beside, shared, d)
 	w.Partition = v.Partition
 	return w, nil
 }
 
 // openPlain opens the device of a Spec that asks for nothing special, and has a superblock.
 func openPlain(s Spec) (*Volume, error) {
-	if s.Superblock != 0 || s.NoRecovery || s.Journal != "" {
-		return nil, fmt.Errorf(
-			"%s: a backup superblock, norecovery and an external journal are for read-only mounts",
-			s.Image,
-		)
+	if s.Superblock != 0 || s.NoRecovery {
+		return nil, fmt.Errorf("%s: a backup superblock and norecovery are for read-only mounts", s.Image)
 	}
 	v, _, err := OpenSuperblock(s)
 	return v, err
@@ -118,11 +121,25 @@ func openDisk(path string, like *Volume) (*blockcache.Disk, blockcache.Writable,
 
 // OpenOn opens the file system on a device for writing.
 func OpenOn(device blockcache.Writable, o WriteOptions) (*Writable, error) {
-	return openOn(device, device, "a device", o)
+	return openOn(device, device, "a device", beside{}, o)
 }
 
-func openOn(device blockcache.Writable, at mmpDevice, name string, o WriteOptions) (*Writable, error) {
-	base, err := openBase(device)
+// OpenBeside opens the file system on a device for writing, with its external journal on another one, or, where it has no
+// journal, the log beside it.
+func OpenBeside(device, other blockcache.Writable, o WriteOptions) (*Writable, error) {
+	super, err := ext4.ReadSuperblock(device, 0)
+	if err != nil {
+		return nil, err
+	}
+	b := beside{log: other}
+	if super.Compat&disk.CompatHasJournal != 0 {
+		b = beside{journal: other}
+	}
+	return openOn(device, device, "a device", b, o)
+}
+
+func openOn(device blockcache.Writable, at mmpDevice, name string, b beside, o WriteOptions) (*Writable, error) {
+	base, err := openBase(device, b)
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +147,8 @@ func openOn(device blockcache.Writable, at mmpDevice, name string, o WriteOption
 	if err := ext4.CheckWritable(super); err != nil {
 		return nil, err
 	}
-	if super.Compat&disk.CompatHasJournal == 0 && o.JournalData {
-		return nil, ErrNoJournal
+	if err := b.suits(super, o); err != nil {
+		return nil, err
 	}
 	if super.BlockSize.Offset(super.Blocks) > device.Size() {
 		return nil, fmt.Errorf(
@@ -153,10 +170,10 @@ func openOn(device blockcache.Writable, at mmpDevice, name string, o WriteOption
 		}
 	})
 	if w.protected != nil { // another mount may have written to it until a moment ago
-		base, err = openBase(device)
+		base, err = openBase(device, b)
 	}
 	if err == nil {
-		err = w.openInPlace(base, o)
+		err = w.openInPlace(base, b, o)
 	}
 	if err != nil {
 		return nil, errors.Join(err, w.protected.release())
@@ -169,7 +186,13 @@ func openOn(device blockcache.Writable, at mmpDevice, name string, o WriteOption
 }
 
 // openInPlace recovers a file system and opens it over its own journal, or without any.
-func (w *Writable) openInPlace(base *ext4.FS, o WriteOptions) (err error) {
+func (w *Writable) openInPlace(base *ext4.FS, b beside, o WriteOptions) (err error) {
+	if b.device() != nil {
+		w.apart = &gate{Writable: b.device()}
+	}
+	if b.log != nil {
+		return w.openLogged(base, b, o)
+	}
 	if super := base.Superblock(); super.Compat&disk.CompatHasJournal == 0 {
 		w.log = ext4.LogNone
 		if o.Notice != nil {
@@ -180,7 +203,7 @@ func (w *Writable) openInPlace(base *ext4.FS, o WriteOptions) (err error) {
 	if w.journal, err = w.recover(base); err != nil {
 		return err
 	}
-	if base, err = openBase(w.device); err != nil {
+	if base, err = openBase(w.device, b); err != nil {
 		return err
 	}
 	return w.open(base, o)
@@ -198,8 +221,8 @@ func warning(super *disk.Superblock) string {
 	return "the file system has no journal: after a crash it needs e2fsck"
 }
 
-func openBase(device blockcache.Writable) (*ext4.FS, error) {
-	return ext4.Open(device, ext4.Options{Blocks: func(image io.ReaderAt, size block.Size) ext4.Blocks {
+func openBase(device blockcache.Writable, b beside) (*ext4.FS, error) {
+	return ext4.Open(device, ext4.Options{Journal: b.readJournal(), Log: b.readLog(), Blocks: func(image io.ReaderAt, size block.Size) ext4.Blocks {
 		return blockcache.NewCache(image, nil, size, DefaultCache/4)
 	}})
 }
@@ -221,7 +244,7 @@ func (w *Writable) recover(base *ext4.FS) (*wal.Journal, error) {
 		}
 	}
 	failpoint.At("recovery", "flush")
-	journal, err := wal.OpenJournal(w.device, super.BlockSize, places, next)
+	journal, err := wal.OpenJournal(w.logDevice(), super.BlockSize, places, next)
 	if err != nil {
 		return nil, err
 	}
@@ -238,6 +261,14 @@ func (w *Writable) recover(base *ext4.FS) (*wal.Journal, error) {
 	err = journal.Reset(features)
 	failpoint.At("recovery", "reset")
 	return journal, err
+}
+
+// logDevice is the device with the journal.
+func (w *Writable) logDevice() blockcache.Writable {
+	if w.apart != nil {
+		return w.apart
+	}
+	return w.device
 }
 
 // inherit takes over an error that ended an earlier use of a journal: the superblock says that there are errors, for
@@ -289,6 +320,7 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 			PushBack:  -1,
 			Durability: mvcc.EpochJournal{
 				Journal: log,
+				Apart:   w.apart != nil,
 				Every:   o.Commit,
 				Seal:    func(e *mvcc.ClosingEpoch) error { return live.Seal(epoch{e}) },
 			},
@@ -309,7 +341,7 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 	if err == nil {
 		w.Writable = live
 		if !mutant.Off(mutant.J3) {
-			err = w.editSuper(func(p []byte) { live.MarkMounted(p, time.Now()) })
+			err = w.editSuper(func(p []byte) { w.markMounted(p) })
 		}
 	}
 	failpoint.At("recovery", "mounted")
@@ -377,7 +409,21 @@ func (w *Writable) clean() error {
 		}
 	}
 	failpoint.At("close", "journal")
-	return w.editSuper(w.ClearRecovery)
+	return w.editSuper(func(p []byte) {
+		if w.log == ext4.LogBeside {
+			disk.ClearLogMark(p)
+		}
+		w.ClearRecovery(p)
+	})
+}
+
+// markMounted changes the bytes of a superblock to those of a file system that is mounted, and marks what it needs.
+func (w *Writable) markMounted(p []byte) {
+	w.MarkMounted(p, time.Now())
+	if w.log == ext4.LogBeside && !mutant.Off(mutant.LogMark) {
+		disk.PutLogMark(p, w.logID)
+		w.Superblock().SealSuperblock(p)
+	}
 }
 
 // Abandon ends as a crash would: nothing more is written.

@@ -99,6 +99,8 @@ type Superblock struct {
 	Encoding          uint16
 	EncodingFlags     uint16
 	OrphanFileIno     Ino
+	NeedsLog          bool  // newer blocks may be in a log beside the image
+	Log               LogID // which one
 	Checksum          uint32
 
 	seed     Seed
@@ -182,6 +184,7 @@ func (s *Superblock) decodeDynamic(p []byte) {
 	copy(s.UUID[:], p[0x68:])
 	s.Label = cString(p[0x78:0x88])
 	s.LastMounted = cString(p[0x88:0xc8])
+	s.decodeLogMark(p)
 	s.ReservedGDTBlocks = le.Uint16(p[0xce:])
 	copy(s.JournalUUID[:], p[0xd0:])
 	s.JournalIno = Ino(le.Uint32(p[0xe0:]))

@@ -208,3 +208,14 @@ func NewSuperblock(size block.Size, blocks uint32, uuid [16]byte, incompat uint3
 	s.seal(p)
 	return p
 }
+
+// NewExternalSuperblock is NewSuperblock for a journal on a device of its own, whose superblock is block at of it, and
+// that one file system uses.
+func NewExternalSuperblock(size block.Size, blocks, at uint32, uuid, user [16]byte, incompat uint32) []byte {
+	p := NewSuperblock(size, blocks, uuid, incompat)
+	binary.BigEndian.PutUint32(p[0x14:], at+1)
+	copy(p[0x100:], user[:])
+	s := &Superblock{Incompat: incompat}
+	s.seal(p)
+	return p
+}

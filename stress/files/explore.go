@@ -42,6 +42,10 @@ type Explorer struct {
 	// Repair takes the place of recovery where there is no journal: it has a state repaired, and looks at what is left of
 	// the operations that were promised, those up to durable, when those up to now had begun.
 	Repair func(img []byte, m *Model, durable, now int) error
+	// Closed looks at a device after a clean unmount, where it is none that e2fsck takes by itself.
+	Closed func(device []byte) error
+	// At is where, in the image of a state, each device of a trace begins; nil: there is one.
+	At []int64
 
 	opts volume.WriteOptions
 	seen map[uint64]int // by hash of the contents: the most that was promised
@@ -95,6 +99,9 @@ func (x *Explorer) Explore(image []byte, tr *blockcache.Trace, m *Model, what st
 			i.flush(e)
 			x.check(i.flushed, i, m, at, "flushed")
 		default:
+			if x.At != nil {
+				e.Offset += x.At[e.Device]
+			}
 			i.open = append(i.open, e)
 			x.written(i, m, at)
 		}
@@ -261,6 +268,9 @@ func (x *Explorer) recover(img []byte) (State, []blockcache.Event, error) {
 		if closed, err = x.Image(closed); err != nil {
 			return nil, nil, err
 		}
+	}
+	if x.Closed != nil {
+		return tree, events, x.Closed(ram.Bytes())
 	}
 	path := filepath.Join(x.Dir, "closed")
 	if err := os.WriteFile(path, closed, 0o600); err != nil {

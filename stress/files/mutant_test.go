@@ -89,3 +89,22 @@ func (f form) workload(image []byte, seed uint64, p mutant.Promise) (*blockcache
 	}
 	return f.record(image, seed, 60)
 }
+
+// TestBeside_Mutant: a log beside an image whose commits do not wait for what was written home is found out.
+func TestBeside_Mutant(t *testing.T) {
+	mutant.Switch(mutant.LogApart)
+	defer mutant.Switch(mutant.None)
+	f := besideForms[0]
+	both, at := f.withLog(t)
+	x := f.beside(t, at, 1)
+	for seed := uint64(1); seed <= 20 && len(x.Failed) == 0; seed++ {
+		tr, m, err := f.besideTrace(both, at, seed, 60)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = x.Explore(both, tr, m, fmt.Sprintf("seed %d", seed))
+	}
+	if len(x.Failed) == 0 {
+		t.Errorf("not noticed in %d states", x.States)
+	}
+}
