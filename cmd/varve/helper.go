@@ -8,7 +8,7 @@ import (
 )
 
 // errDryRun ends a mount that mount(8) only tries out (-f).
-var errDryRun = errors.New("a rehearsal: nothing was mounted")
+var errDryRun = errors.New("a dry run: nothing was mounted")
 
 // mountHelperArgs turns the arguments that mount(8) gives to a helper (mount.TYPE SOURCE DIR [-sfnv] [-N namespace] [-o
 // options] [-t type]; see mount(8), "EXTERNAL HELPERS") into those of varve mount.
