@@ -56,7 +56,7 @@ func TestCLI_Partitions(t *testing.T) {
 		if err := os.WriteFile(script, []byte(table), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		oracle.MustRun(t, "sh", "-c", "sfdisk -q "+disk+" < "+script)
+		oracle.MustRun(t, "sh", "-c", "sfdisk -q --no-tell-kernel "+disk+" < "+script)
 		f, err := os.OpenFile(disk, os.O_WRONLY, 0)
 		if err != nil {
 			t.Fatal(err)

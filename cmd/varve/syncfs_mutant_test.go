@@ -16,7 +16,7 @@ import (
 func TestSyncFS_Mutants(t *testing.T) {
 	needSyncFS(t)
 	t.Setenv("VARVE_MUTANT", string(mutant.SyncFS))
-	if syncThenKill(t, "rw,syncfs", func(dir *os.File) error { return unix.Syncfs(int(dir.Fd())) }) {
+	if syncThenKill(t, "rw,syncfs", func(_ *testing.T, dir *os.File) error { return unix.Syncfs(int(dir.Fd())) }) {
 		t.Error("syncfs makes nothing durable, and nothing is lost")
 	}
 	t.Setenv("VARVE_MUTANT", string(mutant.UmountWaits))
