@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -14,11 +15,14 @@ type sealer struct {
 	counts           []disk.GroupCounts
 	freeBlocks       uint64
 	freeInodes       uint64
+	unused           map[Ino]bool // slots that were never used, before one that was
 	orphanBlocks     []block.Number
 	orphanGeneration uint32
 }
 
-func (s *sealer) init(l *Writable) { s.counts = make([]disk.GroupCounts, l.super.Groups()) }
+func (s *sealer) init(l *Writable) {
+	s.counts, s.unused = make([]disk.GroupCounts, l.super.Groups()), map[Ino]bool{}
+}
 
 // note notes what a group's descriptor says when the file system is opened.
 func (s *sealer) note(g disk.Group, d disk.GroupDesc) {
@@ -96,7 +100,7 @@ func (s *sealing) block(n block.Number, kind uint8, owner uint64) {
 // derive seals what follows from other blocks: bitmaps before the descriptors that count them, the superblock last.
 func (s *sealing) derive() {
 	for _, m := range s.maps {
-		if err := s.count(s.epoch, m, s.descs); err != nil {
+		if err := s.count(m); err != nil {
 			s.failed = err
 			return
 		}
@@ -114,37 +118,57 @@ func (s *sealing) derive() {
 }
 
 // count counts a bitmap that was changed, for its group's descriptor.
-func (w *Writable) count(e Epoch, m fixed, descs map[block.Number]bool) error {
-	d, err := w.base.GroupDesc(m.group)
+func (s *sealing) count(m fixed) error {
+	d, err := s.base.GroupDesc(m.group)
 	if err != nil {
 		return err
 	}
-	at, _ := w.super.DescBlock(m.group)
-	descs[at] = true
-	c := &w.sealer.counts[m.group]
-	if m.kind == kindBlockMap {
-		p, err := e.Image(d.BlockBitmap)
-		if err != nil {
-			return err
-		}
-		free := uint32(countClear(p, int(w.super.GroupBlocks(m.group))))
-		w.sealer.freeBlocks += uint64(free) - uint64(c.FreeBlocks)
-		c.FreeBlocks, c.BlockBitmapSum = free, w.super.BlockBitmapSum(p)
-		return nil
+	at, _ := s.super.DescBlock(m.group)
+	s.descs[at] = true
+	c := &s.sealer.counts[m.group]
+	if m.kind == kindInodeMap {
+		return s.countInodes(m.group, d, c)
 	}
-	p, err := e.Image(d.InodeBitmap)
+	p, err := s.epoch.Image(d.BlockBitmap)
 	if err != nil {
 		return err
 	}
-	n := w.super.InodesPerGroup
+	free := uint32(countClear(p, int(s.super.GroupBlocks(m.group))))
+	s.sealer.freeBlocks += uint64(free) - uint64(c.FreeBlocks)
+	c.FreeBlocks, c.BlockBitmapSum = free, s.super.BlockBitmapSum(p)
+	return nil
+}
+
+// countInodes counts a group's bitmap of inodes. Slots that were ever used stay so; those behind may never have been
+// written, and have what the device had before. The slots that are used now may leave some out: of a creation that
+// failed, or whose commit comes in a later epoch. These are zeroed.
+func (s *sealing) countInodes(g disk.Group, d disk.GroupDesc, c *disk.GroupCounts) error {
+	p, err := s.epoch.Image(d.InodeBitmap)
+	if err != nil {
+		return err
+	}
+	n := s.super.InodesPerGroup
 	free := uint32(countClear(p, int(n)))
-	w.sealer.freeInodes += uint64(free) - uint64(c.FreeInodes)
+	s.sealer.freeInodes += uint64(free) - uint64(c.FreeInodes)
 	last := n
 	for last > 0 && !bit(p, last-1) {
 		last--
 	}
-	// Slots that were ever used stay so: those behind may never have been written.
-	c.FreeInodes, c.InodeBitmapSum, c.ITableUnused = free, w.super.InodeBitmapSum(p), min(c.ITableUnused, n-last)
+	first := Ino(uint32(g)*n + 1)
+	for ino := range s.sealer.unused {
+		if ino >= first && ino < first+Ino(n) && bit(p, uint32(ino-first)) {
+			delete(s.sealer.unused, ino)
+		}
+	}
+	for i := n - min(n, c.ITableUnused); i < last; i++ {
+		if !bit(p, i) && !mutant.Off(mutant.UnusedSlots) {
+			ino := first + Ino(i)
+			s.sealer.unused[ino] = true
+			_, nth, _ := s.super.InodeBlock(ino)
+			s.tables[d.InodeTable+nth] = g
+		}
+	}
+	c.FreeInodes, c.InodeBitmapSum, c.ITableUnused = free, s.super.InodeBitmapSum(p), min(c.ITableUnused, n-last)
 	return nil
 }
 
@@ -159,6 +183,9 @@ func (w *Writable) sealInodes(g disk.Group, n block.Number, p []byte) {
 	for i := range len(p) / size {
 		slot := p[i*size : (i+1)*size]
 		ino := Ino(first + uint32(i))
+		if w.sealer.unused[ino] {
+			clear(slot)
+		}
 		if next, ok := w.orphans.form.next[ino]; ok {
 			putDtime(slot, next)
 		} else if binary.LittleEndian.Uint16(slot[disk.OffLinks:]) > 0 {

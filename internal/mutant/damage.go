@@ -12,6 +12,8 @@ const (
 	OrphanList Promise = "orphan-list"
 	// BitmapSum: bitmaps are believed whatever their checksums.
 	BitmapSum Promise = "bitmap-sum"
+	// UnusedSlots: slots of inodes that a lazily made table never had, and that the used ones leave out, are not zeroed.
+	UnusedSlots Promise = "unused-slots"
 	// XattrBlock: a block that an inode names is taken for one of attributes.
 	XattrBlock Promise = "xattr-block"
 	// OwnBlocks: a damaged file writes over the file system's own blocks, and frees them.
