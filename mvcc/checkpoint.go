@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"syscall"
 
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/mutant"
@@ -20,6 +22,8 @@ type checkpointer struct {
 	s    *Store
 	mu   yield.Mutex // one checkpoint at a time
 	kick chan struct{}
+
+	noRoom atomic.Pointer[error] // why the last one could not write home: the device was full
 }
 
 func (p *checkpointer) init(s *Store) { p.s, p.kick = s, make(chan struct{}, 1) }
@@ -31,11 +35,31 @@ func (p *checkpointer) background() {
 		case <-p.s.stop:
 			return
 		case <-p.kick:
-			if err := p.s.Checkpoint(); err != nil && p.s.Err() == nil && !errors.Is(err, wal.ErrNoRoom) {
+			if err := p.s.Checkpoint(); err != nil && p.s.Err() == nil && !lacksSpace(err) {
 				_ = p.s.fail(err)
 			}
 		}
 	}
+}
+
+// lacksSpace reports whether an error says that a device is full. It ends nothing: what could not be written stays in
+// the log and in memory, and the next checkpoint writes it.
+func lacksSpace(err error) bool { return errors.Is(err, wal.ErrNoRoom) || errors.Is(err, errHomeFull) }
+
+var errHomeFull = errors.New("the device is full; make room: nothing is lost, and the next checkpoint writes it")
+
+// putHome writes a block to its own place. errHomeFull ends nothing.
+func (p *checkpointer) putHome(n block.Number, data []byte) error {
+	_, err := p.s.home.WriteAt(data, p.s.size.Offset(n))
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC) && !mutant.Off(mutant.HomeRoom):
+		err = fmt.Errorf("write %v home: %w (%w)", n, errHomeFull, err)
+		p.noRoom.Store(&err)
+		return err
+	}
+	return fmt.Errorf("write %v home: %w", n, err)
 }
 
 // request has a checkpoint begin soon.
@@ -77,6 +101,7 @@ func (p *checkpointer) run(ready func(*Tx) error, truncate func(block.Seq) error
 			return err
 		}
 	}
+	p.noRoom.Store(nil)
 	if err := s.home.Sync(); err != nil {
 		return s.fail(fmt.Errorf("flush the image: %w", err))
 	}
@@ -125,8 +150,11 @@ func (p *checkpointer) writeHome(tx *Tx, c *chain, buf []byte) error {
 	if seq == 0 {
 		return nil
 	}
-	if _, err := s.home.WriteAt(data, s.size.Offset(c.number)); err != nil {
-		return s.fail(fmt.Errorf("write %v home: %w", c.number, err))
+	if err := p.putHome(c.number, data); err != nil {
+		if lacksSpace(err) {
+			return err
+		}
+		return s.fail(err)
 	}
 	c.latch.lock()
 	c.home = max(c.home, seq)

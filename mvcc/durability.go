@@ -34,9 +34,12 @@ type durability interface {
 	wroteHome(ordered bool)
 	// encode makes a resolved transaction's record, which may have size bytes.
 	encode(tx *Tx, size int) error
-	// fits reports whether there is room for a commit that changes so many blocks. If there will be room, the error is a
-	// conflict. The caller holds the sequencer's latch.
-	fits(blocks int) error
+	// fits reports whether there is room for a transaction that is encoded. If there will be room, the error is a
+	// conflict, and awaitRoom waits for it. The caller of fits holds the sequencer's latch.
+	fits(tx *Tx) error
+	awaitRoom(ctx context.Context, tx *Tx) error
+	// noRoom is the device's error that keeps the log from growing now, if any.
+	noRoom() error
 	// changed notes that a chain is about to have a new version. The caller holds the chain's latch, and the sequencer's
 	// until that is published.
 	changed(c *chain)
@@ -88,7 +91,9 @@ func (volatile) admit(context.Context) error             { return nil }
 func (volatile) release()                                {}
 func (volatile) wroteHome(bool)                          {}
 func (volatile) encode(*Tx, int) error                   { return nil }
-func (volatile) fits(int) error                          { return nil }
+func (volatile) fits(*Tx) error                          { return nil }
+func (volatile) awaitRoom(context.Context, *Tx) error    { return nil }
+func (volatile) noRoom() error                           { return nil }
 func (volatile) changed(*chain)                          {}
 func (volatile) freed([]block.Number, block.Seq)         {}
 func (volatile) append(*Tx, block.Seq)                   {}

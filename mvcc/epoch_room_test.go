@@ -17,7 +17,11 @@ import (
 // journalStore is a store of 4,096 blocks with a journal of 1,024 in its first ones, whose epochs end on demand.
 func journalStore(t *testing.T, seal func(*mvcc.ClosingEpoch) error) *mvcc.Store {
 	t.Helper()
-	dev := blockcache.NewRAM(make([]byte, 4096*sealedBlock))
+	return journalStoreOn(t, blockcache.NewRAM(make([]byte, 4096*sealedBlock)), seal)
+}
+
+func journalStoreOn(t *testing.T, dev blockcache.Writable, seal func(*mvcc.ClosingEpoch) error) *mvcc.Store {
+	t.Helper()
 	return enginetest.Open(t, mvcc.Options{BlockSize: sealedBlock, Home: dev, Durability: mvcc.EpochJournal{
 		Journal: enginetest.Journal(t, dev, sealedBlock, 0, 1024), Every: time.Hour, Seal: seal}})
 }

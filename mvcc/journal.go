@@ -206,6 +206,11 @@ func (e *journalEpochs) closeEpoch() error {
 	if tx.snap == e.durable() {
 		return nil
 	}
+	if err := e.clearJournal(); lacksSpace(err) {
+		return err
+	} else if err != nil {
+		return e.abort(err)
+	}
 	yield.At("epoch snapshot")
 	ordered := e.ordered.Swap(false) // after the snapshot was taken
 	sealing := &ClosingEpoch{
@@ -258,15 +263,9 @@ func (e *journalEpochs) commitEpoch(sealing *ClosingEpoch) error {
 		freed = append(freed, n)
 	}
 	if !e.opts.Journal.Fits(len(images), freed) {
-		mark := e.opts.Journal.Next()
-		list, err := e.writePending()
-		if err == nil {
-			err = e.opts.Journal.Trim(mark)
-		}
-		if err != nil {
+		if err := e.trimAll(); err != nil {
 			return err
 		}
-		e.removePending(list)
 	}
 	if len(images)+len(freed) == 0 { // file data alone, in its place
 		if err := e.s.home.Sync(); err != nil {
@@ -315,7 +314,10 @@ func (e *journalEpochs) run() {
 		case <-every.C:
 			now := e.s.Published()
 			if e.wait(context.Background(), now) != nil {
-				return
+				if e.failed.Load() != nil {
+					return
+				}
+				continue
 			}
 			if now == last && e.s.chains.count.Load() > 0 {
 				e.s.checkpoints.request()

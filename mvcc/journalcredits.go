@@ -44,7 +44,8 @@ var errEpochFull = fmt.Errorf("%w: the epoch has no room for it", ErrConflict)
 
 // fits keeps an epoch within half of the journal, whatever transactions add beyond their credits: one that the journal
 // cannot take would end the store. A quarter (J9) is what admit aims at; the other half is for what the sealer adds.
-func (e *journalEpochs) fits(blocks int) error {
+func (e *journalEpochs) fits(tx *Tx) error {
+	blocks := len(tx.writes)
 	largest := 2 * e.opts.Journal.Largest()
 	switch {
 	case mutant.Off(mutant.EpochFits):
@@ -61,6 +62,13 @@ func (e *journalEpochs) fits(blocks int) error {
 	}
 	return nil
 }
+
+// awaitRoom waits until the epoch has ended.
+func (e *journalEpochs) awaitRoom(ctx context.Context, _ *Tx) error {
+	return e.wait(ctx, e.s.Published())
+}
+
+func (e *journalEpochs) noRoom() error { return nil } // the journal has its place
 
 // release gives back what admit took: the transaction's blocks are in the epoch, or nowhere.
 func (e *journalEpochs) release() { e.held.Add(-credits) }

@@ -63,6 +63,7 @@ func (e *journalEpochs) writePending() ([]wal.Image, error) {
 		}
 		failpoint.At("checkpoint", "home")
 	}
+	e.s.checkpoints.noRoom.Store(nil)
 	failpoint.At("checkpoint", "homes")
 	if err := e.s.home.Sync(); err != nil {
 		return nil, fmt.Errorf("flush the image: %w", err)
@@ -82,11 +83,42 @@ func (e *journalEpochs) writeImage(i wal.Image) error {
 	if p := e.failed.Load(); p != nil {
 		return *p
 	}
-	if _, err := e.s.home.WriteAt(i.Data, e.s.size.Offset(i.Number)); err != nil {
-		return fmt.Errorf("write %v home: %w", i.Number, err)
+	if err := e.s.checkpoints.putHome(i.Number, i.Data); err != nil {
+		return err
 	}
 	e.s.clean.Put(i.Number, i.Data)
 	return nil
+}
+
+// clearJournal makes room in the journal for the epoch that fills, before that is sealed: where the device has no room
+// for what has to go home first, the epoch goes on to fill, and nothing is lost. The caller holds io.
+func (e *journalEpochs) clearJournal() error {
+	e.mu.Lock()
+	freed := make([]block.Number, len(e.frees))
+	for i, f := range e.frees {
+		freed[i] = f.number
+	}
+	e.mu.Unlock()
+	e.home.Lock()
+	due := len(e.pending)
+	e.home.Unlock()
+	if due == 0 || e.opts.Journal.Fits(int(e.blocks.Load())+2*sealerBlocks, freed) {
+		return nil
+	}
+	return e.trimAll()
+}
+
+// trimAll writes home what is in the journal, and gives that up. The caller holds io.
+func (e *journalEpochs) trimAll() error {
+	mark := e.opts.Journal.Next()
+	list, err := e.writePending()
+	if err == nil {
+		err = e.opts.Journal.Trim(mark)
+	}
+	if err == nil {
+		e.removePending(list)
+	}
+	return err
 }
 
 // removePending forgets images that are home.
@@ -125,7 +157,7 @@ func (e *journalEpochs) checkpoint() error {
 		err = e.opts.Journal.Trim(mark)
 		e.used.Store(int64(e.opts.Journal.Used()))
 	}
-	if err != nil {
+	if err != nil && !lacksSpace(err) {
 		err = e.abort(err)
 	}
 	e.io.Unlock()

@@ -2,6 +2,7 @@ package mvcc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,9 +53,42 @@ func (n NativeLog) open(s *Store) (wal.Recovery, error) {
 
 func (l *nativeLog) admit(context.Context) error     { return nil }
 func (l *nativeLog) release()                        {}
-func (l *nativeLog) fits(int) error                  { return nil }
 func (l *nativeLog) changed(*chain)                  {}
 func (l *nativeLog) freed([]block.Number, block.Seq) {}
+
+// errLogFull asks for a wait until the log has room.
+var errLogFull = fmt.Errorf("%w: the log has no room for it", ErrConflict)
+
+// fits admits a commit only where the log has a place for its record: without, a full device would keep a checkpoint
+// from becoming durable, which alone makes room in the log.
+func (l *nativeLog) fits(tx *Tx) error {
+	if l.log.Fits(tx.record.Len()) {
+		return nil
+	}
+	return errLogFull
+}
+
+// awaitRoom has the log written, which extends it, and waits for a checkpoint where the device has no room.
+func (l *nativeLog) awaitRoom(ctx context.Context, tx *Tx) error {
+	if err := l.log.Flush(); err != nil && !errors.Is(err, wal.ErrNoRoom) {
+		return err
+	}
+	fits := func() bool { return l.fits(tx) == nil }
+	if fits() {
+		return nil
+	}
+	return l.s.pressure.holdBack(ctx, false, fits)
+}
+
+func (l *nativeLog) noRoom() error { return l.log.NoRoom() }
+
+// pressure has a checkpoint begin early where the log cannot grow.
+func (l *nativeLog) pressure() float64 {
+	if l.log.NoRoom() != nil {
+		return max(l.log.Pressure(), stepMarks[flushing].take)
+	}
+	return l.log.Pressure()
+}
 
 // wroteHome has the epoch flush what was written, overwrites too: with its commit, that is durable.
 func (l *nativeLog) wroteHome(bool) {
@@ -123,7 +157,6 @@ func (l *nativeLog) outlasts(seq block.Seq) bool                   { return seq 
 func (l *nativeLog) wait(ctx context.Context, seq block.Seq) error { return l.log.Wait(ctx, seq) }
 func (l *nativeLog) sync(ctx context.Context, seq block.Seq) error { return l.log.Wait(ctx, seq) }
 func (l *nativeLog) writeOut() error                               { return l.log.Flush() }
-func (l *nativeLog) pressure() float64                             { return l.log.Pressure() }
 func (l *nativeLog) homeCached() bool                              { return false }
 
 func (l *nativeLog) checkpoint() error {

@@ -115,14 +115,16 @@ const longestSlowdown = 200 * time.Microsecond
 var errChainCap = fmt.Errorf("%w: too many old versions of a block are kept", ErrConflict)
 
 // lacksRoom reports whether a commit failed for want of room that there will be.
-func lacksRoom(err error) bool { return errors.Is(err, errChainCap) || errors.Is(err, errEpochFull) }
+func lacksRoom(err error) bool {
+	return errors.Is(err, errChainCap) || errors.Is(err, errEpochFull) || errors.Is(err, errLogFull)
+}
 
 // awaitRoom ends a transaction that lacks room, and waits until there is.
 func (tx *Tx) awaitRoom(err error) error {
 	s, c := tx.s, tx.overCap
 	tx.end()
-	if errors.Is(err, errEpochFull) {
-		return s.durability.wait(orBackground(tx.ctx), s.Published())
+	if !errors.Is(err, errChainCap) {
+		return s.durability.awaitRoom(orBackground(tx.ctx), tx)
 	}
 	return s.pressure.awaitShorter(tx.ctx, c)
 }
@@ -148,6 +150,14 @@ func (b *backPressure) awaitShorter(ctx context.Context, c *chain) error {
 func (b *backPressure) historyBound() bool {
 	return b.s.chains.historyBytes.Load() > b.s.opts.Memory/4 ||
 		b.s.chains.historyCount.Load() > 0 && b.s.durability.pressure() < stepMarks[waiting].take
+}
+
+// noRoom is the error of a device without room that keeps the log from being given up or from growing, if any.
+func (b *backPressure) noRoom() error {
+	if p := b.s.checkpoints.noRoom.Load(); p != nil {
+		return *p
+	}
+	return b.s.durability.noRoom()
 }
 
 // holdBack waits until there is room. If history takes it, as the caller knows or the store finds, only the end of
@@ -178,6 +188,9 @@ func (b *backPressure) holdBack(ctx context.Context, history bool, room func() b
 		if took > b.s.opts.PushBack && ok && (b.s.opts.PushBack > 0 || mutant.Off(mutant.Patience)) &&
 			(history || b.historyBound()) {
 			return &PushBackError{name, seq, b.s.chains.historyBytes.Load()}
+		}
+		if err := b.noRoom(); err != nil && took > b.s.opts.PushBack && b.s.opts.PushBack > 0 {
+			return err
 		}
 		if took < time.Millisecond {
 			runtime.Gosched()

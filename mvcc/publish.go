@@ -44,7 +44,7 @@ func (tx *Tx) sequence() (bool, error) {
 	if !mutant.Off(mutant.M4) && !tx.validate() {
 		return false, nil
 	}
-	if err := s.durability.fits(len(tx.writes)); err != nil {
+	if err := s.durability.fits(tx); err != nil {
 		return false, err
 	}
 	seq := s.Published() + 1

@@ -15,7 +15,7 @@ var (
 	// ErrFull: the log has reached its bound, because checkpoints do not keep up. It ends a Log.
 	ErrFull = errors.New("the log is full")
 	// ErrNoRoom: the device has no room for more of the log. It ends nothing: what was not written stays in memory, and a
-	// later call writes it.
+	// later call writes it. A log whose commits are appended only where Fits says so never gives it for them.
 	ErrNoRoom = errors.New("there is no room to extend the log")
 	// ErrTooLarge: a record is larger than a segment. It ends a Log that has to write such a record.
 	ErrTooLarge = errors.New("the transaction is too large for the log")

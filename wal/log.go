@@ -88,12 +88,15 @@ type Log struct {
 	last        block.Seq     // the last sequence in pending, or before it
 	flushing    bool          // a caller ends an epoch
 	shared      bool          // the last epoch served several
+	plan        plan          // behind pending
+	limit       uint64        // number of the last segment that has a place
 	epochsTaken uint64        // epochs whose records were taken
 	ended       [2]*sync.Cond // by taken: the epoch that gathers has ended, or the log has failed
 
 	durable   atomic.Uint64 // block.Seq
 	ordered   atomic.Bool   // ordered data went home since the last flush of home
 	err       atomic.Pointer[error]
+	noRoom    atomic.Pointer[error]
 	bytes     atomic.Uint64
 	flushes   atomic.Uint64
 	flushTime atomic.Int64 // nanoseconds
@@ -125,6 +128,9 @@ func (l *Log) begin(number uint64, next block.Seq) error {
 	l.ctl.start, l.ctl.startSeq = number, next
 	l.io.Lock()
 	defer l.io.Unlock()
+	if err := l.reserve(1); err != nil {
+		return err
+	}
 	if err := l.open(next); err != nil {
 		return err
 	}
@@ -136,6 +142,7 @@ func (l *Log) begin(number uint64, next block.Seq) error {
 		return err
 	}
 	l.used.Store(l.segs.length)
+	l.account()
 	l.done.Go(l.background)
 	return nil
 }
@@ -158,6 +165,7 @@ func (l *Log) Append(r *Record, seq block.Seq) {
 	r.end(seq, l.salt)
 	l.mu.Lock()
 	l.pending = append(l.pending, r.bytes...)
+	l.plan.addCommit(int64(len(r.bytes)), l.segs.length)
 	l.last = seq
 	n := len(l.pending)
 	l.mu.Unlock()
@@ -321,24 +329,6 @@ func (l *Log) takePending(epoch bool) ([]byte, block.Seq) {
 	return batch, l.last
 }
 
-// makeRoom gets the places that records need. Without room on the device it gives ErrNoRoom, which does not end the
-// log. The caller holds io.
-func (l *Log) makeRoom(records []byte) error {
-	err := l.extend(l.places(records))
-	if err != nil && (!errors.Is(err, ErrNoRoom) || mutant.Off(mutant.LogRoom)) {
-		return l.fail(err)
-	}
-	return err
-}
-
-// putBack puts records that could not be written before those that came meanwhile. The caller holds io.
-func (l *Log) putBack(batch []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.pending = append(batch, l.pending...)
-	l.gather.Store(int64(len(l.pending)))
-}
-
 // writeBatch writes records and keeps their buffer for the next ones. The caller holds io.
 func (l *Log) writeBatch(batch []byte) error {
 	if err := l.write(batch); err != nil {
@@ -348,6 +338,7 @@ func (l *Log) writeBatch(batch []byte) error {
 		l.spare = batch[:0]
 	}
 	l.used.Store(int64(len(l.segs.live)) * l.segs.length)
+	l.account()
 	return nil
 }
 

@@ -27,7 +27,7 @@ type fixture struct {
 
 func newFixture() *fixture {
 	return &fixture{dev: blockcache.NewRAM(nil), home: blockcache.NewRAM(make([]byte, 16<<10)),
-		opts: Options{Policy: OnDemand, SegmentSize: 4096, Identity: Identity{7}}}
+		opts: Options{Policy: OnDemand, SegmentSize: 4096, Gather: 2048, Identity: Identity{7}}}
 }
 
 func (f *fixture) open(t testing.TB) (*Log, Recovery) {

@@ -61,11 +61,46 @@ func Open(dev, home blockcache.Writable, size block.Size, o Options) (*Log, Reco
 	}
 	// Until the new control block is durable a crash runs the old recovery again: the segments that it reads stay.
 	l.segs.free = s.unused(l.segs.free)
+	if err := l.freeRecovered(s, rec); err != nil {
+		return nil, Recovery{}, err
+	}
 	if err := l.begin(max(s.highest, ctl.start)+1, rec.Last+1); err != nil {
 		return nil, Recovery{}, err
 	}
+	l.io.Lock()
+	defer l.io.Unlock()
 	l.segs.free = append(l.segs.free, s.used()...)
+	l.account()
 	return l, rec, nil
+}
+
+// freeRecovered frees places where none is unused and the device has no room for another one. All that was recovered is
+// home, and flushed: a recovery that began in the segment in which the log ends would give the same.
+func (l *Log) freeRecovered(s *scanner, rec Recovery) error {
+	l.io.Lock()
+	defer l.io.Unlock()
+	err := l.extend(1)
+	if !errors.Is(err, ErrNoRoom) || mutant.Off(mutant.SpareRoom) {
+		return err
+	}
+	last := s.ctl
+	last.start, last.startSeq = s.ended, s.heads[s.ended].first
+	last.generation++
+	last.epoch, last.flushed = rec.Epoch, 0
+	if _, err := l.dev.WriteAt(last.encode(), int64(last.generation%2)*controlSize); err != nil {
+		return fmt.Errorf("write the control block of the log: %w", err)
+	}
+	if err := l.dev.Sync(); err != nil {
+		return fmt.Errorf("flush the log: %w", err)
+	}
+	l.ctl.generation = last.generation
+	s.places = map[uint64]int{s.ended: s.places[s.ended]}
+	for p := range s.count {
+		if !s.isUsed(p) {
+			l.segs.free = append(l.segs.free, p)
+		}
+	}
+	return nil
 }
 
 func belongs(ctl control, home blockcache.Writable, size block.Size, id Identity) error {
@@ -92,6 +127,9 @@ func create(dev, home blockcache.Writable, size block.Size, o Options) (*Log, Re
 		return nil, Recovery{}, err
 	}
 	l := newLog(dev, home, ctl, o)
+	if err := l.atLeast(2); err != nil {
+		return nil, Recovery{}, fmt.Errorf("make a log: %w", err)
+	}
 	if err := l.begin(1, 1); err != nil {
 		return nil, Recovery{}, fmt.Errorf("make a log: %w", err)
 	}
@@ -181,6 +219,7 @@ func (s *scanner) recover(home blockcache.Writable, size block.Size) (Recovery, 
 		return Recovery{}, fmt.Errorf("flush the image: %w", err)
 	}
 	e.rec.Bytes = a.bytes
+	s.ended = e.segment
 	return e.rec, nil
 }
 

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -225,4 +226,110 @@ func TestOpen_SmallerBound(t *testing.T) {
 	}
 	f.put(l, 1, 7)
 	mustSync(t, l)
+}
+
+// fill opens a log on a device of a few places, and appends and syncs until there is no room.
+func (f *fixture) fill(t *testing.T, d *capped) *Log {
+	t.Helper()
+	l, rec, err := Open(d, f.home, size, f.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.seq = rec.Last
+	for v := uint64(1); l.Fits(putSize); v++ {
+		f.put(l, 1, v)
+		mustSync(t, l)
+	}
+	return l
+}
+
+// putSize is at least how long the records of put are.
+const putSize = 64
+
+// TestOpen_AllPlacesUsed: a log whose segments are all in use is opened on a device without room, also after a crash
+// in the middle of that, and goes on.
+func TestOpen_AllPlacesUsed(t *testing.T) {
+	f := newFixture()
+	d := &capped{RAM: f.dev, limit: controlArea + 3*4096}
+	l := f.fill(t, d)
+	if l.Truncate(0) != nil || len(l.segs.live) != 3 {
+		t.Fatalf("%d segments are in use", len(l.segs.live))
+	}
+	want := uint64(f.seq)
+	l.Abandon()
+	tr := &blockcache.Trace{}
+	start, home := bytes.Clone(f.dev.Bytes()), bytes.Clone(f.home.Bytes())
+	l, rec, err := Open(blockcache.Record(d, tr, 0), f.home, size, f.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rec.Last != f.seq || f.at(1) != want {
+		t.Errorf("recovered to %d of %d, the block has %d", rec.Last, f.seq, f.at(1))
+	}
+	f.put(l, 1, 7)
+	mustSync(t, l)
+	l.Abandon()
+	img := start
+	for i, e := range tr.Events() {
+		again := &fixture{dev: blockcache.NewRAM(bytes.Clone(img)), home: blockcache.NewRAM(bytes.Clone(home)), opts: f.opts}
+		l, rec, err := Open(&capped{again.dev, d.limit}, again.home, size, again.opts)
+		if err != nil {
+			t.Fatalf("after %d events: %v", i, err)
+		}
+		l.Abandon()
+		later := rec.Last == f.seq && again.at(1) == 7 // the commit after it was opened
+		if !later && (rec.Last != f.seq-1 || again.at(1) != want) {
+			t.Errorf("after %d events: recovered to %d, the block has %d", i, rec.Last, again.at(1))
+		}
+		if !e.Flush() && e.Offset < d.limit { // the device refused what lies beyond
+			img = e.Apply(img, nil)
+		}
+		home = f.home.Bytes()
+	}
+}
+
+// TestLog_SpareRoom: on a device without room, what was appended while it fits becomes durable, and a checkpoint then
+// makes room, again and again.
+func TestLog_SpareRoom(t *testing.T) {
+	f := newFixture()
+	d := &capped{RAM: f.dev, limit: controlArea + 3*4096}
+	l, _, err := Open(d, f.home, size, f.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { l.Abandon() }()
+	for round := range 50 {
+		n := 0
+		for ; l.Fits(putSize); n++ {
+			f.put(l, 1, uint64(n))
+			if n%7 == 0 {
+				mustSync(t, l)
+			}
+		}
+		if n < 10 {
+			t.Fatalf("round %d: room for %d commits", round, n)
+		}
+		mustSync(t, l)
+		if l.NoRoom() == nil {
+			t.Errorf("round %d: the device's error is not reported", round)
+		}
+		if round%5 == 4 {
+			l.Abandon()
+			if l, _, err = Open(d, f.home, size, f.opts); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if err := l.Truncate(f.seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestOpen_NoRoomForTwo: a device without room for a segment and a spare one is refused when the log is made.
+func TestOpen_NoRoomForTwo(t *testing.T) {
+	f := newFixture()
+	if _, _, err := Open(&capped{f.dev, controlArea + 4096}, f.home, size, f.opts); !errors.Is(err, ErrNoRoom) {
+		t.Errorf("opened: %v, want ErrNoRoom", err)
+	}
 }

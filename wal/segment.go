@@ -71,7 +71,7 @@ func (l *Log) extend(places int) error {
 				return fmt.Errorf("extend the log: %w", err)
 			}
 		}
-		s.free = append(s.free, s.places)
+		s.free = append([]int{s.places}, s.free...) // taken last
 		s.places++
 	}
 	return nil
@@ -211,5 +211,9 @@ func (l *Log) Truncate(seq block.Seq) error {
 	}
 	l.segs.live = append(l.segs.live[:0], l.segs.live[k:]...)
 	l.used.Store(int64(len(l.segs.live)) * l.segs.length)
+	if len(l.segs.free) >= l.opts.spare(l.segs.length) {
+		l.noRoom.Store(nil)
+	}
+	l.account()
 	return nil
 }

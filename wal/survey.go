@@ -16,6 +16,7 @@ type scanner struct {
 	heads   map[uint64]header
 	count   int    // places on the device
 	highest uint64 // segment number in any incarnation
+	ended   uint64 // segment in which the last whole epoch ends
 }
 
 func (s *scanner) offset(place int) int64 { return controlArea + int64(place)*int64(s.ctl.segment) }

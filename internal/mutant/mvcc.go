@@ -41,4 +41,6 @@ const (
 	EpochFits Promise = "epoch-fits"
 	// FreshHome: with the native log, recovery replays what a block was before WriteHome gave it contents.
 	FreshHome Promise = "fresh-home"
+	// HomeRoom: a home device that was full once has failed for ever.
+	HomeRoom Promise = "home-room"
 )

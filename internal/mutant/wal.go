@@ -12,6 +12,8 @@ const (
 	ForeignEnd Promise = "foreign-end"
 	// LogRoom: a log that found no room once has failed for ever.
 	LogRoom Promise = "log-room"
+	// SpareRoom: commits take the last place of a log that cannot grow, and opening such a log needs another one.
+	SpareRoom Promise = "spare-room"
 	// WaitContext: who waits for a flush waits on when its context has ended.
 	WaitContext Promise = "wait-context"
 	// RottedSlot: an older control block counts, though the log has commits of a newer incarnation.
