@@ -56,6 +56,14 @@ func NewWindow(d Device, offset, length int64) (*Window, error) {
 // Offset is where the window begins on its device, in bytes.
 func (w *Window) Offset() int64 { return w.offset }
 
+// Name is the path of the device below, if it has one.
+func (w *Window) Name() string {
+	if named, ok := w.device.(interface{ Name() string }); ok {
+		return named.Name()
+	}
+	return "of the device below"
+}
+
 // Size is the window's length in bytes.
 func (w *Window) Size() int64 { return w.length }
 

@@ -62,6 +62,9 @@ func (d *File) inspect(path string) error {
 	return nil
 }
 
+// Name is the path that the file was opened by.
+func (d *File) Name() string { return d.file.Name() }
+
 // Size is the size when the file was opened, in bytes.
 func (d *File) Size() int64 { return d.size }
 

@@ -28,3 +28,6 @@ func TestDevices_Mutants(t *testing.T) {
 	noticed.By(t, mutant.MapChecksum, "TestOverlay_Damage")
 	noticed.By(t, mutant.RecorderLate, "TestRecording_WriteMeetsFlush")
 }
+
+// TestOverlay_CutShortMutant: zeros in the place of what was lost are found out.
+func TestOverlay_CutShortMutant(t *testing.T) { noticed.By(t, mutant.CutShort, "TestOverlay_CutShort") }

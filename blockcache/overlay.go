@@ -259,18 +259,34 @@ func (o *Overlay) ReadAt(p []byte, offset int64) (int, error) {
 
 func (o *Overlay) readRun(p []byte, offset int64, mine bool) error {
 	if mine {
-		_, err := o.file.ReadAt(p, o.place(0)+offset)
+		return readWhole(o.file, p, o.place(0)+offset, "the overlay's file")
+	}
+	n := max(min(int64(len(p)), o.head.baseSize-offset), 0)
+	clear(p[n:]) // behind the base
+	if n == 0 {
+		return nil
+	}
+	return readWhole(o.base, p[:n], offset, "the image")
+}
+
+// readWhole reads bytes that a device must have. One that ends before them was cut short, which is no end of what is
+// read from the overlay, and zeros neither.
+func readWhole(d Device, p []byte, offset int64, what string) error {
+	n, err := d.ReadAt(p, offset)
+	switch {
+	case n == len(p):
+		return nil
+	case err != nil && !errors.Is(err, io.EOF):
 		return err
 	}
-	n := 0
-	if offset < o.head.baseSize {
-		var err error
-		if n, err = o.base.ReadAt(p, offset); err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
+	if mutant.Off(mutant.CutShort) {
+		clear(p[n:])
+		return nil
 	}
-	clear(p[n:]) // behind the base
-	return nil
+	if named, ok := d.(interface{ Name() string }); ok {
+		what += ", " + named.Name() + ","
+	}
+	return fmt.Errorf("%s was cut short at byte %d: %w; restore it from a copy", what, offset+int64(n), io.ErrUnexpectedEOF)
 }
 
 // WriteAt follows io.WriterAt.
@@ -356,7 +372,7 @@ func (o *Overlay) EachBlock(do func(offset int64, p []byte) error) error {
 			continue
 		}
 		n := min(overlayBlock, o.head.baseSize-b*overlayBlock)
-		if _, err := o.file.ReadAt(p[:n], o.place(b)); err != nil {
+		if err := readWhole(o.file, p[:n], o.place(b), "the overlay's file"); err != nil {
 			return err
 		}
 		if err := do(b*overlayBlock, p[:n]); err != nil {

@@ -3,6 +3,10 @@ package blockcache
 import (
 	"bytes"
 	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -199,5 +203,52 @@ func TestOverlay_VastBase(t *testing.T) {
 	}
 	if _, _, err := OpenOverlayOn(NewRAM(nil), vast(16<<40), [64]byte{}, 1<<24); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestOverlay_CutShort: a base or an overlay's file that was cut short behind the overlay's back is an error that names
+// it: its bytes are not zeros, and the overlay does not end there.
+func TestOverlay_CutShort(t *testing.T) {
+	dir := t.TempDir()
+	image, path := filepath.Join(dir, "image"), filepath.Join(dir, "overlay")
+	if err := os.WriteFile(image, bytes.Repeat([]byte{9}, 10*overlayBlock), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	base, err := OpenFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	o, _, err := OpenOverlay(path, base, [64]byte{}, 0, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	if _, err := o.WriteAt(bytes.Repeat([]byte{7}, 3*overlayBlock), 4*overlayBlock); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, 8*overlayBlock); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, o.place(5)+100); err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, overlayBlock)
+	for name, at := range map[string]int64{image: 8 * overlayBlock, path: 5 * overlayBlock} {
+		if _, err := o.ReadAt(p, at); !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), name) {
+			t.Errorf("byte %d: %v, want an unexpected end of %s", at, err, name)
+		}
+	}
+	if _, err := o.WriteAt([]byte("x"), 9*overlayBlock); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a write into a block of the base that is gone: %v", err)
+	}
+	err = o.EachBlock(func(int64, []byte) error { return nil })
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("EachBlock: %v", err)
+	}
+	for _, at := range []int64{0, 4 * overlayBlock, 7 * overlayBlock} {
+		if _, err := o.ReadAt(p, at); err != nil {
+			t.Errorf("byte %d, which is there: %v", at, err)
+		}
 	}
 }

@@ -99,6 +99,9 @@ func newDisk(f *os.File, path string) (*Disk, error) {
 	return d, nil
 }
 
+// Name is the path that the device was opened by.
+func (d *Disk) Name() string { return d.file.Name() }
+
 // lock takes a file's lock. Its last holder may still be about to end, or a process that it started may not
 // have closed it yet.
 func lock(f *os.File) (err error) {
