@@ -13,7 +13,7 @@ APPS_KILLS ?= 5
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 
 # Programs that the tests need beside Go, with their Debian packages.
-PROGRAMS := mdl:ruby-mdl mkfs.ext4:e2fsprogs fusermount3:fuse3 setfacl:acl setfattr:attr losetup:mount sfdisk:fdisk gcc:gcc fio:fio dbench:dbench sqlite3:sqlite3 git:git
+PROGRAMS := mdl:ruby-mdl mkfs.ext4:e2fsprogs fsverity:fsverity fusermount3:fuse3 setfacl:acl setfattr:attr losetup:mount sfdisk:fdisk gcc:gcc fio:fio dbench:dbench sqlite3:sqlite3 git:git
 # Programs that crash-apps needs beside them.
 APPS     := pg_ctlcluster:postgresql
 BENCH    := fuse2fs:fuse2fs stress-ng:stress-ng

@@ -14,6 +14,8 @@ var (
 	ErrLoop     = errors.New("too many levels of symbolic links")        // on a path
 	ErrNoKey    = errors.New("encrypted, and the key is not available")  // contents, and names to add
 	ErrNoData   = errors.New("no data or hole at or behind this offset") // SEEK_DATA and SEEK_HOLE
+	// a block of a file under verity, or of its Merkle tree
+	ErrVerity = errors.New("does not match its verity hash: the file's contents were changed or are damaged")
 	// a Node whose inode was freed or taken anew
 	ErrStale = errors.New("the inode is gone")
 	// a name over MaxName, a symlink's target

@@ -113,6 +113,9 @@ func (o *op) ranged(node Node, stop uint64) (*Inode, error) {
 	case stop > o.w.maxSize(n):
 		return nil, ErrTooBig
 	}
+	if err := n.writableContents(); err != nil {
+		return nil, err
+	}
 	return n, o.dependMap(n)
 }
 

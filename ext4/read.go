@@ -23,6 +23,9 @@ func (n *Inode) Segments(dst []Segment, offset int64, size int) ([]Segment, erro
 	if n.IsRegular() && n.Has(disk.InodeEncrypt) {
 		return dst, fmt.Errorf("inode %d: %w", n.Ino, ErrNoKey)
 	}
+	if n.verified() {
+		return n.verifiedSegments(dst, offset, size)
+	}
 	if offset < 0 || uint64(offset) >= n.Size {
 		return dst, nil
 	}
@@ -30,6 +33,11 @@ func (n *Inode) Segments(dst []Segment, offset int64, size int) ([]Segment, erro
 	if n.Has(disk.InodeInlineData) {
 		return n.inlineSegments(dst, int(offset), size)
 	}
+	return n.segments(dst, offset, size)
+}
+
+// segments appends the pieces of size bytes of a file's blocks, which may lie behind its end.
+func (n *Inode) segments(dst []Segment, offset int64, size int) ([]Segment, error) {
 	bs := int64(n.fs.super.BlockSize)
 	for size > 0 {
 		b := offset / bs
@@ -105,11 +113,22 @@ func (n *Inode) ReadAt(p []byte, offset int64) (int, error) {
 	if offset < 0 {
 		return 0, errors.New("negative offset")
 	}
+	if n.verified() {
+		return n.readVerifiedAt(p, offset)
+	}
 	segments, err := n.Segments(nil, offset, len(p))
 	if err != nil {
 		return 0, err
 	}
-	done := 0
+	done, err := n.readSegments(p, segments)
+	if err == nil && done < len(p) {
+		err = io.EOF
+	}
+	return done, err
+}
+
+// readSegments reads pieces into p, and returns how many bytes they are.
+func (n *Inode) readSegments(p []byte, segments []Segment) (done int, err error) {
 	for _, s := range segments {
 		dst := p[done : done+s.Len]
 		switch {
@@ -124,9 +143,6 @@ func (n *Inode) ReadAt(p []byte, offset int64) (int, error) {
 			}
 		}
 		done += s.Len
-	}
-	if done < len(p) {
-		return done, io.EOF
 	}
 	return done, nil
 }
@@ -145,7 +161,7 @@ func (n *Inode) readAll(limit int) ([]byte, error) {
 
 // SeekData and SeekHole return the first offset from the given one on that holds data, or a hole, as lseek(2) does for
 // SEEK_DATA and SEEK_HOLE: unwritten blocks count as holes, the file's end is a hole, and an offset at or past it (or
-// no data behind it) is ErrNoData.
+// no data behind it) is ErrNoData. A file under verity has no holes: their zeros are verified as all its contents are.
 func (n *Inode) SeekData(offset int64) (int64, error) { return n.seek(offset, true) }
 func (n *Inode) SeekHole(offset int64) (int64, error) { return n.seek(offset, false) }
 
@@ -153,7 +169,7 @@ func (n *Inode) seek(offset int64, data bool) (int64, error) {
 	if offset < 0 || uint64(offset) >= n.Size {
 		return 0, ErrNoData
 	}
-	if n.Has(disk.InodeInlineData) {
+	if n.Has(disk.InodeInlineData) || n.verified() {
 		if data {
 			return offset, nil
 		}

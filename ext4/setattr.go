@@ -68,6 +68,9 @@ func (w *Writable) SetAttr(cred Cred, node Node, a Attr) (Inode, error) {
 }
 
 func (o *op) resize(n *Inode, size uint64, clear ClearPrivileges) (bool, error) {
+	if err := n.writableContents(); err != nil {
+		return true, err
+	}
 	done, err := o.truncate(n, size)
 	if err != nil {
 		return done, err

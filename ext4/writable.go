@@ -117,7 +117,6 @@ func CheckWritable(s *disk.Superblock) error {
 	}
 	add(s.ROCompat&disk.ROCompatBigalloc != 0, "bigalloc")
 	add(s.ROCompat&disk.ROCompatQuota != 0, "quota")
-	add(s.ROCompat&disk.ROCompatVerity != 0, "verity")
 	add(s.ROCompat&disk.ROCompatSharedBlocks != 0, "shared_blocks")
 	add(s.ROCompat&disk.ROCompatReadonly != 0, "read-only")
 	add(s.ROCompat&(disk.ROCompatHasSnapshot|disk.ROCompatReplica) != 0, "snapshot or replica")
@@ -132,7 +131,7 @@ func CheckWritable(s *disk.Superblock) error {
 	add(s.BlocksPerGroup < minGroup, fmt.Sprintf("groups of %d blocks", s.BlocksPerGroup))
 	const known = disk.ROCompatSparseSuper | disk.ROCompatLargeFile | disk.ROCompatBtreeDir | disk.ROCompatHugeFile |
 		disk.ROCompatGDTCsum | disk.ROCompatDirNlink | disk.ROCompatExtraIsize | disk.ROCompatMetadataCsum |
-		disk.ROCompatProject | disk.ROCompatOrphanPresent
+		disk.ROCompatProject | disk.ROCompatOrphanPresent | disk.ROCompatVerity
 	add(s.ROCompat&^known != 0, (s.ROCompat &^ known).String())
 	if found == "" {
 		return nil

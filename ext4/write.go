@@ -113,6 +113,9 @@ func (o *op) write(n *Inode, offset uint64, data []byte, how *writing) error {
 			return ErrNotPermit
 		}
 	}
+	if err := n.writableContents(); err != nil {
+		return err
+	}
 	switch {
 	case offset+uint64(len(data)) > o.w.maxSize(n):
 		return ErrTooBig

@@ -20,6 +20,7 @@ var errnos = []struct {
 	errno syscall.Errno
 }{
 	{ext4.ErrNoKey, syscall.ENOKEY},
+	{ext4.ErrVerity, syscall.EIO},
 	{ondisk.ErrCorrupt, syscall.EUCLEAN},
 	{ondisk.ErrUnsupported, syscall.EOPNOTSUPP},
 	{ext4.ErrNoXattr, syscall.ENODATA},

@@ -52,6 +52,8 @@ func TestErrno_Table(t *testing.T) {
 			syscall.ERANGE,
 		}, "ErrNoSpace": {ext4.ErrNoSpace, syscall.ENOSPC}, "ErrTooBig": {ext4.ErrTooBig, syscall.EFBIG},
 		"ErrFailed": {ext4.ErrFailed, syscall.EROFS}, "ErrShutdown": {ext4.ErrShutdown, syscall.EIO},
+		"ErrVerity":   {ext4.ErrVerity, syscall.EIO},
+		"ErrNeedsLog": {ext4.ErrNeedsLog, syscall.EIO}, "ErrForeignLog": {ext4.ErrForeignLog, syscall.EIO},
 
 		"corrupt":           {ondisk.Corruptf("inode 12", "is damaged"), syscall.EUCLEAN},
 		"unsupported":       {&ondisk.UnsupportedError{Feature: "x"}, syscall.EOPNOTSUPP},

@@ -68,7 +68,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.Is(err, ondisk.ErrUnsupported):
 		return exitUnsupported
-	case errors.Is(err, ondisk.ErrCorrupt):
+	case errors.Is(err, ondisk.ErrCorrupt), errors.Is(err, ext4.ErrVerity):
 		return exitDamaged
 	case errors.Is(err, ext4.ErrNoKey):
 		return exitNoKey

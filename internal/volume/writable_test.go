@@ -35,6 +35,7 @@ var forms = map[string][]string{
 	"no flex_bg":    {"-t", "ext4", "-O", "^flex_bg"},
 	"large_dir":     {"-t", "ext4", "-O", "large_dir"},
 	"project":       {"-t", "ext4", "-O", "project"},
+	"verity":        {"-t", "ext4", "-O", "verity"},
 	"mmp":           {"-t", "ext4", "-O", "mmp"},
 	"ext2":          {"-t", "ext2"},
 	"ext2 1k":       {"-t", "ext2", "-b", "1024", "-I", "128"},
