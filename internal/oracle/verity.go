@@ -12,7 +12,7 @@ import (
 )
 
 // Verity puts a file under verity into an image, at its root: fsverity(1) computes the Merkle tree and the descriptor,
-// debugfs writes them behind the contents, as the kernel lays them out. options are those of fsverity digest. It returns
+// debugfs writes them behind the contents, as the kernel lays them out. options are those of fsverity digest. It gives
 // the digest that fsverity printed, and the size of the file with its tree and descriptor.
 func Verity(t testing.TB, image, name string, contents []byte, options ...string) (digest string, whole int) {
 	t.Helper()
