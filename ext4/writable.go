@@ -126,7 +126,6 @@ func CheckWritable(s *disk.Superblock) error {
 	add(s.Incompat&disk.IncompatEncrypt != 0, "encrypt")
 	add(s.Incompat&disk.IncompatDirdata != 0, "dirdata")
 	add(s.Incompat&disk.IncompatMMP != 0 && !s.Contains(s.MMPBlock, 1), "mmp without its block")
-	add(s.BlockSize > 4096, fmt.Sprintf("blocks of %d KiB", s.BlockSize>>10))
 	add(s.Revision == 0, "revision 0")
 	add(s.BlocksPerGroup < minGroup, fmt.Sprintf("groups of %d blocks", s.BlocksPerGroup))
 	const known = disk.ROCompatSparseSuper | disk.ROCompatLargeFile | disk.ROCompatBtreeDir | disk.ROCompatHugeFile |

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -39,6 +40,24 @@ var crashForms = []form{
 		volume.WriteOptions{}, false},
 	{"overlay", "4M", []string{"-t", "ext4", "-b", "1024", "-O", "^has_journal"}, volume.WriteOptions{JournalData: true},
 		true},
+	{"8k", "18M", []string{"-t", "ext4", "-b", "8192", "-J", "size=8"}, volume.WriteOptions{}, false},
+}
+
+// largeForms have blocks that are too large for images of which many crash states are made.
+var largeForms = []form{
+	{"16k ext3", "36M", []string{"-t", "ext3", "-b", "16384", "-J", "size=16"}, volume.WriteOptions{}, false},
+	{"32k", "72M", []string{"-t", "ext4", "-b", "32768", "-J", "size=32"}, volume.WriteOptions{}, false},
+	{"64k, data journalled", "144M", []string{"-t", "ext4", "-b", "65536", "-J", "size=64"},
+		volume.WriteOptions{JournalData: true}, false},
+	{"64k ext2", "16M", []string{"-t", "ext2", "-b", "65536"}, volume.WriteOptions{}, false},
+	{"64k overlay", "16M", []string{"-t", "ext4", "-b", "65536", "-O", "^has_journal"},
+		volume.WriteOptions{JournalData: true}, true},
+}
+
+// kernel reports whether the kernel mounts the form: most mount no blocks of more than a page.
+func (f form) kernel() bool {
+	i := slices.Index(f.mkfs, "-b")
+	return i < 0 || len(f.mkfs[i+1]) == 4 && f.mkfs[i+1] <= "4096"
 }
 
 func (f form) image(t testing.TB) []byte {

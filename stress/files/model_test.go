@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 func TestModel(t *testing.T) {
 	steps := wanted("VARVE_MODEL_STEPS", 1500)
 	seed := uint64(wanted("VARVE_MODEL_SEED", int(time.Now().UnixNano()>>20)))
-	for _, f := range crashForms {
+	for _, f := range slices.Concat(crashForms, largeForms) {
 		t.Run(f.name, func(t *testing.T) {
 			image := f.image(t)
 			ram, open := f.device(image)

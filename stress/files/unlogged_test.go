@@ -22,6 +22,7 @@ import (
 var unloggedForms = []form{
 	{"ext2", "4M", []string{"-t", "ext2", "-b", "1024"}, volume.WriteOptions{}, false},
 	{"ext4", "4M", []string{"-t", "ext4", "-b", "1024", "-O", "^has_journal"}, volume.WriteOptions{}, false},
+	{"ext2 64k", "8M", []string{"-t", "ext2", "-b", "65536"}, volume.WriteOptions{}, false},
 	{"ext4 4k", "12M", []string{"-t", "ext4", "-b", "4096", "-O", "^has_journal"}, volume.WriteOptions{}, false},
 }
 
