@@ -44,32 +44,8 @@ func (tx *Tx) commit() error {
 	}
 	tx.releaseSnapshot()
 	yield.At("commit")
-	for _, t := range tx.writes {
-		if !tx.latch(t) {
-			tx.unlatch()
-			return ErrConflict
-		}
-	}
-	size, err := tx.resolve()
-	if err == nil {
-		err = s.durability.encode(tx, size)
-	}
-	if err != nil {
-		tx.unlatch()
+	if err := tx.commitLatched(); err != nil {
 		return err
-	}
-	if mutant.Off(mutant.M4) && !tx.validEarly() {
-		tx.unlatch()
-		return ErrConflict
-	}
-	tx.install()
-	ok, err := tx.sequence()
-	tx.unlatch()
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return tx.dependencyChanged()
 	}
 	yield.At("published")
 	if len(tx.groups) > 0 {
@@ -91,6 +67,34 @@ func (tx *Tx) dependencyChanged() error {
 	}
 	tx.s.events.emit(e)
 	return ErrConflict
+}
+
+// commitLatched is the part of commit under the latches of the chains. Functions of the caller run in it, which may
+// panic, or end their goroutine: the latches are given back.
+func (tx *Tx) commitLatched() error {
+	defer tx.unlatch()
+	for _, t := range tx.writes {
+		if !tx.latch(t) {
+			return ErrConflict
+		}
+	}
+	size, err := tx.resolve()
+	if err == nil {
+		err = tx.s.durability.encode(tx, size)
+	}
+	if err != nil {
+		return err
+	}
+	if mutant.Off(mutant.M4) && !tx.validEarly() {
+		return ErrConflict
+	}
+	tx.install()
+	ok, err := tx.sequence()
+	if err == nil && !ok {
+		tx.unlatch()
+		return tx.dependencyChanged()
+	}
+	return err
 }
 
 func (tx *Tx) context() error {

@@ -79,6 +79,7 @@ func TestWait_ChainMutant(t *testing.T) {
 
 // TestWrites_Mutants: each of these is found out by the test of it.
 func TestWrites_Mutants(t *testing.T) {
+	noticed.By(t, mutant.PanicTrace, "TestCommit_PanicUnderLatches")
 	noticed.By(t, mutant.HomeRoom, "TestStore_HomeWithoutRoom")
 	noticed.By(t, mutant.FreshEdit, "TestWriteNew_ThenEdit")
 	noticed.By(t, mutant.EpochFits, "TestEpoch_LargeTransactions")

@@ -48,6 +48,9 @@ func (tx *Tx) sequence() (bool, error) {
 		return false, err
 	}
 	seq := s.Published() + 1
+	if !mutant.Off(mutant.PanicTrace) {
+		tx.callSequenced(seq)
+	}
 	for i, t := range tx.writes {
 		if t.next != nil {
 			s.durability.changed(t.chain)
@@ -63,8 +66,8 @@ func (tx *Tx) sequence() (bool, error) {
 			runtime.Gosched()
 		}
 	}
-	for _, do := range tx.sequenced {
-		do(seq)
+	if mutant.Off(mutant.PanicTrace) {
+		tx.callSequenced(seq)
 	}
 	if len(tx.freed) > 0 {
 		s.durability.freed(tx.freed, seq)
@@ -74,4 +77,12 @@ func (tx *Tx) sequence() (bool, error) {
 	s.order.published.Store(uint64(seq))
 	tx.seq = seq
 	return true, nil
+}
+
+// callSequenced runs the caller's functions, before anything of the commit is in place: one that panics leaves no trace
+// of it (M7).
+func (tx *Tx) callSequenced(seq block.Seq) {
+	for _, do := range tx.sequenced {
+		do(seq)
+	}
 }

@@ -320,7 +320,9 @@ func (tx *Tx) Edit(n block.Number, e merge.Edit) error {
 		return err
 	}
 	if e.Total(len(t.base)) {
-		t.view = t.view[:0]
+		if len(t.view) > 0 { // else nothing needs it yet: one replay makes it, and it is kept from then on
+			_, _ = merge.Apply(t.view, &e)
+		}
 		t.edits, t.placed = append(t.edits, e), append(t.placed, 0)
 		return nil
 	}
@@ -335,7 +337,9 @@ func (tx *Tx) Edit(n block.Number, e merge.Edit) error {
 		if tx.isolation == Serializable && !mutant.Off(mutant.FailedEdit) {
 			t.all = true // the caller has learnt something about the block
 		}
-		t.view = t.view[:0] // a reapply may have left it half changed
+		if e.Kind() == merge.KindReapply {
+			t.view = t.view[:0] // it may be half changed
+		}
 		return fmt.Errorf("%s in %v: %w", e.Kind(), n, err)
 	}
 	t.edits, t.placed = append(t.edits, e), append(t.placed, at)
@@ -485,7 +489,8 @@ func (tx *Tx) Free(n block.Number) { tx.freed = append(tx.freed, n) }
 func (tx *Tx) OnCommit(do func()) { tx.hooks = append(tx.hooks, do) }
 
 // Sequenced has a function called with the commit's sequence before the commit can be seen. All commits wait
-// meanwhile: it must be short, and it must not call the store.
+// meanwhile: it must be short, and it must not call the store. Nothing is committed if it panics; another commit then
+// gets the sequence.
 func (tx *Tx) Sequenced(do func(block.Seq)) { tx.sequenced = append(tx.sequenced, do) }
 
 // Group makes the transaction one of a group's, such as an inode's, for Store.Standing and Store.SyncGroup (E1).

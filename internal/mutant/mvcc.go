@@ -43,4 +43,6 @@ const (
 	FreshHome Promise = "fresh-home"
 	// HomeRoom: a home device that was full once has failed for ever.
 	HomeRoom Promise = "home-room"
+	// PanicTrace: a Sequenced function that panics leaves half of its commit.
+	PanicTrace Promise = "panic-trace"
 )
