@@ -143,21 +143,6 @@ func (n *Inode) ReadChild(c *Inode, name string, ino Ino) error {
 	return err
 }
 
-// CheckGroups checks the checksums of all group descriptors, which reading does not depend on.
-func (fs *FS) CheckGroups() error {
-	for g := range fs.super.Groups() {
-		n, offset := fs.super.DescBlock(g)
-		p, err := fs.block(n)
-		if err == nil {
-			err = fs.super.CheckGroupDesc(g, p[offset:])
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // special reports whether an inode with an ordinary number belongs to the file system itself.
 func (fs *FS) special(ino Ino) bool {
 	s := fs.super

@@ -27,8 +27,9 @@ func (o *ownBlocks) add(first block.Number, n uint64) {
 	}
 }
 
-// seal sorts the spans and joins neighbours: the tables of a flexible group of groups are few spans.
-func (o *ownBlocks) seal() {
+// seal sorts the spans and joins neighbours: the tables of a flexible group of groups are few spans. Two that overlap are
+// damage: what is written to one would change the other (kernel, fs/ext4/block_validity.c: add_system_zone).
+func (o *ownBlocks) seal() error {
 	slices.SortFunc(o.spans, func(a, b ownSpan) int {
 		if a.first < b.first {
 			return -1
@@ -37,13 +38,19 @@ func (o *ownBlocks) seal() {
 	})
 	out := o.spans[:0]
 	for _, s := range o.spans {
-		if k := len(out) - 1; k >= 0 && s.first <= out[k].end {
+		k := len(out) - 1
+		switch {
+		case k < 0 || s.first > out[k].end:
+			out = append(out, s)
+		case s.first < out[k].end && !mutant.Off(mutant.GroupChecks):
+			return ondisk.Corruptf(fmt.Sprintf("block %d", uint64(s.first)),
+				"two of the file system's own tables have it: repair the image with e2fsck")
+		default:
 			out[k].end = max(out[k].end, s.end)
-			continue
 		}
-		out = append(out, s)
 	}
 	o.spans = slices.Clip(out)
+	return nil
 }
 
 // check refuses blocks for a file of which one is the file system's own.
@@ -61,34 +68,33 @@ func (o *ownBlocks) check(first block.Number, n uint64) error {
 	return nil
 }
 
-// openOwnBlocks finds the file system's own blocks.
-func (w *Writable) openOwnBlocks() error {
-	s := w.super
+// ownBlocks finds the file system's own blocks.
+func (fs *FS) ownBlocks() (o ownBlocks, err error) {
+	s := fs.super
 	tables := uint64(s.ITableBlocks())
 	for g := range s.Groups() {
-		d, err := w.base.GroupDesc(g)
+		d, err := fs.GroupDesc(g)
 		if err != nil {
-			return err
+			return o, err
 		}
-		w.own.add(s.GroupFirst(g), w.base.groupOverhead(g)-2-tables)
-		w.own.add(d.BlockBitmap, 1)
-		w.own.add(d.InodeBitmap, 1)
-		w.own.add(d.InodeTable, tables)
+		o.add(s.GroupFirst(g), fs.groupOverhead(g)-2-tables)
+		o.add(d.BlockBitmap, 1)
+		o.add(d.InodeBitmap, 1)
+		o.add(d.InodeTable, tables)
 	}
 	if s.Incompat&disk.IncompatMMP != 0 {
-		w.own.add(s.MMPBlock, 1)
+		o.add(s.MMPBlock, 1)
 	}
 	if s.Compat&disk.CompatHasJournal != 0 && s.JournalIno != 0 {
-		places, _, err := w.base.JournalPlaces()
+		places, _, err := fs.JournalPlaces()
 		if err != nil {
-			return err
+			return o, err
 		}
 		for _, at := range places {
-			w.own.add(at, 1)
+			o.add(at, 1)
 		}
 	}
-	w.own.seal()
-	return nil
+	return o, o.seal()
 }
 
 // writeHome writes file data to its blocks, from an offset in the first one on.

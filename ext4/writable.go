@@ -163,7 +163,8 @@ func OpenWritable(base *FS, store Store, image io.ReaderAt, opts WriteOptions) (
 	if err := w.openGroups(); err != nil {
 		return nil, err
 	}
-	if err := w.openOwnBlocks(); err != nil {
+	var err error
+	if w.own, err = base.ownBlocks(); err != nil {
 		return nil, err
 	}
 	if err := w.openOrphans(); err != nil {
@@ -183,9 +184,8 @@ func (w *Writable) openGroups() error {
 		if err != nil {
 			return err
 		}
-		if !s.Contains(d.BlockBitmap, 1) || !s.Contains(d.InodeBitmap, 1) {
-			return ondisk.Corruptf(fmt.Sprintf("group descriptor %d", g), "bitmaps at blocks %d and %d",
-				uint64(d.BlockBitmap), uint64(d.InodeBitmap))
+		if err := w.base.checkGroup(g, d); err != nil {
+			return err
 		}
 		at, _ := s.DescBlock(g)
 		w.kinds[at] = fixed{kindGroupDesc, g}

@@ -14,6 +14,8 @@ const (
 	BitmapSum Promise = "bitmap-sum"
 	// UnusedSlots: slots of inodes that a lazily made table never had, and that the used ones leave out, are not zeroed.
 	UnusedSlots Promise = "unused-slots"
+	// GroupChecks: descriptors of groups are believed, whatever their checksums, and wherever their tables lie.
+	GroupChecks Promise = "group-checks"
 	// XattrBlock: a block that an inode names is taken for one of attributes.
 	XattrBlock Promise = "xattr-block"
 	// OwnBlocks: a damaged file writes over the file system's own blocks, and frees them.

@@ -57,6 +57,7 @@ func TestDamage_Mutants(t *testing.T) {
 	noticed.By(t, mutant.OrphanList, "TestOrphans_FullFile")
 	noticed.By(t, mutant.BitmapSum, "TestBitmaps_WrongSum")
 	noticed.By(t, mutant.XattrBlock, "TestXattrBlock_Misdirected")
+	noticed.By(t, mutant.GroupChecks, "TestGroups_Wrong")
 	noticed.By(t, mutant.UnusedSlots, "TestLazyTables_Gap")
 }
 

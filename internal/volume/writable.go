@@ -187,6 +187,9 @@ func openOn(device blockcache.Writable, at mmpDevice, name string, b beside, o W
 
 // openInPlace recovers a file system and opens it over its own journal, or without any.
 func (w *Writable) openInPlace(base *ext4.FS, b beside, o WriteOptions) (err error) {
+	if err := base.CheckTables(); err != nil {
+		return err
+	}
 	if b.device() != nil {
 		w.apart = &gate{Writable: b.device()}
 	}
