@@ -49,8 +49,14 @@ func TestOwnBlocks_Kept(t *testing.T) {
 				if err := w.Sync(context.Background()); err != nil {
 					t.Fatal(err)
 				}
-				if err := w.Close(); !errors.Is(err, ondisk.ErrCorrupt) { // the orphan is left to e2fsck
+				if err := w.Close(); err != nil { // the orphan is left to e2fsck
 					t.Errorf("close: %v", err)
+				}
+				if err := open(t, path, volume.WriteOptions{}).Close(); err != nil {
+					t.Errorf("mounted again, close: %v", err)
+				}
+				if out := oracle.MustRun(t, "dumpe2fs", "-h", path); !strings.Contains(out, "FS Error count:") {
+					t.Errorf("the superblock has no error mark:\n%s", out)
 				}
 				if out := oracle.MustRun(t, "debugfs", "-R", "testb "+at, path); !strings.Contains(
 					out,
