@@ -170,21 +170,25 @@ func (o *op) create(dir *Inode, c CreateOptions, linked bool) (*Inode, error) {
 	if err := o.newInode(n, dir); err != nil {
 		return nil, err
 	}
+	if err := o.putACLs(n, acl, defaults); err != nil { // before inline data, which takes the room that they leave
+		return nil, err
+	}
 	switch {
 	case n.IsDir():
-		if err := o.fillDir(n, dir.Ino); err != nil {
-			return nil, err
-		}
+		err = o.fillDir(n, dir.Ino)
 	case slow:
-		if err := o.fillSymlink(n, c.Target); err != nil {
-			return nil, err
-		}
+		err = o.fillSymlink(n, c.Target)
+	default:
+		_, err = o.startInline(n, dir.Ino)
 	}
-	return n, o.putACLs(n, acl, defaults)
+	return n, err
 }
 
-// fillDir gives a new directory its first block.
+// fillDir gives a new directory room for entries: in its inode, or a block.
 func (o *op) fillDir(n *Inode, parent Ino) error {
+	if inside, err := o.startInline(n, parent); err != nil || inside {
+		return err
+	}
 	d := o.dir(n)
 	_, err := d.grow(kindDirLeaf, d.makeDirBlock(parent))
 	return err

@@ -74,6 +74,11 @@ func (d *dirOp) insert(name string, ino Ino, typ uint8) error {
 			return err
 		}
 	}
+	if d.isInline() {
+		if left, err := d.insertInline(name, ino, typ); err != nil || !left {
+			return err
+		}
+	}
 	if d.n.hasIndex() {
 		err := d.insertHashed(name, ino, typ)
 		if !errors.Is(err, ondisk.ErrCorrupt) {
@@ -169,8 +174,12 @@ func (d *dirOp) grow(kind uint8, p []byte) (FileBlock, error) {
 	return FileBlock(b), d.setSize(d.n, (b+1)*uint64(d.w.super.BlockSize), false)
 }
 
-// find looks for a name, and returns what it refers to and its block.
+// find looks for a name, and returns what it refers to and its block; no block where the directory is inline.
 func (d *dirOp) find(name string) (ino Ino, typ uint8, at block.Number, err error) {
+	if d.isInline() {
+		ino, typ, err = d.findInline(name)
+		return ino, typ, 0, err
+	}
 	if d.n.hasIndex() {
 		ino, typ, at, err = d.findHashed(name)
 		if err == nil || !errors.Is(err, ondisk.ErrCorrupt) {
@@ -202,12 +211,18 @@ func (d *dirOp) find(name string) (ino Ino, typ uint8, at block.Number, err erro
 // remove takes a name that refers to ino out of its block.
 func (d *dirOp) remove(name string, ino Ino, at block.Number) error {
 	format, end, b := d.format, d.end, []byte(name)
+	if d.isInline() {
+		return d.editInline(func(area []byte) error { return format.RemoveDirent(area, len(area), ino, b) })
+	}
 	return d.editLeaf(at, merge.Reapply(func(p []byte) error { return format.RemoveDirent(p, end, ino, b) }))
 }
 
 // replace makes a name refer to another inode.
 func (d *dirOp) replace(name string, from, to Ino, typ uint8, at block.Number) error {
 	format, end, b := d.format, d.end, []byte(name)
+	if d.isInline() {
+		return d.editInline(func(area []byte) error { return format.ReplaceDirent(area, len(area), b, from, to, typ) })
+	}
 	return d.editLeaf(at, merge.Reapply(func(p []byte) error { return format.ReplaceDirent(p, end, b, from, to, typ) }))
 }
 
@@ -219,6 +234,11 @@ func (d *dirOp) checkEmpty() error {
 	}
 	if err := d.dependInode(d.n.Ino, disk.OffSizeLow, 4); err != nil {
 		return err
+	}
+	if d.isInline() && !mutant.Off(mutant.D3) {
+		if err := d.dependInline(d.n); err != nil {
+			return err
+		}
 	}
 	empty := true
 	err := d.n.readDirHome(0, func(e Dirent) bool {
@@ -247,6 +267,10 @@ func (d *dirOp) checkEmpty() error {
 
 // dotDot reads the parent that a directory names, and where. The operation depends on it.
 func (d *dirOp) dotDot() (parent Ino, at block.Number, off uint32, err error) {
+	if d.isInline() {
+		parent, err = d.inlineDotDot()
+		return parent, 0, 0, err
+	}
 	if at, err = d.n.blockAt(0); err != nil {
 		return 0, 0, 0, err
 	}
@@ -271,6 +295,9 @@ func (d *dirOp) dotDot() (parent Ino, at block.Number, off uint32, err error) {
 
 // setDotDot names another parent.
 func (d *dirOp) setDotDot(to Ino) error {
+	if d.isInline() {
+		return d.setInlineDotDot(to)
+	}
 	_, at, off, err := d.dotDot()
 	if err != nil {
 		return err

@@ -56,6 +56,11 @@ func (w *Writable) ranges(cred Cred, node Node, s span) error {
 	if s.edges {
 		at, end = (s.offset+bs-1)/bs, stop/bs
 	}
+	if w.super.Incompat&disk.IncompatInlineData != 0 { // contents in the inode move out first, in a transaction of their own, as in the kernel
+		if err := w.do(opAllocate, cred, func(o *op) error { _, err := o.ranged(node, stop); return err }); err != nil {
+			return err
+		}
+	}
 	for first := true; first || at < end; first = false {
 		next := end
 		err := w.do(opAllocate, cred, func(o *op) error {
@@ -108,13 +113,16 @@ func (o *op) ranged(node Node, stop uint64) (*Inode, error) {
 		return nil, ErrInvalid
 	case n.Has(disk.InodeImmutable), n.Has(disk.InodeAppend):
 		return nil, ErrNotPermit
-	case !n.Has(disk.InodeExtents):
+	case !n.Has(disk.InodeExtents | disk.InodeInlineData), o.w.super.Incompat&disk.IncompatExtents == 0:
 		return nil, ondisk.ErrUnsupported
 	case stop > o.w.maxSize(n):
 		return nil, ErrTooBig
 	}
 	if err := n.writableContents(); err != nil {
 		return nil, err
+	}
+	if n.Has(disk.InodeInlineData) {
+		return n, o.moveOut(n)
 	}
 	return n, o.dependMap(n)
 }

@@ -85,7 +85,7 @@ func (o *op) changeFlags(n *Inode, flags uint32) (migration, err error) {
 
 // migrated is a file's Block in the other of the two forms.
 func (o *op) migrated(n *Inode) ([]byte, error) {
-	if o.w.super.Incompat&disk.IncompatExtents == 0 {
+	if o.w.super.Incompat&disk.IncompatExtents == 0 || n.Has(disk.InodeInlineData) {
 		return nil, ErrInvalid
 	}
 	if n.Has(disk.InodeExtents) {

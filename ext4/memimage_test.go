@@ -36,6 +36,9 @@ var memForms = map[string]string{
 	"project":     "8M -t ext4 -b 1024 -O ^has_journal,project",
 	"small":       "1M -t ext4 -b 1024 -N 64 -m 0 -O ^has_journal,^resize_inode",
 	"wide":        "24M -t ext4 -b 1024 -N 64 -m 0 -O ^has_journal,^resize_inode",
+	"inline":      "8M -t ext4 -b 1024 -I 256 -O ^has_journal,inline_data",
+	"inline 4k":   "16M -t ext4 -b 4096 -I 1024 -O ^has_journal,inline_data",
+	"inline ptrs": "8M -t ext4 -b 1024 -I 256 -O ^has_journal,inline_data,^extent,^64bit,^metadata_csum",
 	"small ext3":  "1M -t ext3 -b 1024 -N 64 -m 0 -O ^has_journal,^resize_inode",
 }
 

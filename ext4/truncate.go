@@ -11,10 +11,13 @@ import (
 // block of the epoch (J9).
 const maxCut = 12
 
-// cut unmaps and frees blocks of a file, and reports whether that is all of them.
+// cut unmaps and frees blocks of a file, and reports whether that is all of them. A file with its contents in its inode has none.
 func (o *op) cut(n *Inode, from, to uint64) (done bool, err error) {
 	if err := o.dependMap(n); err != nil {
 		return false, err
+	}
+	if n.Has(disk.InodeInlineData) {
+		return true, nil
 	}
 	if n.Has(disk.InodeExtents) {
 		return o.cutExtents(n, from, to, true, maxCut)
@@ -38,6 +41,9 @@ func (o *op) truncate(n *Inode, size uint64) (done bool, err error) {
 		return false, err
 	}
 	done, o.what = true, "truncate"
+	if n.Has(disk.InodeInlineData) {
+		return true, o.truncateInline(n, size)
+	}
 	o.w.alloc.closeWindow(n.Ino)
 	if size < n.Size {
 		if err := o.dependMap(n); err != nil {
@@ -144,5 +150,8 @@ func (w *Writable) EvictIf(node Node, unused func() bool) error {
 // hasBlocks reports whether the inode's Block maps blocks, and does not hold a device number or a short symlink's
 // target.
 func (n *Inode) hasBlocks() bool {
+	if n.Has(disk.InodeInlineData) {
+		return false
+	}
 	return n.IsRegular() || n.IsDir() || n.IsSymlink() && !n.fs.super.FastSymlink(&n.Inode)
 }

@@ -120,7 +120,6 @@ func CheckWritable(s *disk.Superblock) error {
 	add(s.ROCompat&disk.ROCompatSharedBlocks != 0, "shared_blocks")
 	add(s.ROCompat&disk.ROCompatReadonly != 0, "read-only")
 	add(s.ROCompat&(disk.ROCompatHasSnapshot|disk.ROCompatReplica) != 0, "snapshot or replica")
-	add(s.Incompat&disk.IncompatInlineData != 0, "inline_data")
 	add(s.Incompat&disk.IncompatEAInode != 0, "ea_inode")
 	add(s.Incompat&disk.IncompatCasefold != 0, "casefold")
 	add(s.Incompat&disk.IncompatEncrypt != 0, "encrypt")

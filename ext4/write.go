@@ -92,7 +92,7 @@ func (w *Writable) writeAll(cred Cred, node Node, offset int64, data []byte, how
 // maxSize is the greatest size of a file in bytes.
 func (w *Writable) maxSize(n *Inode) uint64 {
 	bs := uint64(w.super.BlockSize)
-	if n.Has(disk.InodeExtents) {
+	if n.Has(disk.InodeExtents) || n.Has(disk.InodeInlineData) && w.super.Incompat&disk.IncompatExtents != 0 {
 		return (1<<32 - 1) * bs
 	}
 	per := bs / pointerSize
@@ -128,6 +128,28 @@ func (o *op) write(n *Inode, offset uint64, data []byte, how *writing) error {
 	if err := o.clearPrivileges(n, how); err != nil {
 		return err
 	}
+	from, left := offset, data
+	if n.Has(disk.InodeInlineData) {
+		var err error
+		if from, left, err = o.writeInline(n, offset, data); err != nil {
+			return err
+		}
+	}
+	if err := o.writeBlocks(n, from, left); err != nil {
+		return err
+	}
+	if end := offset + uint64(len(data)); end > n.Size {
+		if err := o.setSize(n, end, true); err != nil {
+			return err
+		}
+	}
+	err := o.stamp(n, disk.OffMtime, disk.OffCtime)
+	o.reach("inode")
+	return err
+}
+
+// writeBlocks writes data into a file's blocks, and allocates those that it does not have.
+func (o *op) writeBlocks(n *Inode, offset uint64, data []byte) error {
 	bs := uint64(o.w.super.BlockSize)
 	for at, end := offset/bs, (offset+uint64(len(data))+bs-1)/bs; at < end; {
 		r, err := n.Map(FileBlock(at))
@@ -164,14 +186,7 @@ func (o *op) write(n *Inode, offset uint64, data []byte, how *writing) error {
 		}
 		at += length
 	}
-	if end := offset + uint64(len(data)); end > n.Size {
-		if err := o.setSize(n, end, true); err != nil {
-			return err
-		}
-	}
-	err := o.stamp(n, disk.OffMtime, disk.OffCtime)
-	o.reach("inode")
-	return err
+	return nil
 }
 
 // keeps reports whether a write at an offset leaves the bytes that the file has as they are.

@@ -45,6 +45,8 @@ var forms = map[string][]string{
 	"ext2":          {"-t", "ext2"},
 	"ext2 1k":       {"-t", "ext2", "-b", "1024", "-I", "128"},
 	"no journal":    {"-t", "ext4", "-O", "^has_journal"},
+	"inline_data":   {"-t", "ext4", "-O", "inline_data"},
+	"inline 1k":     {"-t", "ext4", "-O", "inline_data", "-b", "1024", "-I", "512"},
 }
 
 // mkfs makes an image.

@@ -75,11 +75,26 @@ func putXattrs(p []byte, first, base int, attrs []Xattr) bool {
 			copy(p[end:], x.Value)
 		}
 		le.PutUint32(q[8:], uint32(len(x.Value)))
-		le.PutUint32(q[12:], entryHash(x.Name, x.Value))
+		if !x.IsInlineData() { // 0 is no hash: the kernel changes this value in place, and leaves the hash alone
+			le.PutUint32(q[12:], entryHash(x.Name, x.Value))
+		}
 		copy(q[xattrEntrySize:], x.Name)
 		at += length
 	}
 	return true
+}
+
+// InodeXattrRoom is by how many bytes the value of the last of the attributes may grow in an inode's XattrArea of so many bytes: less than 0 where they
+// do not fit as they are.
+func InodeXattrRoom(size int, attrs []Xattr) int {
+	room := size - xattrInodeHeader - 4
+	for _, x := range attrs {
+		room -= XattrSpace(x)
+	}
+	if room < 0 {
+		return -1
+	}
+	return room &^ 3
 }
 
 // EncodeInodeXattrs makes an inode's XattrArea of so many bytes, and reports whether the attributes have room in it.

@@ -41,6 +41,8 @@ var crashForms = []form{
 	{"overlay", "4M", []string{"-t", "ext4", "-b", "1024", "-O", "^has_journal"}, volume.WriteOptions{JournalData: true},
 		true},
 	{"8k", "18M", []string{"-t", "ext4", "-b", "8192", "-J", "size=8"}, volume.WriteOptions{}, false},
+	{"inline_data", "4M", []string{"-t", "ext4", "-b", "1024", "-I", "256", "-J", "size=1", "-O", "inline_data"},
+		volume.WriteOptions{}, false},
 }
 
 // largeForms have blocks that are too large for images of which many crash states are made.
