@@ -221,7 +221,8 @@ func (r *steps) next() step {
 	s.name = fmt.Sprintf("trusted.%s%d", strings.Repeat("n", r.IntN(3)), r.IntN(5))
 	kinds := []string{"mkdir", "mkdir", "create", "create", "create", "create",
 		"write", "write", "write",
-		"truncate", "punch", "zero", "allocate", "setxattr", "setxattr", "setxattr", "removexattr", "unlink", "unlink", "rmdir", "rename", "rename", "exchange", "link", "symlink"}
+		"truncate", "punch", "zero", "allocate", "setxattr", "setxattr", "setxattr", "removexattr",
+		"unlink", "unlink", "rmdir", "rename", "rename", "exchange", "link", "symlink"}
 	s.do = kinds[r.IntN(len(kinds))]
 	switch s.do {
 	case "mkdir", "rmdir":
