@@ -77,6 +77,7 @@ type imageInfo struct {
 	Problems       []string   `json:"problems"`
 
 	norecovery bool
+	needsLog   bool // and has not got it
 }
 
 // describe reads the superblock, and then opens the file system to see whether that works.
@@ -114,7 +115,8 @@ func (i *imageInfo) open(spec volume.Spec) {
 	v, err := volume.Open(spec)
 	if err != nil {
 		i.Problems = append(i.Problems, err.Error())
-		i.NeedsRecovery = errors.Is(err, ondisk.ErrCorrupt) || errors.Is(err, ext4.ErrNeedsLog)
+		i.needsLog = errors.Is(err, ext4.ErrNeedsLog)
+		i.NeedsRecovery = errors.Is(err, ondisk.ErrCorrupt) || i.needsLog
 		return
 	}
 	defer v.Close()
@@ -175,6 +177,9 @@ func (i *imageInfo) writing() string {
 
 // recovery says what the journal holds.
 func (i *imageInfo) recovery() string {
+	if i.needsLog {
+		return "needs the log beside the image (wal=FILE): it has the newest blocks"
+	}
 	if i.norecovery {
 		return "needs recovery, and was not read (--norecovery)"
 	}

@@ -80,6 +80,11 @@ func (o *mountOptions) complete(image string) error {
 	if abs, err := filepath.Abs(image); err == nil {
 		o.Fuse.Source = abs
 	}
+	if o.Spec.WAL != "" {
+		if abs, err := filepath.Abs(o.Spec.WAL); err == nil {
+			o.Spec.WAL = abs
+		}
+	}
 	if o.Overlay != "" {
 		abs, err := filepath.Abs(o.Overlay) // the daemon works in another directory
 		if err != nil {

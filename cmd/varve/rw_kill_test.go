@@ -99,7 +99,7 @@ func needsLog(t *testing.T, image, dir string) {
 			t.Errorf("varve %v without the log: %+v", args, r)
 		}
 	}
-	if r := must(t, "info", image); !strings.Contains(r.Stdout, "wal=FILE") {
+	if r := must(t, "info", image); !strings.Contains(r.Stdout, "needs the log beside the image") {
 		t.Errorf("varve info without the log: %s", r.Stdout)
 	}
 }

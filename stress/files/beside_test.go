@@ -156,3 +156,54 @@ func TestCrash_Beside(t *testing.T) {
 		})
 	}
 }
+
+// TestCrash_BesideRecovery cuts the mount that recovers an image by the log beside it: whatever a crash leaves of both,
+// the next mount comes to the same tree.
+func TestCrash_BesideRecovery(t *testing.T) {
+	for _, f := range besideForms[:2] {
+		t.Run(f.name, func(t *testing.T) {
+			both, at := f.withLog(t)
+			seed := uint64(wanted("VARVE_CRASH_SEED", int(time.Now().UnixNano()>>20)))
+			ram := blockcache.NewRAM(bytes.Clone(both))
+			opts := f.opts
+			opts.Commit = time.Hour
+			w, err := NewWorkload(ram, opener(at), opts, seed, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.closed = true
+			for range 40 {
+				if err := w.Step(); err != nil {
+					t.Fatalf("after %v: %v", w.Did, err)
+				}
+			}
+			if err := w.Sync(""); err != nil {
+				t.Fatal(err)
+			}
+			w.Abandon()
+			crashed := bytes.Clone(ram.Bytes())
+			tr := &blockcache.Trace{}
+			tr.Note(fmt.Sprintf("sync %d", len(w.Model.States)-1))
+			p, err := split(ram, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := volume.OpenBeside(blockcache.Record(p.image, tr, 0), blockcache.Record(p.log, tr, 1), opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = again.Abandon()
+			x := f.beside(t, at, seed)
+			if err := x.Explore(crashed, tr, w.Model, fmt.Sprintf("seed %d", seed)); err != nil && !errors.Is(err, errEnough) {
+				t.Fatal(err)
+			}
+			for _, e := range x.Failed {
+				t.Errorf("%s\nrepeat with: VARVE_CRASH_SEED=%d go test -run 'TestCrash_BesideRecovery/%s' ./stress/files", e, seed, f.name)
+			}
+			if x.States < 5 {
+				t.Errorf("only %d states", x.States)
+			}
+			t.Logf("%d states: %v", x.States, x.Classes)
+		})
+	}
+}
