@@ -28,7 +28,12 @@ func (p *plan) addCommit(record, segment int64) {
 
 // spare is how many places are kept free beyond what is written now. Commits fill them where the device has no room for
 // more: what a checkpoint needs to be durable is written there, and then it gives up the segments before.
-func (o Options) spare(segment int64) int { return 1 + o.Gather/int(segment) }
+func (o Options) spare(segment int64) int {
+	return int(min(1+min(int64(o.Gather), maxSpare)/segment, o.MaxBytes/segment))
+}
+
+// maxSpare bounds the spare places, in bytes: they are written when a log is made.
+const maxSpare = 1 << 20
 
 // Fits reports whether there is a place on the device for a commit's record of so many bytes, behind all that was
 // appended, and for the records of epochs. Commits that are appended only then never meet ErrNoRoom. It is for the

@@ -333,3 +333,14 @@ func TestOpen_NoRoomForTwo(t *testing.T) {
 		t.Errorf("opened: %v, want ErrNoRoom", err)
 	}
 }
+
+// TestOptions_Spare: what a log takes when it is made does not grow with how much it may gather in memory.
+func TestOptions_Spare(t *testing.T) {
+	f := newFixture()
+	f.opts.Gather, f.opts.MaxBytes = 1<<40, 1<<40
+	l, _ := f.open(t)
+	l.Abandon()
+	if n := f.dev.Size(); n > controlArea+maxSpare+2*4096 {
+		t.Errorf("a new log has %d bytes", n)
+	}
+}
