@@ -285,8 +285,8 @@ func (l *log) scan() error {
 	return l.apply(whole)
 }
 
-// checkEnd looks for blocks of transactions behind the end of a serial log. A crash leaves none: sequences only grow, and
-// the one at the end would have been durable before. So they show that a block before them is damaged.
+// checkEnd looks for blocks of transactions behind the end of a serial log. A crash leaves none: sequences only grow,
+// and the one at the end would have been durable before. So they show that a block before them is damaged.
 func (l *log) checkEnd() error {
 	for n := l.super.First; n < l.super.End(); n++ {
 		p, err := l.block(n)
@@ -294,7 +294,8 @@ func (l *log) checkEnd() error {
 			return err
 		}
 		if h, ok := jbd2.DecodeHeader(p); ok && l.next.Before(h.Sequence) && !mutant.Off(mutant.LogDamage) {
-			return ondisk.Corruptf(fmt.Sprintf("transaction %d of the log", l.next), "is damaged, as block %d has a later one", n)
+			return ondisk.Corruptf(fmt.Sprintf("transaction %d of the log", l.next),
+				"is damaged, as block %d has a later one", n)
 		}
 	}
 	return nil

@@ -14,7 +14,8 @@ import (
 // TestBench_JSON runs a part of varve bench.
 func TestBench_JSON(t *testing.T) {
 	page := filepath.Join(t.TempDir(), "page.html")
-	out, err := exec.Command(program.Path(t), "bench", "--rounds", "1", "--duration", "10ms", "--load", "durable, 1 writer", "--html", page, "--json").
+	out, err := exec.Command(program.Path(t), "bench", "--rounds", "1", "--duration", "10ms", "--load",
+		"durable, 1 writer", "--html", page, "--json").
 		Output()
 	if err != nil || !json.Valid(out) || !strings.Contains(string(out), `"varve, merge"`) {
 		t.Errorf("%v\n%s", err, out)

@@ -81,7 +81,7 @@ func TestRW_ChattrOnce(t *testing.T) {
 	}
 	before := operations()
 	oracle.MustRun(t, "chattr", "-p", "7", path)
-	if got := operations() - before; got != 2 { // chattr makes two requests: FS_IOC_FSSETXATTR, and FS_IOC_SETFLAGS after it
+	if got := operations() - before; got != 2 { // chattr requests FS_IOC_FSSETXATTR, then FS_IOC_SETFLAGS
 		t.Errorf("%d operations, expected 2", got)
 	}
 	if out := oracle.MustRun(t, "lsattr", "-p", path); !strings.HasPrefix(strings.TrimSpace(out), "7 ") {

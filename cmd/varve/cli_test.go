@@ -31,7 +31,8 @@ func TestCLI_Read(t *testing.T) {
 // TestCLI_JSON prints documents that say their version, on standard output alone.
 func TestCLI_JSON(t *testing.T) {
 	image, out := smallImage(t), t.TempDir()
-	for _, args := range [][]string{{"info", image}, {"ls", image}, {"stat", image, "/hello"}, {"tree", image}, {"version"}, {"cp", image, "/dir", out}} {
+	for _, args := range [][]string{{"info", image}, {"ls", image}, {"stat", image, "/hello"}, {"tree", image},
+		{"version"}, {"cp", image, "/dir", out}} {
 		r := command(t, append(args, "--json")...)
 		var doc map[string]any
 		if err := json.Unmarshal([]byte(r.Stdout), &doc); err != nil {

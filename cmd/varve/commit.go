@@ -16,8 +16,8 @@ func newCommit() *cobra.Command {
 		Short: "Write the changes in an overlay to its image",
 		Long: `Write the changes that a mount with --overlay FILE made to the image, and remove the overlay.
 
-A commit that was cut off, at any instant, goes on when it is called again. Until it has ended, the image by itself is of
-no use: the overlay keeps all changes until all of them are in the image.`,
+A commit that was cut off, at any instant, goes on when it is called again. Until it has ended, the image by itself is
+of no use: the overlay keeps all changes until all of them are in the image.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec.Image = args[0]

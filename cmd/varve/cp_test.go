@@ -74,13 +74,11 @@ func TestCopier_SetID(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	debugfs(
-		t,
-		image,
-		"sif /hello mode 0106755\nsif /hello uid 12345\nsif /dir mode 043777\nsif /dir/inner mode 0106755\nsif /dir/inner uid 65534\n",
-	)
+	debugfs(t, image, "sif /hello mode 0106755\nsif /hello uid 12345\nsif /dir mode 043777\n"+
+		"sif /dir/inner mode 0106755\nsif /dir/inner uid 65534\n")
 	for uid, want := range map[uintptr]map[string]os.FileMode{
-		0:                {"hello": 0o755 | os.ModeSetuid | os.ModeSetgid, "dir": 0o777 | os.ModeSetgid | os.ModeSticky, "dir/inner": 0o755 | os.ModeSetuid | os.ModeSetgid},
+		0: {"hello": 0o755 | os.ModeSetuid | os.ModeSetgid, "dir": 0o777 | os.ModeSetgid | os.ModeSticky,
+			"dir/inner": 0o755 | os.ModeSetuid | os.ModeSetgid},
 		program.Stranger: {"hello": 0o755, "dir": 0o777 | os.ModeSticky, "dir/inner": 0o755 | os.ModeSetuid | os.ModeSetgid},
 	} {
 		to := filepath.Join(dir, strconv.Itoa(int(uid)))

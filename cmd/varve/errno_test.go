@@ -50,7 +50,9 @@ var errnoOps = map[string]func(p string) error{
 	"utimes": func(p string) error {
 		return unix.UtimesNanoAt(unix.AT_FDCWD, p, []unix.Timespec{{Sec: 5}, {Sec: 6}}, 0)
 	},
-	"access rw":     func(p string) error { return unix.Faccessat(unix.AT_FDCWD, p, unix.R_OK|unix.W_OK, unix.AT_EACCESS) },
+	"access rw": func(p string) error {
+		return unix.Faccessat(unix.AT_FDCWD, p, unix.R_OK|unix.W_OK, unix.AT_EACCESS)
+	},
 	"setxattr":      func(p string) error { return unix.Setxattr(p, "user.a", []byte("v"), 0) },
 	"setxattr new":  func(p string) error { return unix.Setxattr(p, "user.set", []byte("v"), unix.XATTR_CREATE) },
 	"setxattr old":  func(p string) error { return unix.Setxattr(p, "user.none", []byte("v"), unix.XATTR_REPLACE) },
@@ -113,7 +115,8 @@ var errnoOps = map[string]func(p string) error{
 
 // testACL gives user 1000 all rights: user::rw-, user:1000:rwx, group::r--, mask::rwx, other::---.
 var testACL = []byte(
-	"\x02\x00\x00\x00" + "\x01\x00\x06\x00\xff\xff\xff\xff" + "\x02\x00\x07\x00\xe8\x03\x00\x00" + "\x04\x00\x04\x00\xff\xff\xff\xff" +
+	"\x02\x00\x00\x00" + "\x01\x00\x06\x00\xff\xff\xff\xff" + "\x02\x00\x07\x00\xe8\x03\x00\x00" +
+		"\x04\x00\x04\x00\xff\xff\xff\xff" +
 		"\x10\x00\x07\x00\xff\xff\xff\xff" + "\x20\x00\x00\x00\xff\xff\xff\xff",
 )
 
@@ -138,9 +141,12 @@ func errnoBase(p string) string {
 
 // errnoTargets are the paths of the tree.
 var errnoTargets = []string{
-	"missing", "missing/child", "file", "file/child", "file/", "empty", "empty/", "full", "full/.", "full/..", "full/file", "link", "dirlink", "dirlink/file", "dangling", "loop",
-	"loop/child", strings.Repeat("n", 255), strings.Repeat("n", 256), "readonly", "secret", "closed", "closed/file", "locked", "locked/file", "sticky/theirs", "sticky/ours",
-	"sticky/new", "open/new", "fifo", "immutable", "appendonly", "fixed/file", "fixed/new", "growing/file", "growing/new", "setuid", "sgid/new", "theirs", "inherit/new", "hard", "device",
+	"missing", "missing/child", "file", "file/child", "file/", "empty", "empty/", "full", "full/.", "full/..",
+	"full/file", "link", "dirlink", "dirlink/file", "dangling", "loop",
+	"loop/child", strings.Repeat("n", 255), strings.Repeat("n", 256), "readonly", "secret", "closed", "closed/file",
+	"locked", "locked/file", "sticky/theirs", "sticky/ours",
+	"sticky/new", "open/new", "fifo", "immutable", "appendonly", "fixed/file", "fixed/new", "growing/file",
+	"growing/new", "setuid", "sgid/new", "theirs", "inherit/new", "hard", "device",
 }
 
 // makeErrnoTree makes the tree: as root, with some things that belong to user 1000 and some to user 1001.

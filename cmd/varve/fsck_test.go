@@ -87,8 +87,10 @@ func TestFsck_ExitCodes(t *testing.T) {
 		args []string
 		code int
 	}{
-		{[]string{"fsck"}, fsckUsage}, {[]string{"fsck", "--nonsense", image}, fsckUsage}, {[]string{"fsck", image, image}, fsckUsage}, {[]string{"fsck", "-y", image}, fsckUsage},
-		{[]string{"fsck", image + ".missing"}, fsckFailed}, {[]string{"fsck", "--part", "1", image}, fsckFailed}, {[]string{"fsck", "-f", image}, exitOK},
+		{[]string{"fsck"}, fsckUsage}, {[]string{"fsck", "--nonsense", image}, fsckUsage},
+		{[]string{"fsck", image, image}, fsckUsage}, {[]string{"fsck", "-y", image}, fsckUsage},
+		{[]string{"fsck", image + ".missing"}, fsckFailed}, {[]string{"fsck", "--part", "1", image}, fsckFailed},
+		{[]string{"fsck", "-f", image}, exitOK},
 	} {
 		if r := program.Run(t, c.args...); r.Code != c.code {
 			t.Errorf("varve %s: %+v; expected %d", strings.Join(c.args, " "), r, c.code)

@@ -203,11 +203,12 @@ func directShort(t *testing.T) (err error) {
 	oracle.Need(t, "fio")
 	image := rwImage(t, "16M")
 	dir, unmount := mountImage(t, image, "-o", "rw")
-	if err := os.WriteFile(filepath.Join(dir, "odd"), make([]byte, 4096), 0o644); err != nil { // so that some of a write fits
+	odd := filepath.Join(dir, "odd") // so that some of a write fits
+	if err := os.WriteFile(odd, make([]byte, 4096), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, _ := exec.Command("fio", "--name=v", "--filename="+filepath.Join(dir, "file"), "--rw=write", "--bs=500k", "--size=64m", "--direct=1",
-		"--ioengine=libaio", "--iodepth=1", "--fallocate=none", "--output-format=json").
+	out, _ := exec.Command("fio", "--name=v", "--filename="+filepath.Join(dir, "file"), "--rw=write", "--bs=500k",
+		"--size=64m", "--direct=1", "--ioengine=libaio", "--iodepth=1", "--fallocate=none", "--output-format=json").
 		Output()
 	var result struct {
 		Jobs []struct{ Error int }

@@ -56,7 +56,8 @@ func TestUmountHelper(t *testing.T) {
 
 // TestHelper_Names: the name of the program chooses the helper.
 func TestHelper_Names(t *testing.T) {
-	for name, want := range map[string]int{"mount.varve": exitUsage, "umount.varve": exitUsage, "umount.fuse.varve": exitUsage, "varve": exitOK} {
+	for name, want := range map[string]int{"mount.varve": exitUsage, "umount.varve": exitUsage,
+		"umount.fuse.varve": exitUsage, "varve": exitOK} {
 		var args []string
 		if want == exitUsage {
 			args = []string{"-x"}

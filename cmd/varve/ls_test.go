@@ -50,7 +50,8 @@ func TestLs_Types(t *testing.T) {
 	oracle.MustRun(t, "chmod", "6755", filepath.Join(dir, "setuid"))
 	unmount()
 	out := command(t, "ls", "-l", image).Stdout
-	for name, want := range map[string][2]string{"char": {"crw", "5:300"}, "block": {"brw", "7:1"}, "fifo": {"prw", " 0 "}, "setuid": {"-rwsr-sr-x", " 0 "}} {
+	for name, want := range map[string][2]string{"char": {"crw", "5:300"}, "block": {"brw", "7:1"},
+		"fifo": {"prw", " 0 "}, "setuid": {"-rwsr-sr-x", " 0 "}} {
 		found := false
 		for line := range strings.Lines(out) {
 			found = found ||

@@ -81,9 +81,9 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "varve",
 		Short: "Mount, read and write ext2, ext3 and ext4 images",
-		Long: `varve mounts ext2, ext3 and ext4 images through FUSE, read-only, read-write in place, or read-write with all changes
-in an overlay; it checks images and reads them without a mount; and it runs stress tests and benchmarks of the
-transactional store behind the read-write mounts.`,
+		Long: `varve mounts ext2, ext3 and ext4 images through FUSE, read-only, read-write in place, or
+read-write with all changes in an overlay; it checks images and reads them without a mount;
+and it runs stress tests and benchmarks of the transactional store behind the read-write mounts.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,

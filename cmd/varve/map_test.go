@@ -54,7 +54,8 @@ func TestMap_ManyRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	for at, pointer := range map[int64]func(i int) int{
-		15000: func(i int) int { return 15000 * (i % 2) }, 15001: func(int) int { return 15000 }, 15002: func(int) int { return 15001 },
+		15000: func(i int) int { return 15000 * (i % 2) }, 15001: func(int) int { return 15000 },
+		15002: func(int) int { return 15001 },
 	} {
 		var p []byte
 		for i := range 256 {

@@ -25,7 +25,8 @@ import (
 func smallImage(t testing.TB, mkfs ...string) string {
 	t.Helper()
 	source := t.TempDir()
-	for name, contents := range map[string]string{"hello": "hello, world\n", "dir/inner": "inner\n", "dir/sub/deep": "deep\n"} {
+	for name, contents := range map[string]string{"hello": "hello, world\n", "dir/inner": "inner\n",
+		"dir/sub/deep": "deep\n"} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(source, name)), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -334,7 +335,8 @@ func TestMount_Permissions(t *testing.T) {
 	chmod(t, kernel)
 	chmod(t, dir)
 	for _, user := range [][]string{{"1000", "1000"}, {"1001", "1001"}, {"1002", "1002"}, {"0", "0"}} {
-		for _, name := range []string{"public", "private", "acl-user", "acl-masked", "acl-group", "acl-deny", "closed/inner"} {
+		for _, name := range []string{"public", "private", "acl-user", "acl-masked", "acl-group", "acl-deny",
+			"closed/inner"} {
 			want, got := access(user, filepath.Join(kernel, name)), access(user, filepath.Join(dir, name))
 			if want != got {
 				t.Errorf("user %s, %s: access is %v, by the kernel %v", user[0], name, got, want)
@@ -356,9 +358,8 @@ func chmod(t *testing.T, dir string) {
 // access reports whether a user may read a file, or enter and list a directory.
 func access(user []string, path string) bool {
 	script := `if [ -d "$1" ]; then ls "$1"; else cat "$1"; fi`
-	return exec.Command("setpriv", "--reuid", user[0], "--regid", user[1], "--clear-groups", "sh", "-c", script, "sh", path).
-		Run() ==
-		nil
+	return exec.Command("setpriv", "--reuid", user[0], "--regid", user[1], "--clear-groups", "sh", "-c", script, "sh",
+		path).Run() == nil
 }
 
 // TestMount_Concurrent has 64 readers compare the whole tree at once. Under -race the daemon has the race detector,
@@ -399,7 +400,8 @@ func TestMount_Concurrent(t *testing.T) {
 // TestMount_SeekAndStatfs compares lseek(2), statfs(2) and lsattr(1) with the kernel's ext4.
 func TestMount_SeekAndStatfs(t *testing.T) {
 	oracle.NeedRoot(t)
-	for _, mkfs := range [][]string{nil, {"-b", "1024"}, {"-t", "ext2"}, {"-b", "1024", "-O", "meta_bg,^resize_inode"}, {"-t", "ext3", "-b", "1024", "-O", "^sparse_super,^resize_inode"},
+	for _, mkfs := range [][]string{nil, {"-b", "1024"}, {"-t", "ext2"}, {"-b", "1024", "-O", "meta_bg,^resize_inode"},
+		{"-t", "ext3", "-b", "1024", "-O", "^sparse_super,^resize_inode"},
 		{"-b", "4096", "-O", "bigalloc", "-C", "16384"}} {
 		t.Run(strings.Join(mkfs, " "), func(t *testing.T) {
 			image := oracle.NewImage(t, 128<<20, mkfs...)
@@ -487,8 +489,8 @@ func TestMount_Unprivileged(t *testing.T) {
 		t.Fatal(err)
 	}
 	as := func(args ...string) (string, error) {
-		out, err := exec.Command("setpriv", append([]string{"--reuid", "1000", "--regid", "1000", "--clear-groups", program.Path(t)}, args...)...).
-			CombinedOutput()
+		args = append([]string{"--reuid", "1000", "--regid", "1000", "--clear-groups", program.Path(t)}, args...)
+		out, err := exec.Command("setpriv", args...).CombinedOutput()
 		return string(out), err
 	}
 	user := func(path string) error {

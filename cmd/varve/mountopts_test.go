@@ -33,7 +33,8 @@ func TestMountOptions_LaterCounts(t *testing.T) {
 			t.Errorf("%v: %s; expected %q in it, and %q not", c.lists, got, c.want, c.not)
 		}
 	}
-	for _, bad := range []string{"nosuid=1", "allow_other=yes", "part", "fsoffset=-1", "unknown", "remount", "overlay=", "rw,overlay=", "part=", "memory=4611686018427387904", "cache=1025G"} {
+	for _, bad := range []string{"nosuid=1", "allow_other=yes", "part", "fsoffset=-1", "unknown", "remount",
+		"overlay=", "rw,overlay=", "part=", "memory=4611686018427387904", "cache=1025G"} {
 		if _, err := parseMountOptions([]string{bad}); err == nil {
 			t.Errorf("%q is accepted", bad)
 		}
@@ -44,10 +45,13 @@ func TestMountOptions_LaterCounts(t *testing.T) {
 // none of them may end in writing to an image.
 func TestMountOptions_Contradictions(t *testing.T) {
 	for _, args := range [][]string{
-		{"--rw", "-o", "ro"}, {"-o", "ro,overlay=/x"}, {"--overlay", "/x", "-o", "ro"}, {"--rw", "--overlay", ""}, {"--rw", "-o", "overlay="},
-		{"--rw", "--commit", "-1"}, {"--rw", "--commit", "0"}, {"--rw", "--commit", "9223372036854775807"}, {"--commit", "5"}, {"--rw", "--data", ""},
+		{"--rw", "-o", "ro"}, {"-o", "ro,overlay=/x"}, {"--overlay", "/x", "-o", "ro"}, {"--rw", "--overlay", ""},
+		{"--rw", "-o", "overlay="},
+		{"--rw", "--commit", "-1"}, {"--rw", "--commit", "0"}, {"--rw", "--commit", "9223372036854775807"},
+		{"--commit", "5"}, {"--rw", "--data", ""},
 	} {
-		if code := run(append([]string{"varve", "mount", "/dev/null", "/"}, args...), io.Discard, io.Discard); code != exitUsage {
+		args = append([]string{"varve", "mount", "/dev/null", "/"}, args...)
+		if code := run(args, io.Discard, io.Discard); code != exitUsage {
 			t.Errorf("%v: exit code %d", args, code)
 		}
 	}
@@ -62,7 +66,8 @@ func TestMountOptions_Contradictions(t *testing.T) {
 // TestMountOptions_Docs: the list of options in docs/cli.md is the one that the table makes. With VARVE_UPDATE_DOCS=1
 // it is written.
 func TestMountOptions_Docs(t *testing.T) {
-	const page, begin, end = "../../docs/cli.md", "<!-- made from cmd/varve/mountopttable.go", "<!-- end of the mount options -->\n"
+	const page = "../../docs/cli.md"
+	const begin, end = "<!-- made from cmd/varve/mountopttable.go", "<!-- end of the mount options -->\n"
 	p, err := os.ReadFile(page)
 	fatal(t, err)
 	head, rest, ok := strings.Cut(string(p), begin)
@@ -112,16 +117,18 @@ func TestMountOptions_Table(t *testing.T) {
 
 // allOptions are values that differ from the defaults, for each option that a mount can show.
 var allOptions = map[mountKind]string{
-	allMounts:    "suid,dev,noexec,allow_other,max_background=7,part=auto,fsoffset=512,cache=3M,trace=/t,no_lock,journal_path=/j,wal=/w",
+	allMounts: "suid,dev,noexec,allow_other,max_background=7,part=auto,fsoffset=512,cache=3M,trace=/t," +
+		"no_lock,journal_path=/j,wal=/w",
 	readOnlyOnly: "sb=32,norecovery",
-	readWriteOnly: "rw,overlay=/o,overlay_adopt,data=journal,commit=9,strictatime,sync,dirsync,errors=remount-ro,memory=5M,policy=wait," +
-		"writeback_cache,no_open,syncfs",
+	readWriteOnly: "rw,overlay=/o,overlay_adopt,data=journal,commit=9,strictatime,sync,dirsync,errors=remount-ro," +
+		"memory=5M,policy=wait,writeback_cache,no_open,syncfs",
 }
 
 // TestMountOptions_InForce: the options in force are options that lead to the same mount, and each one that was given
 // is there.
 func TestMountOptions_InForce(t *testing.T) {
-	for _, lists := range [][]string{nil, {allOptions[allMounts], allOptions[readOnlyOnly]}, {"rw"}, {allOptions[allMounts], allOptions[readWriteOnly]},
+	for _, lists := range [][]string{nil, {allOptions[allMounts], allOptions[readOnlyOnly]}, {"rw"},
+		{allOptions[allMounts], allOptions[readWriteOnly]},
 		{"rw,auto_unmount,noatime"}, {"ro,auto_unmount,strictatime,sync"}} {
 		o, err := parseMountOptions(lists)
 		fatal(t, errors.Join(err, o.complete("image")))
@@ -159,9 +166,11 @@ func TestMountOptions_Values(t *testing.T) {
 	for item, ok := range map[string]bool{
 		"commit=1": true, "commit=3600": true, "commit=0": false, "commit=3601": false, "commit=-1": false, "commit=x": false,
 		"max_background=1": true, "max_background=65535": true, "max_background=0": false, "max_background=65536": false,
-		"cache=4k": true, "cache=4M": true, "cache=4T": false, "cache=-1": false, "cache=9223372036854775807": false, "memory=1G": true,
+		"cache=4k": true, "cache=4M": true, "cache=4T": false, "cache=-1": false,
+		"cache=9223372036854775807": false, "memory=1G": true,
 		"sb=4503599627370496": true, "sb=9007199254740992": false, "data=ordered": true, "data=writeback": false,
-		"policy=adaptive": true, "policy=hope": false, "errors=panic": true, "errors=never": false, "x-anything=1": true, "nofail": true,
+		"policy=adaptive": true, "policy=hope": false, "errors=panic": true, "errors=never": false,
+		"x-anything=1": true, "nofail": true,
 	} {
 		if _, err := parseMountOptions([]string{item}); (err == nil) != ok {
 			t.Errorf("%s: %v", item, err)

@@ -17,8 +17,10 @@ import (
 func TestCLI_FullOutput(t *testing.T) {
 	image := smallImage(t)
 	for _, args := range [][]string{
-		{"ls", image}, {"ls", "-l", image}, {"ls", "--json", image}, {"cat", image, "/hello"}, {"stat", image, "/hello"}, {"tree", image}, {"tree", "--json", image},
-		{"tar", image}, {"tar", image, "-o", "/dev/full"}, {"info", image}, {"info", "--json", image}, {"map", image, "/hello"}, {"map", "--json", image, "/hello"},
+		{"ls", image}, {"ls", "-l", image}, {"ls", "--json", image}, {"cat", image, "/hello"},
+		{"stat", image, "/hello"}, {"tree", image}, {"tree", "--json", image},
+		{"tar", image}, {"tar", image, "-o", "/dev/full"}, {"info", image}, {"info", "--json", image},
+		{"map", image, "/hello"}, {"map", "--json", image, "/hello"},
 		{"fsck", image}, {"fsck", "-f", "--json", image}, {"version"}, {"--help"}, {"completion", "bash"},
 	} {
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)

@@ -21,7 +21,11 @@ import (
 // TestOverlay writes over images that are not written in place: without a journal, and with one that needs recovery's
 // place. The image's bytes stay as they are until the commit, and are then what the mount showed.
 func TestOverlay(t *testing.T) {
-	for name, mkfs := range map[string][]string{"ext4": nil, "as ext2": {"-O", "^has_journal,^extent,^metadata_csum,^64bit,^flex_bg,^huge_file,^dir_nlink,^extra_isize"}, "no journal": {"-O", "^has_journal"}} {
+	for name, mkfs := range map[string][]string{
+		"ext4":       nil,
+		"as ext2":    {"-O", "^has_journal,^extent,^metadata_csum,^64bit,^flex_bg,^huge_file,^dir_nlink,^extra_isize"},
+		"no journal": {"-O", "^has_journal"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			image := rwImage(t, "64M", mkfs...)
 			file := filepath.Join(t.TempDir(), "overlay")
@@ -102,7 +106,8 @@ func TestOverlay_Refusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	oracle.MustRun(t, "tune2fs", "-L", "changed", image)
-	for _, args := range [][]string{{"mount", "--overlay", file, image, dir}, {"commit", image, file}, {"diff", image, file}} {
+	for _, args := range [][]string{{"mount", "--overlay", file, image, dir}, {"commit", image, file},
+		{"diff", image, file}} {
 		if r := varve(t, args...); r.Code == 0 || !strings.Contains(r.Stderr, "changed since") {
 			t.Errorf("varve %v on a changed image: %+v", args, r)
 		}
@@ -124,7 +129,8 @@ func TestOverlay_CommitKilled(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "overlay")
 	dir, unmount := mountImage(t, image, "--overlay", file)
 	for i := range 40 {
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("file", i)), bytes.Repeat([]byte{byte(i)}, 500_000), 0o644); err != nil {
+		contents := bytes.Repeat([]byte{byte(i)}, 500_000)
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("file", i)), contents, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

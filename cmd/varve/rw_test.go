@@ -134,7 +134,7 @@ func TestRW_Posix(t *testing.T) {
 			inMode(t, m, "128M", func(t *testing.T, dir string) {
 				for _, name := range slices.Sorted(maps.Keys(posixtest.All)) {
 					if name == "FcntlFlockLocksFile" {
-						continue // expects locks of one process to conflict, which they do on no local file system of the kernel (fcntl(2))
+						continue // expects locks of one process to conflict: they do on no local file system (fcntl(2))
 					}
 					t.Run(name, func(t *testing.T) {
 						d := filepath.Join(dir, name)
@@ -207,7 +207,8 @@ func TestRW_Exerciser(t *testing.T) {
 				for i := range steps {
 					if err := x.step(); err != nil {
 						t.Fatalf(
-							"step %d: %v\nlast: %v\nrepeat with: VARVE_FSX_SEED=%d VARVE_FSX_STEPS=%d go test -run 'TestRW_Exerciser/%s' ./cmd/varve",
+							"step %d: %v\nlast: %v\nrepeat with: VARVE_FSX_SEED=%d VARVE_FSX_STEPS=%d "+
+								"go test -run 'TestRW_Exerciser/%s' ./cmd/varve",
 							i,
 							err,
 							x.did[max(0, len(x.did)-8):],

@@ -145,7 +145,8 @@ func TestShutdown_Kernel(t *testing.T) {
 		{"rw", os.O_RDWR, nil},
 		// The kernel learned that no file needs opening or fsync, and keeps the pages that it has; on a read-only mount
 		// it refuses changes itself.
-		{"ro", os.O_RDONLY, map[string]string{"open": "", "fsync": "", "fsync of a directory": "", "read": "", "read of pages": ""}},
+		{"ro", os.O_RDONLY, map[string]string{"open": "", "fsync": "", "fsync of a directory": "", "read": "",
+			"read of pages": ""}},
 	} {
 		for flags := range goingWrong {
 			t.Run(fmt.Sprint(c.options, " ", flags), func(t *testing.T) {

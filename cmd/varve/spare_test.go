@@ -25,7 +25,8 @@ func TestCLI_OutputIsImage(t *testing.T) {
 	before := oracle.HashFile(t, image)
 	for _, to := range []string{image, hard, soft} {
 		for _, args := range [][]string{
-			{"tar", image, "-o", to}, {"mount", image, dir, "-o", "trace=" + to}, {"mount", "--rw", "--evidence", to, image, dir},
+			{"tar", image, "-o", to}, {"mount", image, dir, "-o", "trace=" + to},
+			{"mount", "--rw", "--evidence", to, image, dir},
 		} {
 			if r := program.Run(t, args...); r.Code == exitOK || !strings.Contains(r.Stderr, "itself") {
 				t.Errorf("varve %s: %+v", strings.Join(args, " "), r)

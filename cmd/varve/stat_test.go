@@ -46,9 +46,9 @@ func TestStat_Kernel(t *testing.T) {
 		node
 	}
 	parseJSON(t, &got, "stat", "--json", image, "/file")
-	if got.Version != 1 || uint64(got.Inode) != want.Ino || got.UID != want.Uid || got.GID != want.Gid || got.Size != uint64(want.Size) ||
-		got.Blocks != uint64(want.Blocks) || uint64(got.Links) != uint64(want.Nlink) ||
-		got.Type != "file" {
+	if got.Version != 1 || uint64(got.Inode) != want.Ino || got.UID != want.Uid || got.GID != want.Gid ||
+		got.Size != uint64(want.Size) || got.Blocks != uint64(want.Blocks) ||
+		uint64(got.Links) != uint64(want.Nlink) || got.Type != "file" {
 		t.Errorf("%+v, by the kernel %+v", got.node, want)
 	}
 	if at := time.Unix(want.Mtim.Unix()); !got.Mtime.Equal(at) || got.Crtime == nil {
@@ -58,7 +58,8 @@ func TestStat_Kernel(t *testing.T) {
 		t.Errorf("attributes: %q", got.Xattrs)
 	}
 	text := command(t, "stat", image, "/file").Stdout
-	for _, want := range []string{`user.colour = "green"`, "user::rw-,user:1000:r--,group::r--,mask::r--,other::---", "1000:1001"} {
+	for _, want := range []string{`user.colour = "green"`, "user::rw-,user:1000:r--,group::r--,mask::r--,other::---",
+		"1000:1001"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

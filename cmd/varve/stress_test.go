@@ -68,8 +68,9 @@ func TestStress_JSON(t *testing.T) {
 		t.Errorf("version %d, seed %d, %d runs", got.SchemaVersion, got.Seed, len(got.Runs))
 	}
 	for _, r := range got.Runs {
-		for _, f := range strings.Fields("workload policy writers durable seconds commits commits_per_second conflict_rate merge_rate abort_rate wait_rate " +
-			"latency_us fairness expected_loss wal_bytes_per_commit lost_updates most_aborts reopened violations") {
+		for _, f := range strings.Fields("workload policy writers durable seconds commits commits_per_second " +
+			"conflict_rate merge_rate abort_rate wait_rate latency_us fairness expected_loss " +
+			"wal_bytes_per_commit lost_updates most_aborts reopened violations") {
 			if _, ok := r[f]; !ok {
 				t.Errorf("no field %s", f)
 			}
@@ -78,8 +79,8 @@ func TestStress_JSON(t *testing.T) {
 			t.Errorf("run %v: %v commits, violations %v", r["policy"], r["commits"], r["violations"])
 		}
 	}
-	if out, err := exec.Command(program.Path(t), "stress", "--workload", "bank", "--device", device).CombinedOutput(); err == nil ||
-		!strings.Contains(string(out), "--overwrite") {
+	out, err = exec.Command(program.Path(t), "stress", "--workload", "bank", "--device", device).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "--overwrite") {
 		t.Errorf("a file that exists was overwritten: %v %s", err, out)
 	}
 	for _, preset := range []string{"contention", "replay-anomalies", "pressure"} {
@@ -92,7 +93,8 @@ func TestStress_JSON(t *testing.T) {
 
 // TestStress_Usage: names and numbers that do not exist are usage errors.
 func TestStress_Usage(t *testing.T) {
-	for _, args := range [][]string{{"--workload", "weather"}, {"--policy", "hope"}, {"--isolation", "none"}, {"--writers", "0"}, {"--writers", "1025"}, {"--duration", "0s"}} {
+	for _, args := range [][]string{{"--workload", "weather"}, {"--policy", "hope"}, {"--isolation", "none"},
+		{"--writers", "0"}, {"--writers", "1025"}, {"--duration", "0s"}} {
 		err := exec.Command(program.Path(t), append([]string{"stress"}, args...)...).Run()
 		if e, ok := err.(*exec.ExitError); !ok || e.ExitCode() != exitUsage {
 			t.Errorf("%v: %v", args, err)
@@ -125,7 +127,8 @@ func TestStress_Metrics(t *testing.T) {
 			found[name] = true
 		}
 	}
-	for _, name := range []string{"varve_commits_total", "varve_merges_total", "varve_wal_bytes_total", "varve_history_bytes"} {
+	for _, name := range []string{"varve_commits_total", "varve_merges_total", "varve_wal_bytes_total",
+		"varve_history_bytes"} {
 		if !found[name] {
 			t.Errorf("no metric %s in\n%s", name, body)
 		}
@@ -173,7 +176,8 @@ func TestStress_Violation(t *testing.T) {
 			},
 		},
 	)
-	for _, want := range []string{"money is gone", "varve stress --workload bank --policy merge --isolation snapshot --writers 9 --seed 77 --duration 1s --durable"} {
+	for _, want := range []string{"money is gone", "varve stress --workload bank --policy merge " +
+		"--isolation snapshot --writers 9 --seed 77 --duration 1s --durable"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in %s", want, out.String())
 		}

@@ -63,10 +63,14 @@ func TestTerminal_Images(t *testing.T) {
 	oracle.NeedRoot(t)
 	image := unfitImage(t)
 	hard := "/file" + unfit[0]
-	for _, args := range [][]string{{"info"}, {"info", "--json"}, {"ls"}, {"ls", "-l"}, {"ls", "--json"}, {"tree"}, {"tree", "--json"}, {"stat", hard}, {"stat", "--json", hard},
-		{"stat", "/link" + unfit[4]}, {"stat", "/none" + unfit[5]}, {"cat", "/none" + unfit[0]}, {"cat", "/dir" + unfit[6]}, {"cat", "/dir" + unfit[3] + "/none"}, {"ls", hard + "/x"},
-		{"tar", "-o", os.DevNull}, {"cp", "/", t.TempDir()}, {"cp", "/none" + unfit[0], "/nowhere" + unfit[0]}, {"fsck", "-f"}, {"fsck", "--json"}, {"mount", "/none" + unfit[0]}, {"umount"},
-		{"stats"}, {"diff", "/none" + unfit[0]}, {"commit", "/none" + unfit[6]}, {"map", "/file" + unfit[0]}, {"nothing" + unfit[0]}, {"ls", "--" + unfit[0]}} {
+	for _, args := range [][]string{{"info"}, {"info", "--json"}, {"ls"}, {"ls", "-l"}, {"ls", "--json"}, {"tree"},
+		{"tree", "--json"}, {"stat", hard}, {"stat", "--json", hard},
+		{"stat", "/link" + unfit[4]}, {"stat", "/none" + unfit[5]}, {"cat", "/none" + unfit[0]},
+		{"cat", "/dir" + unfit[6]}, {"cat", "/dir" + unfit[3] + "/none"}, {"ls", hard + "/x"},
+		{"tar", "-o", os.DevNull}, {"cp", "/", t.TempDir()}, {"cp", "/none" + unfit[0], "/nowhere" + unfit[0]},
+		{"fsck", "-f"}, {"fsck", "--json"}, {"mount", "/none" + unfit[0]}, {"umount"},
+		{"stats"}, {"diff", "/none" + unfit[0]}, {"commit", "/none" + unfit[6]}, {"map", "/file" + unfit[0]},
+		{"nothing" + unfit[0]}, {"ls", "--" + unfit[0]}} {
 		at := 1
 		for at < len(args) && strings.HasPrefix(args[at], "-") {
 			at++

@@ -61,7 +61,8 @@ func TestCLI_DamagedTree(t *testing.T) {
 		}
 		p[at+2] = '/'
 	})
-	for _, args := range [][]string{{"tree", image}, {"tar", image}, {"cp", image, "/", filepath.Join(t.TempDir(), "out")}} {
+	for _, args := range [][]string{{"tree", image}, {"tar", image},
+		{"cp", image, "/", filepath.Join(t.TempDir(), "out")}} {
 		r := varve(t, args...)
 		if r.Code != exitDamaged || !strings.Contains(r.Stderr, "checksum") {
 			t.Errorf("varve %s: %d, %s", args[0], r.Code, r.Stderr)

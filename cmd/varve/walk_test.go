@@ -48,7 +48,8 @@ func deepImage(t *testing.T, depth int) string {
 func TestWalk_Deep(t *testing.T) {
 	oracle.NeedRoot(t)
 	image := deepImage(t, 400)
-	for _, args := range [][]string{{"tar", "-o", os.DevNull, image}, {"tree", "--json", image}, {"diff", image, filepath.Join(t.TempDir(), "overlay")}} {
+	for _, args := range [][]string{{"tar", "-o", os.DevNull, image}, {"tree", "--json", image},
+		{"diff", image, filepath.Join(t.TempDir(), "overlay")}} {
 		if args[0] == "diff" {
 			dir, unmount := mountImage(t, image, "--overlay", args[2])
 			fatal(t, os.RemoveAll(filepath.Join(dir, strings.Repeat("d", 255))))

@@ -20,8 +20,8 @@
 //
 // Rules:
 //
-//  1. The parent returns when the mount has answered a question of the parent's own, or with the error and the exit code
-//     that the daemon reported.
+//  1. The parent returns when the mount has answered a question of the parent's own, or with the error and the exit
+//     code that the daemon reported.
 //  2. The daemon writes to the ready pipe until it has mounted or failed, and then closes it. Nothing else that the
 //     parent gave to the daemon stays open: a program that reads the parent's output does not wait for the mount.
 //  3. The life socket is open before the first request is answered, and until the process ends. A command that unmounts

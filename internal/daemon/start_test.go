@@ -39,7 +39,8 @@ func TestStart_Reports(t *testing.T) {
 
 // TestStart_NoReport: a daemon that ends, closes the pipe or writes no JSON has not mounted.
 func TestStart_NoReport(t *testing.T) {
-	for _, text := range []string{"exit 3", "kill -9 $$", "exec 3>&-", "echo garbage >&3", `echo '{"notice":"only"}' >&3`, `printf '{"mounted":' >&3`} {
+	for _, text := range []string{"exit 3", "kill -9 $$", "exec 3>&-", "echo garbage >&3",
+		`echo '{"notice":"only"}' >&3`, `printf '{"mounted":' >&3`} {
 		if m, err := start(t.Context(), script(text), func(string) {}); !errors.Is(err, ErrNoReport) {
 			t.Errorf("%s: %+v, %v", text, m, err)
 		}

@@ -53,7 +53,8 @@ func TestResolve(t *testing.T) {
 		t.Fatal(err)
 	}
 	for in, want := range map[string]string{
-		"link": "real", "real": "real", "link/gone": "real/gone", "./link/../real": "real", filepath.Join(dir, "link"): "real",
+		"link": "real", "real": "real", "link/gone": "real/gone", "./link/../real": "real",
+		filepath.Join(dir, "link"): "real",
 	} {
 		if got, err := resolve(in); err != nil || got != filepath.Join(dir, want) {
 			t.Errorf("%s: %s, %v; expected %s", in, got, err, want)

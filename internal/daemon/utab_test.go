@@ -48,7 +48,8 @@ func TestUtab_Note(t *testing.T) {
 // TestUtab_Absent: without the helper, or without libmount's folder, nothing is written.
 func TestUtab_Absent(t *testing.T) {
 	u := newUtab(t)
-	for _, u := range []utab{{u.path, u.helper + ".missing"}, {filepath.Join(filepath.Dir(u.path), "missing", "utab"), u.helper}} {
+	for _, u := range []utab{{u.path, u.helper + ".missing"},
+		{filepath.Join(filepath.Dir(u.path), "missing", "utab"), u.helper}} {
 		forget, err := u.note("/disk", "/mnt")
 		if err != nil {
 			t.Errorf("%+v: %v", u, err)

@@ -23,8 +23,8 @@ func TestDemo(t *testing.T) {
 	if err := d.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	for _, want := range []string{"a write is refused", "the image is as it was", "policy merge", "every acknowledged file is there",
-		"e2fsck -fn finds nothing wrong", "done in"} {
+	for _, want := range []string{"a write is refused", "the image is as it was", "policy merge",
+		"every acknowledged file is there", "e2fsck -fn finds nothing wrong", "done in"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

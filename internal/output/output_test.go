@@ -57,7 +57,8 @@ func TestRaw(t *testing.T) {
 func TestQuote(t *testing.T) {
 	for name, want := range map[string]string{
 		"plain": "plain", "with blank": "with blank", "grün": "grün", "": "",
-		"line\nend": `"line\nend"`, `qu"ote`: `"qu\"ote"`, `back\slash`: `"back\\slash"`, "\x1b[31m": `"\x1b[31m"`, "\u202egnp": `"\u202egnp"`,
+		"line\nend": `"line\nend"`, `qu"ote`: `"qu\"ote"`, `back\slash`: `"back\\slash"`, "\x1b[31m": `"\x1b[31m"`,
+		"\u202egnp": `"\u202egnp"`,
 	} {
 		if got := Quote(name); got != want {
 			t.Errorf("%q: %s, expected %s", name, got, want)

@@ -85,7 +85,8 @@ func (b beside) suits(super *disk.Superblock, o WriteOptions) error {
 	return nil
 }
 
-// openBeside opens and locks the external journal, or the log beside an image, that a Spec names. A log that is not there is made.
+// openBeside opens and locks the external journal, or the log beside an image, that a Spec names. A log that
+// is not there is made.
 func openBeside(s Spec, image blockcache.Device) (beside, error) {
 	if s.Journal == "" && s.WAL == "" {
 		return beside{}, nil
@@ -163,7 +164,7 @@ func makeLog(path string, super *disk.Superblock) error {
 	_, err = f.Write(NewLog(super, max(logBytes/uint32(super.BlockSize), logBlocks)))
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
-		err = os.Link(f.Name(), path) // fails where somebody else was first
+		err = os.Link(f.Name(), path) // fails if another process made it first
 	}
 	if err != nil {
 		return err
@@ -203,14 +204,16 @@ func (w *Writable) openLogged(base *ext4.FS, b beside, o WriteOptions) (err erro
 	return w.open(base, o)
 }
 
-// emptyLog opens the log of a clean file system: one with contents is another one's, or has changes that e2fsck gave up.
+// emptyLog opens the log of a clean file system. A log with contents belongs to another file system, or has changes
+// that e2fsck gave up.
 func (w *Writable) emptyLog(super *disk.Superblock) (*wal.Journal, error) {
 	dev, err := ext4.ReadSuperblock(w.apart, 0)
 	if err != nil {
 		return nil, fmt.Errorf("log: %w", err)
 	}
 	if !dev.IsJournalDevice() || dev.BlockSize != super.BlockSize || w.apart.Size() < dev.BlockSize.Offset(dev.Blocks) {
-		return nil, fmt.Errorf("%w: it is none of a file system with blocks of %d bytes, or is cut short", ErrForeignLog, super.BlockSize)
+		return nil, fmt.Errorf("%w: it is none of a file system with blocks of %d bytes, or is cut short",
+			ErrForeignLog, super.BlockSize)
 	}
 	at := disk.JournalDeviceStart(dev.BlockSize)
 	p := make([]byte, dev.BlockSize)
@@ -225,7 +228,8 @@ func (w *Writable) emptyLog(super *disk.Superblock) (*wal.Journal, error) {
 	case !slices.Contains(j.Users, super.UUID):
 		return nil, fmt.Errorf("%w: it belongs to a file system with another UUID", ErrForeignLog)
 	case j.Start != 0:
-		return nil, fmt.Errorf("%w: it holds changes that a crash left, and this image is clean: remove the log if nobody needs them", ErrForeignLog)
+		return nil, fmt.Errorf("%w: it holds changes that a crash left, and this image is clean: "+
+			"remove the log if they are not needed", ErrForeignLog)
 	case block.Number(j.Blocks) > dev.Blocks || block.Number(j.First) <= at:
 		return nil, fmt.Errorf("log: blocks %d to %d on a device of %d", j.First, j.Blocks, dev.Blocks)
 	}

@@ -44,11 +44,13 @@ func crashed(t testing.TB, form string) (image, log string) {
 	return image, log
 }
 
-// TestLog_Recovers: what was durable is in the log after a crash. Reading shows it, writing recovers it, and then the image is clean by itself.
+// TestLog_Recovers: after a crash the log has all that was durable. Reading shows it, writing recovers it, and then the
+// image is clean by itself.
 func TestLog_Recovers(t *testing.T) {
 	for _, form := range []string{"ext2", "no journal", "ext2 1k"} {
 		image, log := crashed(t, form)
-		if out, err := exec.Command("dumpe2fs", log).CombinedOutput(); err != nil || !strings.Contains(string(out), "Journal users") {
+		if out, err := exec.Command("dumpe2fs", log).CombinedOutput(); err != nil ||
+			!strings.Contains(string(out), "Journal users") {
 			t.Errorf("%s: dumpe2fs of the log: %v\n%s", form, err, out)
 		}
 		if out, err := exec.Command("e2fsck", "-n", image).CombinedOutput(); !strings.Contains(string(out), "check forced") {
@@ -85,7 +87,8 @@ func TestLog_Recovers(t *testing.T) {
 		if names := list(t, v, "/"); len(names) != 10 {
 			t.Errorf("%s: recovered: %v", form, names)
 		}
-		if err := errors.Join(v.Close(), open(t, image, volume.WriteOptions{}).Close(), logged(t, image, log).Close()); err != nil {
+		if err := errors.Join(v.Close(), open(t, image, volume.WriteOptions{}).Close(),
+			logged(t, image, log).Close()); err != nil {
 			t.Error(err)
 		}
 	}
@@ -139,11 +142,12 @@ func damageLog(p []byte) []byte {
 	}
 }
 
-// TestLog_GivenUp: what e2fsck repaired, or the kernel mounted since, does not need its log any more, and must not get it.
+// TestLog_GivenUp: an image that e2fsck repaired, or the kernel mounted since, is not recovered from its log any more.
 func TestLog_GivenUp(t *testing.T) {
 	image, log := crashed(t, "no journal")
 	oracle.MustRun(t, "debugfs", "-w", "-R", "set_super_value mnt_count 7", image) // as a mount by the kernel does
-	if _, err := volume.OpenWritable(volume.Spec{Image: image, WAL: log}, volume.WriteOptions{}); !errors.Is(err, volume.ErrNotClean) {
+	_, err := volume.OpenWritable(volume.Spec{Image: image, WAL: log}, volume.WriteOptions{})
+	if !errors.Is(err, volume.ErrNotClean) {
 		t.Errorf("mounted since: %v", err)
 	}
 	w := open(t, image, volume.WriteOptions{})
@@ -153,7 +157,8 @@ func TestLog_GivenUp(t *testing.T) {
 	image, log = crashed(t, "ext2")
 	_, _ = exec.Command("e2fsck", "-fy", image).CombinedOutput()
 	oracle.Clean(t, image)
-	if _, err := volume.OpenWritable(volume.Spec{Image: image, WAL: log}, volume.WriteOptions{}); !errors.Is(err, volume.ErrForeignLog) {
+	_, err = volume.OpenWritable(volume.Spec{Image: image, WAL: log}, volume.WriteOptions{})
+	if !errors.Is(err, volume.ErrForeignLog) {
 		t.Errorf("repaired, with what the log still holds: %v", err)
 	}
 	if err := os.Remove(log); err != nil {

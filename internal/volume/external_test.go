@@ -15,18 +15,20 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// TestExternal writes to images with external journals, and leaves them to be recovered by varve, e2fsck and the kernel.
+// TestExternal writes to images with external journals, and leaves their recovery to varve, e2fsck and the kernel.
 func TestExternal(t *testing.T) {
 	for name, args := range map[string][]string{
 		"default": {"-t", "ext4", "-b", "4096"}, "1k": {"-t", "ext4", "-b", "1024"}, "ext3": {"-t", "ext3", "-b", "4096"},
 	} {
 		image, journal := oracle.External(t, "32M", "8M", args...)
 		spec := volume.Spec{Image: image, Journal: journal}
-		if _, err := volume.OpenWritable(volume.Spec{Image: image}, volume.WriteOptions{}); !errors.Is(err, ext4.ErrNeedsJournal) {
+		_, err := volume.OpenWritable(volume.Spec{Image: image}, volume.WriteOptions{})
+		if !errors.Is(err, ext4.ErrNeedsJournal) {
 			t.Errorf("%s: without its journal: %v", name, err)
 		}
 		_, foreign := oracle.External(t, "32M", "8M", args...)
-		if _, err := volume.OpenWritable(volume.Spec{Image: image, Journal: foreign}, volume.WriteOptions{}); !errors.Is(err, ondisk.ErrCorrupt) {
+		_, err = volume.OpenWritable(volume.Spec{Image: image, Journal: foreign}, volume.WriteOptions{})
+		if !errors.Is(err, ondisk.ErrCorrupt) {
 			t.Errorf("%s: with another one's journal: %v", name, err)
 		}
 		w := must[*volume.Writable](t)(volume.OpenWritable(spec, volume.WriteOptions{}))

@@ -55,7 +55,8 @@ func identify(v *Volume) (id [64]byte, err error) {
 // openOverlay opens an image and the overlay over it.
 func openOverlay(s Spec, path string) (v *Volume, o *blockcache.Overlay, fresh bool, err error) {
 	if s.Journal != "" || s.WAL != "" {
-		return nil, nil, false, fmt.Errorf("%s: an overlay has a log of its own: let varve mount --rw recover the image with its journal first", s.Image)
+		return nil, nil, false, fmt.Errorf("%s: an overlay has a log of its own: "+
+			"recover the image with its journal first, by varve mount --rw", s.Image)
 	}
 	if v, err = openPlain(s); err != nil {
 		return nil, nil, false, err

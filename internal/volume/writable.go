@@ -124,8 +124,8 @@ func OpenOn(device blockcache.Writable, o WriteOptions) (*Writable, error) {
 	return openOn(device, device, "a device", beside{}, o)
 }
 
-// OpenBeside opens the file system on a device for writing, with its external journal on another one, or, where it has no
-// journal, the log beside it.
+// OpenBeside opens the file system on a device for writing, with its external journal on another one, or, where it has
+// no journal, the log beside it.
 func OpenBeside(device, other blockcache.Writable, o WriteOptions) (*Writable, error) {
 	super, err := ext4.ReadSuperblock(device, 0)
 	if err != nil {
@@ -225,9 +225,10 @@ func warning(super *disk.Superblock) string {
 }
 
 func openBase(device blockcache.Writable, b beside) (*ext4.FS, error) {
-	return ext4.Open(device, ext4.Options{Journal: b.readJournal(), Log: b.readLog(), Blocks: func(image io.ReaderAt, size block.Size) ext4.Blocks {
-		return blockcache.NewCache(image, nil, size, DefaultCache/4)
-	}})
+	return ext4.Open(device, ext4.Options{Journal: b.readJournal(), Log: b.readLog(),
+		Blocks: func(image io.ReaderAt, size block.Size) ext4.Blocks {
+			return blockcache.NewCache(image, nil, size, DefaultCache/4)
+		}})
 }
 
 // recover writes home what the journal holds, and makes it empty. Running it again, or after a crash inside it, comes

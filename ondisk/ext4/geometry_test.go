@@ -12,8 +12,8 @@ import (
 // TestGeometry_Groups: which groups have a copy of the superblock, and where descriptors lie, for each layout (ext4
 // doc, "Layout", "Meta Block Groups").
 func TestGeometry_Groups(t *testing.T) {
-	base := Superblock{BlockSize: 1024, FirstDataBlock: 1, BlocksPerGroup: 8192, ClusterBlocks: 1, Blocks: 1 + 60*8192 + 100,
-		InodesPerGroup: 128, InodeSize: 256, DescSize: 64}
+	base := Superblock{BlockSize: 1024, FirstDataBlock: 1, BlocksPerGroup: 8192, ClusterBlocks: 1,
+		Blocks: 1 + 60*8192 + 100, InodesPerGroup: 128, InodeSize: 256, DescSize: 64}
 	with := func(change func(*Superblock)) *Superblock {
 		s := base
 		change(&s)
@@ -24,8 +24,12 @@ func TestGeometry_Groups(t *testing.T) {
 		super *Superblock
 		want  []Group
 	}{
-		{"sparse_super", with(func(s *Superblock) { s.ROCompat = ROCompatSparseSuper }), []Group{0, 1, 3, 5, 7, 9, 25, 27, 49}},
-		{"sparse_super2", with(func(s *Superblock) { s.Compat = CompatSparseSuper2; s.BackupGroups = [2]uint32{1, 60} }), []Group{0, 1, 60}},
+		{"sparse_super", with(func(s *Superblock) { s.ROCompat = ROCompatSparseSuper }),
+			[]Group{0, 1, 3, 5, 7, 9, 25, 27, 49}},
+		{"sparse_super2", with(func(s *Superblock) {
+			s.Compat = CompatSparseSuper2
+			s.BackupGroups = [2]uint32{1, 60}
+		}), []Group{0, 1, 60}},
 		{"sparse_super2 without backups", with(func(s *Superblock) { s.Compat = CompatSparseSuper2 }), []Group{0}},
 	} {
 		var got []Group
@@ -39,7 +43,8 @@ func TestGeometry_Groups(t *testing.T) {
 		}
 	}
 	all := with(func(*Superblock) {})
-	if all.Groups() != 61 || !all.HasSuper(2) || all.GroupBlocks(60) != 100 || all.GroupBlocks(0) != 8192 || all.GroupFirst(2) != 1+2*8192 {
+	if all.Groups() != 61 || !all.HasSuper(2) || all.GroupBlocks(60) != 100 || all.GroupBlocks(0) != 8192 ||
+		all.GroupFirst(2) != 1+2*8192 {
 		t.Errorf("%d groups; the last has %d blocks", all.Groups(), all.GroupBlocks(60))
 	}
 	for g, want := range map[Group]struct {
@@ -51,7 +56,8 @@ func TestGeometry_Groups(t *testing.T) {
 		}
 	}
 	meta := with(func(s *Superblock) { s.Incompat, s.ROCompat, s.FirstMetaBG = IncompatMetaBG, ROCompatSparseSuper, 1 })
-	for g, want := range map[Group]block.Number{0: 2, 15: 2, 16: 1 + 16*8192, 31: 1 + 16*8192, 32: 1 + 32*8192, 48: 1 + 48*8192} {
+	for g, want := range map[Group]block.Number{0: 2, 15: 2, 16: 1 + 16*8192, 31: 1 + 16*8192, 32: 1 + 32*8192,
+		48: 1 + 48*8192} {
 		if at, _ := meta.DescBlock(g); at != want {
 			t.Errorf("meta_bg: descriptor %d is in block %d, expected %d", g, at, want)
 		}
@@ -69,7 +75,8 @@ func TestGeometry_Groups(t *testing.T) {
 		first block.Number
 		n     uint64
 		want  bool
-	}{{0, 1, false}, {1, 1, true}, {all.Blocks - 1, 1, true}, {all.Blocks - 1, 2, false}, {all.Blocks, 1, false}, {1, 1<<64 - 1, false}} {
+	}{{0, 1, false}, {1, 1, true}, {all.Blocks - 1, 1, true}, {all.Blocks - 1, 2, false}, {all.Blocks, 1, false},
+		{1, 1<<64 - 1, false}} {
 		if got := all.Contains(c.first, c.n); got != c.want {
 			t.Errorf("%d blocks from %d on are on the image: %v", c.n, c.first, got)
 		}
@@ -82,8 +89,10 @@ func TestKind_Features(t *testing.T) {
 		super Superblock
 		want  string
 	}{
-		{Superblock{}, "ext2"}, {Superblock{Compat: CompatHasJournal}, "ext3"}, {Superblock{Incompat: IncompatExtents}, "ext4"},
-		{Superblock{ROCompat: ROCompatMetadataCsum}, "ext4"}, {Superblock{Compat: CompatHasJournal, Incompat: IncompatFlexBG}, "ext4"},
+		{Superblock{}, "ext2"}, {Superblock{Compat: CompatHasJournal}, "ext3"},
+		{Superblock{Incompat: IncompatExtents}, "ext4"},
+		{Superblock{ROCompat: ROCompatMetadataCsum}, "ext4"},
+		{Superblock{Compat: CompatHasJournal, Incompat: IncompatFlexBG}, "ext4"},
 	} {
 		if got := c.super.Kind(); got != c.want {
 			t.Errorf("%v, %v, %v: %s, expected %s", c.super.Compat, c.super.Incompat, c.super.ROCompat, got, c.want)
@@ -163,10 +172,12 @@ func TestSplitXattrName_Cases(t *testing.T) {
 		rest  string
 		ok    bool
 	}{
-		"user.a": {XattrUser, "a", true}, "trusted.a.b": {XattrTrusted, "a.b", true}, "security.selinux": {XattrSecurity, "selinux", true},
+		"user.a": {XattrUser, "a", true}, "trusted.a.b": {XattrTrusted, "a.b", true},
+		"security.selinux":        {XattrSecurity, "selinux", true},
 		"system.posix_acl_access": {XattrACLAccess, "", true}, "system.posix_acl_default": {XattrACLDefault, "", true},
 		"system.posix_acl_access2": {}, "user.": {}, "user": {}, "": {}, "system.data": {}, "other.a": {},
-		"user." + strings.Repeat("n", 255): {XattrUser, strings.Repeat("n", 255), true}, "user." + strings.Repeat("n", 256): {},
+		"user." + strings.Repeat("n", 255): {XattrUser, strings.Repeat("n", 255), true},
+		"user." + strings.Repeat("n", 256): {},
 	} {
 		if index, rest, ok := SplitXattrName(name); index != want.index || rest != want.rest || ok != want.ok {
 			t.Errorf("%.30q is %d, %.10q, %v; expected %d, %.10q, %v", name, index, rest, ok, want.index, want.rest, want.ok)

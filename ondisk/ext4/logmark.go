@@ -2,10 +2,10 @@ package ext4
 
 import "encoding/binary"
 
-// A file system without a journal may have its log in a file beside the image. While that log may hold newer blocks, the
-// superblock has a mark: magic, the log's identity and a sum of the fields that every mount and every check change. It
-// lies at the end of the path that the file system was last mounted on, behind a zero. That is informational, in the
-// superblock's first sector, and e2fsck and the kernel leave it alone, or put a whole path over it.
+// A file system without a journal may have its log in a file beside the image. While that log may hold newer blocks,
+// the superblock has a mark: magic, the log's identity and a sum of the fields that every mount and every check change.
+// It lies at the end of the path that the file system was last mounted on, behind a zero. That path is informational,
+// in the superblock's first sector, and e2fsck and the kernel leave it alone, or put a whole path over it.
 const (
 	offLogMark = 0xa8
 	endLogMark = offLogMark + 24
@@ -15,8 +15,8 @@ const (
 // LogID identifies a log beside an image, and one mount of it: the UUID of its file.
 type LogID [16]byte
 
-// PutLogMark marks the bytes of a superblock: what it needs is in the log with this identity. The mount's own fields must
-// be there already.
+// PutLogMark marks the bytes of a superblock: the log with this identity may hold newer blocks. The mount's own fields
+// must be there already.
 func PutLogMark(p []byte, id LogID) {
 	p[offLogMark-1] = 0
 	copy(p[offLogMark:], logMagic)

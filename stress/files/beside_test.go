@@ -128,8 +128,8 @@ func cleanExternal(dir string, device []byte, at int64) error {
 	return nil
 }
 
-// TestCrash_Beside explores crash states of images with a log beside them, whose flushes do not reach each other: varve recovers each state, also after a crash inside
-// recovery, and e2fsck finds nothing once it is unmounted.
+// TestCrash_Beside explores crash states of images with a log beside them, whose flushes do not reach each
+// other: varve recovers each state, also after a crash inside recovery, and e2fsck finds nothing once it is unmounted.
 func TestCrash_Beside(t *testing.T) {
 	want := wanted("VARVE_CRASH_FS_STATES", 300) / len(besideForms)
 	base := uint64(wanted("VARVE_CRASH_SEED", int(time.Now().UnixNano()>>20)))
