@@ -22,7 +22,7 @@ import (
 //	...    the blocks, each at its number times 4,096
 //
 // As any device it may lose what was written since the last Sync, by sectors. A block's bit is written after its
-// contents are durable: a crash in between leaves the base's contents, which is what was there before.
+// contents are durable: a crash in between leaves the base's contents, as before the write.
 type Overlay struct {
 	file Writable
 	base Device
@@ -35,7 +35,7 @@ type Overlay struct {
 	flusher flusher
 }
 
-// OverlayState says what an overlay is for.
+// OverlayState says how far an overlay's commit has come.
 type OverlayState uint32
 
 // The states of an overlay.
@@ -86,11 +86,8 @@ func decodeOverlay(b []byte) (h overlayHeader, err error) {
 	case v > overlayVersion:
 		return h, fmt.Errorf("has format %d of overlays, this program knows %d: use a newer varve", v, overlayVersion)
 	case v < overlayVersion:
-		return h, fmt.Errorf(
-			"has format %d of overlays, this program knows %d: commit it with the varve that made it",
-			v,
-			overlayVersion,
-		)
+		return h, fmt.Errorf("has format %d of overlays, this program knows %d: commit it with the varve that made it",
+			v, overlayVersion)
 	}
 	h = overlayHeader{
 		state:    OverlayState(le.Uint32(b[12:])),
@@ -105,15 +102,10 @@ func decodeOverlay(b []byte) (h overlayHeader, err error) {
 }
 
 // OpenOverlay opens an overlay of a base, and makes it where the file is missing or empty: with extra bytes behind the
-// base, and zeros in them. fresh says that it was made. identity distinguishes bases: an overlay of another one is
-// ErrForeign, unless adopt says that it goes over this base from now on.
-func OpenOverlay(
-	path string,
-	base Device,
-	identity [64]byte,
-	extra int64,
-	adopt bool,
-) (o *Overlay, fresh bool, err error) {
+// base, and zeros in them. fresh says that it was made. identity distinguishes bases: an overlay of another base
+// is ErrForeign, unless adopt says that it belongs to this base from now on.
+func OpenOverlay(path string, base Device, identity [64]byte, extra int64, adopt bool) (o *Overlay, fresh bool,
+	err error) {
 	d, err := CreateDisk(path, 0)
 	if err != nil {
 		return nil, false, err
@@ -150,11 +142,8 @@ func adoptOverlay(file Writable, base Device, identity [64]byte) (*Overlay, erro
 // OpenOverlayOn is OpenOverlay for a file that is open, and is made an overlay where it is empty.
 func OpenOverlayOn(file Writable, base Device, identity [64]byte, extra int64) (o *Overlay, fresh bool, err error) {
 	if base.Size() > maxBase {
-		return nil, false, fmt.Errorf(
-			"the image has %d bytes, and an overlay takes at most %d: make it as short as its file system",
-			base.Size(),
-			int64(maxBase),
-		)
+		return nil, false, fmt.Errorf("the image has %d bytes, and an overlay takes at most %d: "+
+			"make it as short as its file system", base.Size(), int64(maxBase))
 	}
 	o = &Overlay{file: file, base: base, dirty: map[int64]bool{}}
 	if fresh, err = isBlank(file); err != nil || !fresh {
@@ -169,8 +158,8 @@ func (o *Overlay) place(block int64) int64 {
 	return overlayBlock + o.present.length() + block*overlayBlock
 }
 
-// isBlank reports whether a file is empty, or what a crash leaves of one that was about to become an overlay: a
-// header's length of zeros.
+// isBlank reports whether a file is empty, or has at most a header's length of zeros: a crash leaves that of an overlay
+// that was being made.
 func isBlank(file Writable) (bool, error) {
 	if file.Size() > overlayHead {
 		return false, nil
@@ -211,10 +200,10 @@ func (o *Overlay) load(identity [64]byte) error {
 	return o.present.load(o.file, overlayBlock)
 }
 
-// State is what the overlay is for, and SetState changes it durably.
+// State returns the overlay's state.
 func (o *Overlay) State() OverlayState { return o.head.state }
 
-// SetState is durable when it returns.
+// SetState changes the state, durably when it returns.
 func (o *Overlay) SetState(s OverlayState) error {
 	o.head.state = s
 	return o.writeHead()
@@ -269,8 +258,8 @@ func (o *Overlay) readRun(p []byte, offset int64, mine bool) error {
 	return readWhole(o.base, p[:n], offset, "the image")
 }
 
-// readWhole reads bytes that a device must have. One that ends before them was cut short, which is no end of what is
-// read from the overlay, and zeros neither.
+// readWhole reads bytes that a device must have. A device that ends before them was cut short: that is an error, and
+// neither the end of the overlay nor zeros.
 func readWhole(d Device, p []byte, offset int64, what string) error {
 	n, err := d.ReadAt(p, offset)
 	switch {
@@ -286,7 +275,8 @@ func readWhole(d Device, p []byte, offset int64, what string) error {
 	if named, ok := d.(interface{ Name() string }); ok {
 		what += ", " + named.Name() + ","
 	}
-	return fmt.Errorf("%s was cut short at byte %d: %w; restore it from a copy", what, offset+int64(n), io.ErrUnexpectedEOF)
+	return fmt.Errorf("%s was cut short at byte %d: %w; restore it from a copy",
+		what, offset+int64(n), io.ErrUnexpectedEOF)
 }
 
 // WriteAt follows io.WriterAt.
@@ -307,12 +297,12 @@ func (o *Overlay) WriteAt(p []byte, offset int64) (int, error) {
 	o.mu.RUnlock()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.bring(p, offset, first, last)
+	return o.copyUp(p, offset, first, last)
 }
 
-// bring writes to blocks some of which are not in the file yet: those get the base's contents around what is written.
+// copyUp writes to blocks some of which are not in the file yet: those get the base's contents around the new bytes.
 // The caller holds mu.
-func (o *Overlay) bring(p []byte, offset, first, last int64) (int, error) {
+func (o *Overlay) copyUp(p []byte, offset, first, last int64) (int, error) {
 	start := first * overlayBlock
 	buf := make([]byte, (last+1)*overlayBlock-start)
 	for _, edge := range slices.Compact([]int64{first, last}) {
@@ -382,7 +372,7 @@ func (o *Overlay) EachBlock(do func(offset int64, p []byte) error) error {
 	return nil
 }
 
-// Bytes is how many bytes EachBlock gives.
+// Bytes is the number of bytes that EachBlock visits.
 func (o *Overlay) Bytes() (n int64) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
