@@ -95,7 +95,7 @@ func (c *Cache) ReadBlock(n block.Number) ([]byte, error) {
 	return l.data, l.err
 }
 
-// Put replaces what the cache holds of block n, after the device got the same bytes. A load of the block that began
+// Put replaces the cached contents of block n, after the device got the same bytes. A load of the block that began
 // before is not put into the cache. The caller keeps the bytes immutable.
 func (c *Cache) Put(n block.Number, data []byte) {
 	s := &c.shards[c.shardOf(n)]
@@ -135,7 +135,7 @@ func (c *Cache) read(n block.Number) ([]byte, error) {
 	return nil, fmt.Errorf("read %v: %w", n, err)
 }
 
-// Stats counts what the cache did.
+// Stats are the counters of the cache.
 type Stats struct {
 	Hits, Misses uint64
 	Blocks       int // held now

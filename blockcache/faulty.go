@@ -16,7 +16,7 @@ const (
 	FlushError       // EIO
 	ShortWrite       // half is written, then EIO
 	NoSpace          // ENOSPC, nothing written
-	FlippedBit       // one bit of what is read is wrong
+	FlippedBit       // one bit of the bytes read is wrong
 )
 
 func (f Fault) String() string {

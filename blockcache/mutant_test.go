@@ -19,7 +19,7 @@ func TestOverlay_SyncMutant(t *testing.T) {
 	}
 }
 
-// TestDevices_Mutants: each of these is found out by the test of it.
+// TestDevices_Mutants: each of these mutants makes its test fail.
 func TestDevices_Mutants(t *testing.T) {
 	noticed.By(t, mutant.SyncError, "TestOverlay_SyncError")
 	if os.Geteuid() == 0 {
@@ -29,5 +29,5 @@ func TestDevices_Mutants(t *testing.T) {
 	noticed.By(t, mutant.RecorderLate, "TestRecording_WriteMeetsFlush")
 }
 
-// TestOverlay_CutShortMutant: zeros in the place of what was lost are found out.
+// TestOverlay_CutShortMutant: zeros in the place of lost bytes make the test fail.
 func TestOverlay_CutShortMutant(t *testing.T) { noticed.By(t, mutant.CutShort, "TestOverlay_CutShort") }

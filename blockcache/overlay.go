@@ -13,7 +13,7 @@ import (
 	"github.com/varvefs/varve/internal/yield"
 )
 
-// Overlay is a copy-on-write device: what is written goes to a sparse file, the base below is only read. Behind the
+// Overlay is a copy-on-write device: writes go to a sparse file, the base below is only read. Behind the
 // base's end it has room of its own, which a journal takes. The file, little-endian:
 //
 //	0      header, one sector: "varveOVL", version u32, state u32, base size u64, device size u64,
@@ -21,7 +21,7 @@ import (
 //	4096   map: which blocks of 4,096 bytes are in the file, with checksums (overlayMap); whole blocks
 //	...    the blocks, each at its number times 4,096
 //
-// As any device it may lose what was written since the last Sync, by sectors. A block's bit is written after its
+// As any device it may lose writes since the last Sync, by sectors. A block's bit is written after its
 // contents are durable: a crash in between leaves the base's contents, as before the write.
 type Overlay struct {
 	file Writable

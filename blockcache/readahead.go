@@ -9,7 +9,7 @@ import "sync/atomic"
 type Readahead struct {
 	device Adviser
 	size   int64
-	slots  []atomic.Uint64 // what is known of a window: its number and its state; windows share slots
+	slots  []atomic.Uint64 // a window's number and its state; windows share slots
 }
 
 const (

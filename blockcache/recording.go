@@ -31,7 +31,7 @@ func (e Event) Covers(w Event) bool {
 	return !missed
 }
 
-// Sector is what a crash tears a write into, in bytes (docs/guarantees.md).
+// Sector is the unit, in bytes, into which a crash tears a write (docs/guarantees.md).
 const Sector = 512
 
 // Apply makes the event's write in an image, which grows as needed, or that of its sectors that keep says. keep may be

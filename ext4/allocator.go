@@ -194,7 +194,7 @@ func (a *allocator) release(r run) {
 	a.freeBlocks.Add(int64(r.n))
 }
 
-// ripen makes usable what was freed.
+// ripen makes freed blocks usable.
 func (a *allocator) ripen(r run) {
 	a.eachPart(r, func(gr *group, at uint32, part run) {
 		gr.clearBlocks(at, part.n)

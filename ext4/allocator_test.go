@@ -203,7 +203,7 @@ func TestClaim_Reserved(t *testing.T) {
 	}
 }
 
-// TestMayUseReserved_Rights: root by its user, others by what SetRights finds out of their thread.
+// TestMayUseReserved_Rights: root by its user, others by the rights that SetRights reads from their thread.
 func TestMayUseReserved_Rights(t *testing.T) {
 	m := openMem(t, "1k")
 	var asked []uint32

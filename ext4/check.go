@@ -44,7 +44,7 @@ type checker struct {
 	dirs    []Ino
 }
 
-// inodeState is what is known of an inode.
+// inodeState is the checker's knowledge of an inode.
 type inodeState struct {
 	links  uint32 // names that were found
 	stored uint16 // links that it has
@@ -248,7 +248,7 @@ func (c *checker) references() error {
 	return nil
 }
 
-// maps compares bitmaps and counters with what was found.
+// maps compares bitmaps and counters with the inodes and blocks found.
 func (c *checker) maps() error {
 	var freeBlocks uint64
 	for g := range c.s.Groups() {

@@ -313,7 +313,7 @@ func (m *mapCheck) indirect(at block.Number, base, span uint64, level int) error
 	return nil
 }
 
-// finish compares counts with what the inode says.
+// finish compares the counts found with those in the inode.
 func (m *mapCheck) finish() {
 	n, s := m.n, m.c.s
 	if m.bad {

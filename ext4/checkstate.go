@@ -41,10 +41,10 @@ func (s *blockSet) add(b uint64) {
 	p[b%blockPiece/64] |= 1 << (b % 64)
 }
 
-// inodeStates is what is known of each inode.
+// inodeStates is the checker's knowledge of each inode.
 type inodeStates map[Ino]*[inodePiece]inodeState
 
-// of is what is known of an inode, and may not be changed.
+// of returns the state of an inode, which must not be changed.
 func (s inodeStates) of(ino Ino) inodeState {
 	if p := s[ino/inodePiece]; p != nil {
 		return p[ino%inodePiece]

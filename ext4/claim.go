@@ -2,7 +2,7 @@ package ext4
 
 import "github.com/varvefs/varve/internal/mutant"
 
-// claim says who asks for blocks, and for what: that decides how many stay free (kernel, fs/ext4/balloc.c,
+// claim is the user and the purpose of an allocation. They decide how many blocks stay free (kernel, fs/ext4/balloc.c,
 // ext4_has_free_clusters).
 //
 //	free blocks │ for all │ ReservedBlocks: root, s_def_resuid, s_def_resgid │ keptForNodes: promised nodes │ 0

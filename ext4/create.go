@@ -67,7 +67,7 @@ func (w *Writable) Create(cred Cred, parent Node, name string, c CreateOptions) 
 	return out, err
 }
 
-// creating is what the creation of an inode is called.
+// creating names the operation that creates an inode, for messages.
 func creating(n *Inode) string {
 	switch {
 	case n.IsDir():

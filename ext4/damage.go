@@ -15,19 +15,19 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// OnDamage says what a file system does when damage is found while it is mounted for writing (ext4(5), errors=).
+// OnDamage is the reaction to damage that is found while a file system is mounted for writing (ext4(5), errors=).
 type OnDamage uint16
 
 // The choices, with the numbers that the superblock has for them. Panic is taken as RemountRO: a daemon does not stop
 // its machine.
 const (
-	AsSuperblock OnDamage = iota // what the superblock says
+	AsSuperblock OnDamage = iota // the choice in the superblock
 	Continue
 	RemountRO
 	Panic
 )
 
-// damage is what was found since the last mark in the superblock.
+// damage collects the damage found since the last mark in the superblock.
 type damage struct {
 	mu      sync.Mutex // guards the rest
 	count   uint32
@@ -69,10 +69,10 @@ func (d *damage) note(m disk.ErrorMark) {
 	d.last = m
 }
 
-// MarkDamage writes what was found since the last mark into the superblock, before the file system is closed.
+// MarkDamage writes the damage found since the last mark into the superblock, before the file system is closed.
 func (w *Writable) MarkDamage() error { return w.markDamage(true) }
 
-// markDamage writes what was found since the last mark into the superblock: at most once a second, unless it is to be
+// markDamage writes the damage found since the last mark into the superblock: at most once a second, unless it is to be
 // now.
 func (w *Writable) markDamage(now bool) error {
 	d := &w.damage

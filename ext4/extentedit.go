@@ -101,7 +101,7 @@ func (o *op) newNode(n *Inode, depth int) (extNode, error) {
 	return extNode{at: r.start, p: p}, o.addBlocks(n, 1)
 }
 
-// fixFirst makes the entries above a node begin with what the node begins with.
+// fixFirst sets the first file block in the entries above a node to the node's own.
 func (o *op) fixFirst(n *Inode, path []extNode, level int) error {
 	for ; level > 0; level-- {
 		up := &path[level-1]
@@ -170,7 +170,7 @@ func (o *op) insertEntry(n *Inode, path []extNode, level, pos int, entry []byte)
 	return o.insertEntry(n, path, level-1, path[level-1].i+1, index)
 }
 
-// growTree moves what the root holds into a new node below it.
+// growTree moves the root's entries into a new node below it.
 func (o *op) growTree(n *Inode, path []extNode) ([]extNode, error) {
 	root := &path[0]
 	if root.depth() >= disk.MaxExtentDepth {
@@ -350,7 +350,7 @@ func (o *op) removeNode(n *Inode, path []extNode, level int) error {
 	return o.writeNode(n, up)
 }
 
-// shrinkTree moves what a root's only child holds into the root, as long as that has room for it.
+// shrinkTree moves the entries of a root's only child into the root, as long as that has room for it.
 func (o *op) shrinkTree(n *Inode) error {
 	for {
 		root := extNode{p: slices.Clone(n.Block)}

@@ -30,7 +30,7 @@ func (w *waiting) add(seq block.Seq, runs []run) {
 	w.mu.Unlock()
 }
 
-// mature makes usable what was freed by durable commits.
+// mature makes usable the blocks that durable commits freed.
 func (a *allocator) mature() {
 	q := &a.waiting
 	for {

@@ -135,7 +135,7 @@ func (o *op) addLinks(n *Inode, delta int, low, high uint64) error {
 	return err
 }
 
-// addBlocks adds file-system blocks to what an inode occupies.
+// addBlocks adds file-system blocks to an inode's count of blocks.
 func (o *op) addBlocks(n *Inode, delta int64) error {
 	if delta == 0 {
 		return nil

@@ -13,7 +13,7 @@ import (
 	"github.com/varvefs/varve/ondisk/jbd2"
 )
 
-// replayed is what a journal's replay amounts to for a reader: for each block whose newest copy is in the log, where.
+// replayed is the result of a journal's replay for a reader: the place in the log of each block's newest copy.
 // Nothing is copied at replay; blocks are read from the log when they are asked for.
 type replayed struct {
 	at   map[block.Number]copyInLog

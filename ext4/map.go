@@ -5,7 +5,7 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// Kind says what a run of file blocks is.
+// Kind is the kind of a run of file blocks.
 type Kind uint8
 
 // The kinds of runs.

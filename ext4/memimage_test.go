@@ -384,7 +384,7 @@ func TestMemStore_Conflict(t *testing.T) {
 	m.check()
 }
 
-// exhaust takes every block that anybody may have, into a file.
+// exhaust allocates every block that users may have to a file.
 func (m *memFS) exhaust() Node {
 	m.t.Helper()
 	node := m.mkfile(Root, "everything", nil)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// opKind is what an operation does, for statistics.
+// opKind is the kind of an operation, for statistics.
 type opKind uint8
 
 const (
@@ -35,7 +35,7 @@ var opNames = [opKinds]string{
 	"atime",
 }
 
-// OpStats is what came of the operations of one kind.
+// OpStats counts the outcomes of the operations of one kind.
 type OpStats struct {
 	Name   string        `json:"name"`
 	Done   int64         `json:"done"`
@@ -45,7 +45,7 @@ type OpStats struct {
 	Waited time.Duration `json:"waited_ns"`
 }
 
-// counters count what was done, by kind.
+// counters count operations by kind.
 type counters [opKinds]struct{ done, failed, merged, aborts, waited atomic.Int64 }
 
 // note counts an operation that ended: done, or failed with an error.
@@ -71,7 +71,7 @@ func (c *counters) lost(k opKind, out Outcome) {
 	}
 }
 
-// Operations are the counts of what was done since the file system was opened, by kind of operation.
+// Operations counts the operations since the file system was opened, by kind.
 func (w *Writable) Operations() []OpStats {
 	out := make([]OpStats, opKinds)
 	for k := range out {

@@ -113,7 +113,7 @@ func (f *orphanForm) remove(ino Ino) {
 	f.relinked[ino] = true // its link goes
 }
 
-// sealed forgets what has changed: an epoch has it.
+// sealed forgets the changes: an epoch has them.
 func (f *orphanForm) sealed() {
 	clear(f.dirty)
 	clear(f.relinked)

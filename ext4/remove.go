@@ -8,7 +8,7 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// Removed is what an unlink, rmdir or rename took away: the inode, and whether that was its last name. It may
+// Removed is the inode that an unlink, rmdir or rename removed a name of, and whether that was its last name. It may
 // still be in use: Evict frees it.
 type Removed struct {
 	Node Node
@@ -107,7 +107,7 @@ func (o *op) unname(dir, n *Inode) (Removed, error) {
 	return out, o.stamp(n, disk.OffCtime)
 }
 
-// dropLink takes a link away. Whether it was the last one is what the operation goes on from.
+// dropLink removes a link. The rest of the operation depends on whether it was the last one.
 func (o *op) dropLink(n *Inode) error {
 	if n.Links == 1 {
 		if err := o.dependInode(n.Ino, disk.OffLinks, 2); err != nil {

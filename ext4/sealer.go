@@ -226,7 +226,7 @@ func (w *Writable) sealSuper(p []byte) {
 	w.super.SealSuperblock(q)
 }
 
-// putInUse says in a superblock what a crash leaves from now on.
+// putInUse marks a superblock with the state that a crash leaves from now on.
 func (w *Writable) putInUse(q []byte) {
 	w.super.PutRecovery(q, w.opts.Log == LogOwn, w.opts.Log != LogNone)
 	if w.opts.Log.unclean() {

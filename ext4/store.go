@@ -8,7 +8,7 @@ import (
 	"github.com/varvefs/varve/merge"
 )
 
-// Store is what a file system that is open for writing needs of the transactional store below it.
+// Store is the transactional store below a file system that is open for writing, as far as ext4 needs it.
 type Store interface {
 	// View runs fn over a snapshot. Writers that wait for its end report its name.
 	View(ctx context.Context, name string, fn func(Tx) error) error
@@ -25,7 +25,7 @@ type Store interface {
 	Fail(err error)
 }
 
-// Outcome is what came of a transaction.
+// Outcome is the result of a transaction.
 type Outcome struct {
 	Seq    block.Seq // of the commit; 0 where there was nothing to commit
 	Aborts int       // attempts that lost
@@ -54,7 +54,7 @@ type Tx interface {
 	Sequenced(func(block.Seq))
 }
 
-// Epoch is what a sealer is given: the blocks that the commits of an epoch changed.
+// Epoch gives a sealer the blocks that the commits of an epoch changed.
 type Epoch interface {
 	Blocks(do func(n block.Number, kind uint8, owner uint64))
 	// Image is the copy of a block that goes to the journal; it is completed in place, and added where no commit

@@ -72,7 +72,7 @@ func (o *op) truncate(n *Inode, size uint64) (done bool, err error) {
 	return done, err
 }
 
-// finishTruncate frees what is behind the end of a file, transaction by transaction, and takes it off the list of
+// finishTruncate frees the blocks behind the end of a file, transaction by transaction, and takes it off the list of
 // orphans.
 func (w *Writable) finishTruncate(ino Ino) error {
 	for done := false; !done; {

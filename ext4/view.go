@@ -9,11 +9,11 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// view is what an FS that reads through a transaction knows beside its blocks. The zero value is that of an image that
-// is only read: all fields on it are valid, nothing has to be declared, and an inode without links is free.
+// view is the state, beside its blocks, of an FS that reads through a transaction. The zero value is that of an image
+// that is only read: all fields on it are valid, nothing has to be declared, and an inode without links is free.
 type view struct {
 	tx       Tx
-	unsealed *disk.Superblock // decodes what is not sealed yet: it verifies no checksums
+	unsealed *disk.Superblock // decodes blocks that are not sealed yet: it verifies no checksums
 	orphans  *orphans
 	fileData bool // file data may have versions, too
 }
@@ -25,7 +25,7 @@ func (v *view) changing() bool { return v.tx != nil }
 // versioned reports whether a block has versions. Sealed fields are not valid in them.
 func (v *view) versioned(n block.Number) bool { return v.tx != nil && v.tx.Versioned(n) }
 
-// depend declares that what the operation does follows from a whole block.
+// depend declares that the operation depends on a whole block.
 func (v *view) depend(n block.Number, p []byte) error {
 	if v.tx == nil {
 		return nil

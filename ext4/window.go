@@ -73,7 +73,7 @@ func (w *windows) remove(ino Ino) run {
 	return r
 }
 
-// Closed gives up what a file has reserved behind its end: one who wrote to it has closed it.
+// Closed gives up the blocks reserved behind a file's end, when one of its writers has closed it.
 func (w *Writable) Closed(node Node) { w.alloc.closeWindow(node.Ino()) }
 
 func (a *allocator) closeWindow(ino Ino) {

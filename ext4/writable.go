@@ -87,8 +87,8 @@ type Cred struct {
 	Thread   uint32 // that asked, for SetRights; 0 where it is not known
 }
 
-// Node names an inode: its number, and above it its generation, so that one that was freed, and maybe taken anew, is
-// found out (ErrStale).
+// Node names an inode: its number, and above it its generation, which shows that the inode was freed since, and maybe
+// allocated again (ErrStale).
 type Node uint64
 
 // NodeOf is an inode's node.

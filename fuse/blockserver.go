@@ -101,7 +101,7 @@ var errNoSyncFS = errors.New(
 		"mount without the option syncfs",
 )
 
-// start begins to answer requests, and finds out whether syncfs(2) comes through.
+// start begins to answer requests, and checks whether the kernel passes on syncfs(2).
 func (s *blockServer) start() error {
 	s.mu.Lock()
 	s.readers++

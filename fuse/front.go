@@ -17,7 +17,7 @@ import (
 
 // front answers the kernel's requests for one read-only mount.
 type front struct {
-	gofuse.RawFileSystem // ENOSYS to what is not here
+	gofuse.RawFileSystem // ENOSYS for all other requests
 	fs                   *ext4.FS
 	mapped               blockcache.Mapped // nil where the image cannot be mapped
 	ahead                *blockcache.Readahead
@@ -75,7 +75,7 @@ func (f *front) inode(n *ext4.Inode, id uint64) gofuse.Status {
 	return f.status("inode", err)
 }
 
-// forever is how long the kernel may keep what it learnt.
+// forever is how long the kernel may cache names and attributes.
 const forever = time.Duration(math.MaxInt64)
 
 func (f *front) Lookup(_ <-chan struct{}, header *gofuse.InHeader, name string, out *gofuse.EntryOut) gofuse.Status {

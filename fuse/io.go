@@ -79,7 +79,7 @@ func (f *writable) Lseek(cancel <-chan struct{}, in *gofuse.LseekIn, out *gofuse
 // Flush has nothing to do: closing a file makes nothing durable (E1).
 func (f *writable) Flush(<-chan struct{}, *gofuse.FlushIn) gofuse.Status { return gofuse.ENOSYS }
 
-// Release has the file give up what it has reserved to grow.
+// Release gives up the blocks reserved for the file to grow into.
 func (f *writable) Release(_ <-chan struct{}, in *gofuse.ReleaseIn) {
 	f.writers.released(in.NodeId, in.Flags)
 	f.fs.Closed(node(in.NodeId))

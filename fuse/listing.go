@@ -18,7 +18,7 @@ type listings struct {
 	slots [64]lister
 }
 
-// lister is what is known of one process.
+// lister is the state of one process.
 type lister struct {
 	pid   uint32
 	dirs  int    // directories it began to list

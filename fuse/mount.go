@@ -218,7 +218,7 @@ func (m *Mount) Finish() {
 	}
 }
 
-// Source is what the kernel's table of mounts has as the source.
+// Source is the source in the kernel's table of mounts.
 func (m *Mount) Source() string { return m.source }
 
 // Unmount unmounts, and fails while files are open.

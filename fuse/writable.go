@@ -16,7 +16,7 @@ import (
 // front over a snapshot, changes to ext4.Writable. The kernel alone changes things, and drops what it has cached as it
 // does so; so everything may be cached for ever.
 type writable struct {
-	gofuse.RawFileSystem // ENOSYS to what is not here
+	gofuse.RawFileSystem // ENOSYS for all other requests
 	fs                   *ext4.Writable
 	listings             *listings
 	lookups              *lookups
@@ -45,7 +45,7 @@ func newWritable(fs *ext4.Writable, logger *log.Logger) *writable {
 
 func (f *writable) String() string { return "varve" }
 
-// Init keeps the way in which the kernel is notified that what it has cached has changed.
+// Init keeps the server, by which the kernel is notified that its caches are out of date.
 func (f *writable) Init(s *gofuse.Server) { f.listen(s) }
 
 func (f *writable) listen(n notifier) { f.server = n }
@@ -70,7 +70,7 @@ func (f *writable) blocksChanged(id uint64, status gofuse.Status) gofuse.Status 
 // askAgain has the kernel ask for the attributes of a node again.
 func (f *writable) askAgain(id uint64) { f.changed(id, gofuse.OK) }
 
-// handOver has the kernel write what it holds of a file that is open for writing.
+// handOver has the kernel write back its dirty pages of a file that is open for writing.
 func (f *writable) handOver(id uint64) {
 	if f.server != nil && (f.noOpen || f.writers.any(id)) {
 		_ = f.server.InodeNotify(id, 0, 0)
@@ -99,7 +99,7 @@ func (f *writable) view(do func(*front) gofuse.Status) (status gofuse.Status) {
 // until is the context of a request: it ends when the kernel interrupts that.
 func until(cancel <-chan struct{}) context.Context { return &gofuse.Context{Cancel: cancel} }
 
-// node is what a node id names.
+// node returns the inode of a node id.
 func node(id uint64) ext4.Node {
 	if id == gofuse.FUSE_ROOT_ID {
 		return ext4.Root
@@ -118,7 +118,7 @@ func (f *writable) entry(op string, out *gofuse.EntryOut, n *ext4.Inode, err err
 	return f.status(op, err)
 }
 
-// syncAll is syncfs(2). The kernel has written back before what it had gathered.
+// syncAll is syncfs(2). The kernel has written back its dirty pages before.
 func (f *writable) syncAll() gofuse.Status {
 	if mutant.Off(mutant.SyncFS) {
 		return gofuse.OK

@@ -43,7 +43,7 @@ func (f *writable) opened(h *gofuse.InHeader, flags uint32, out *gofuse.OpenOut)
 	}
 }
 
-// durable makes durable what was done through a handle that asks for that.
+// durable makes changes durable if their handle asks for that.
 func (f *writable) durable(id, fh uint64) error {
 	if fh&openDurable == 0 || mutant.Off(mutant.DirectSync) {
 		return nil

@@ -137,7 +137,7 @@ func (l *longSnapshots) ended(live []block.Seq, now int64) bool {
 	return true
 }
 
-// historyState is what a look at a chain found.
+// historyState is the result of a look at a chain.
 type historyState uint8
 
 const (

@@ -60,7 +60,7 @@ type journalEpochs struct {
 	ordered   atomic.Bool  // ordered data was written since the last epoch closed
 }
 
-// changedList is what the epoch that fills changes of the blocks with the same hash.
+// changedList lists the changes of the filling epoch to blocks with the same hash.
 type changedList struct {
 	mu     sync.Mutex
 	chains []*chain // guarded by mu
@@ -136,9 +136,9 @@ func (e *journalEpochs) wakeAll() {
 	e.ended.Broadcast()
 }
 
-// awaitOthers waits, for as long as a flush takes, until as many wait as when the last one ended: those whom that woke
-// are about to commit again, and one flush does for all (kernel, fs/jbd2: the batching of synchronous handles). The
-// caller holds mu, which is let go meanwhile.
+// awaitOthers waits, for at most the time of a flush, until as many callers wait as when the last flush ended: the
+// callers that it woke are about to commit again, and one flush serves all (kernel, fs/jbd2: the batching of
+// synchronous handles). The caller holds mu, which is released meanwhile.
 func (e *journalEpochs) awaitOthers() {
 	if e.waits >= e.expected || e.expected > maxAwaited {
 		return

@@ -108,7 +108,7 @@ func (e *journalEpochs) clearJournal() error {
 	return e.trimAll()
 }
 
-// trimAll writes home what is in the journal, and gives that up. The caller holds io.
+// trimAll writes home all blocks in the journal, and gives up its space. The caller holds io.
 func (e *journalEpochs) trimAll() error {
 	mark := e.opts.Journal.Next()
 	list, err := e.writePending()

@@ -7,7 +7,7 @@ import (
 	"github.com/varvefs/varve/internal/block"
 )
 
-// Tag says what a block is. It means something to the sealer only.
+// Tag is the kind of a block, for the sealer alone.
 type Tag struct {
 	Kind  uint8
 	Owner uint64
@@ -49,7 +49,7 @@ func (e *ClosingEpoch) Image(n block.Number) ([]byte, error) {
 	return e.images[n], nil
 }
 
-// gather copies what the epoch changed, as of its last commit.
+// gather copies the blocks that the epoch changed, as of its last commit.
 func (e *journalEpochs) gather(to *ClosingEpoch) error {
 	before := e.durable()
 	for _, c := range e.takeChanged() {

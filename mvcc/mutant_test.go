@@ -77,7 +77,7 @@ func TestWait_ChainMutant(t *testing.T) {
 	}
 }
 
-// TestWrites_Mutants: each of these is found out by the test of it.
+// TestWrites_Mutants: each of these mutants makes its test fail.
 func TestWrites_Mutants(t *testing.T) {
 	noticed.By(t, mutant.PanicTrace, "TestCommit_PanicUnderLatches")
 	noticed.By(t, mutant.HomeRoom, "TestStore_HomeWithoutRoom")

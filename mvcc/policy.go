@@ -65,7 +65,7 @@ const (
 	maxTrialInterval = 2 * time.Second
 )
 
-// contention is what is known about the conflicts of one block.
+// contention is the recent history of conflicts of one block.
 //
 // The measured time between commits under a policy says whether it stays; the conflict rate and the share that merges
 // say which is worth a trial. Expected losses are a report only. Rejected: to decide by them. The cost of two
@@ -86,7 +86,7 @@ type contention struct {
 	settled time.Time
 	home    Policy
 	trying  bool
-	next    Policy        // what was tried last
+	next    Policy        // the policy tried last
 	every   time.Duration // to the next trial
 	shifts  int           // measurements in a row that differ much from the average
 	pace    [3]float64    // seconds between commits, by policy

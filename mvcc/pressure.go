@@ -76,7 +76,7 @@ func (b *backPressure) admit(ctx context.Context) error {
 	return b.s.durability.admit(ctx)
 }
 
-// relieve does what the step asks for.
+// relieve does the work of a step.
 func (b *backPressure) relieve(ctx context.Context) error {
 	p, now := b.updateStep()
 	if now >= flushing {

@@ -61,7 +61,7 @@ func (st *stats) init() {
 	st.hot.init()
 }
 
-// Stats is what a store did since it was opened, and what it holds.
+// Stats has a store's counters since it was opened, and the sizes of what it holds.
 type Stats struct {
 	Commits      int64   `json:"commits"`
 	Conflicts    int64   `json:"conflicts"` // commits that found a newer version, merged or not, once a block

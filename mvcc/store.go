@@ -151,7 +151,7 @@ func (s *Store) Begin(ctx context.Context, o TxOptions) (*Tx, error) {
 // TxOptions are the options of one transaction.
 type TxOptions struct {
 	ReadOnly     bool
-	Serializable bool   // beyond what the store's isolation asks for
+	Serializable bool   // also where the store's isolation is Snapshot
 	Durable      bool   // Commit and Update return when the commit is durable (W1)
 	Name         string // in messages and events
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/varvefs/varve/wal"
 )
 
-// Isolation is what a transaction is protected from.
+// Isolation is a level of isolation: it excludes certain anomalies.
 type Isolation uint8
 
 // The levels. Snapshot validates the ranges given to Depend; Serializable validates all that was read.
@@ -89,7 +89,7 @@ type touched struct {
 	number  block.Number
 	chain   *chain   // nil: there was none
 	held    *version // reference that keeps base alive
-	base    []byte   // what the snapshot sees
+	base    []byte   // the block as the snapshot sees it
 	copied  []byte   // memory for base, where history was composed
 	view    []byte   // base with the edits, where it was asked for
 	edits   []merge.Edit
@@ -463,7 +463,7 @@ func (tx *Tx) WriteHome(n block.Number, off uint32, data []byte, ordered bool) e
 	return nil
 }
 
-// Tag says what a block is that the transaction changes, for the sealer.
+// Tag gives the kind of a block that the transaction changes, for the sealer.
 func (tx *Tx) Tag(n block.Number, tag Tag) error {
 	t, err := tx.touch(n)
 	if err == nil {
@@ -496,7 +496,7 @@ func (tx *Tx) Sequenced(do func(block.Seq)) { tx.sequenced = append(tx.sequenced
 // Group makes the transaction one of a group's, such as an inode's, for Store.Standing and Store.SyncGroup (E1).
 func (tx *Tx) Group(key uint64) { tx.groups = append(tx.groups, key) }
 
-// end releases what the transaction holds.
+// end releases all that the transaction holds.
 func (tx *Tx) end() {
 	if tx.done {
 		return

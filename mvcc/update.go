@@ -73,7 +73,7 @@ func (s *Store) UpdateWith(ctx context.Context, o TxOptions, fn func(*Tx) error)
 // queueYields is how often a transaction yields the processor to those that wait for a block before it.
 const queueYields = 16
 
-// attempts is what one call of Update remembers between its attempts.
+// attempts is the state that one call of Update keeps between its attempts.
 type attempts struct {
 	s        *Store
 	outcome  Outcome

@@ -155,7 +155,7 @@ func compose(d, newer *delta, scratch []byte) (*delta, error) {
 	return &delta{seq: d.seq, older: d.older, data: encodeDelta(merge.Union(a3[:0], r1, r2), scratch), since: d.since}, nil
 }
 
-// bytes is what the delta costs in memory.
+// bytes is the memory that the delta takes.
 func (d *delta) bytes() int64 { return int64(cap(d.data)) + deltaSize }
 
 // deltaSize is the size of a delta's own fields in memory, in bytes.

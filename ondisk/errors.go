@@ -15,7 +15,7 @@ var (
 	ErrUnsupported = errors.New("unsupported")
 )
 
-// CorruptError says that a structure is not what the format allows.
+// CorruptError says that a structure violates the format.
 type CorruptError struct {
 	Where string // the structure and its place, such as "inode 12" or "directory 2, block 3 at offset 40"
 	What  string // what is wrong with it

@@ -76,7 +76,7 @@ func (m *bitmap) inOrder(tx *mvcc.Tx, w *writer, n uint32, by int) (noted func()
 	return nothing
 }
 
-// note counts what was committed.
+// note counts a committed change.
 func (m *bitmap) note(n uint32, by int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

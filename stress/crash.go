@@ -25,7 +25,7 @@ type Explorer struct {
 	Classes map[string]int // by class
 	Failed  []string       // what was wrong, with how to repeat it
 
-	seen    map[uint64]block.Seq // by hash of the contents: the most that was promised
+	seen    map[uint64]block.Seq // the highest acknowledged commit, by hash of the contents
 	hash    maphash.Seed
 	rng     *rand.Rand
 	subsets int  // seeded subsets an instant
@@ -89,12 +89,12 @@ type disks [2][]byte
 
 func (d disks) clone() disks { return disks{bytes.Clone(d[0]), bytes.Clone(d[1])} }
 
-// write applies a write, or those of its sectors that keep says.
+// write applies a write, or only the sectors of it for which keep is true.
 func (d *disks) write(e blockcache.Event, keep func(i int) bool) {
 	d[e.Device] = e.Apply(d[e.Device], keep)
 }
 
-// flush makes durable what a flush covers, and returns the other writes.
+// flush makes the writes that a flush covers durable, and returns the others.
 func (d *disks) flush(e blockcache.Event, open []blockcache.Event) (rest []blockcache.Event) {
 	for _, o := range open {
 		if e.Covers(o) {
@@ -241,7 +241,8 @@ func (x *Explorer) cutRecovery(d disks, events []blockcache.Event, got, acked bl
 	}
 }
 
-// fresh reports whether a state was not explored before with what was promised. One whose contents are new counts.
+// fresh reports whether a state must be explored: it is new, or more was acknowledged now than when it was explored. A
+// state with new contents is counted.
 func (x *Explorer) fresh(d disks, acked block.Seq, class string) bool {
 	var h maphash.Hash
 	h.SetSeed(x.hash)
@@ -254,7 +255,7 @@ func (x *Explorer) fresh(d disks, acked block.Seq, class string) bool {
 		x.Classes[class]++
 	}
 	if seen && highest >= acked {
-		return false // more was promised then, and it held
+		return false // at least as much was acknowledged then, and it was there
 	}
 	x.seen[sum] = acked
 	return true

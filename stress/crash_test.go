@@ -56,7 +56,7 @@ func TestCrash_States(t *testing.T) {
 	}
 }
 
-// exploreMutant goes through the scenarios and some seeds. With -tags invariants the store may find out by itself.
+// exploreMutant goes through the scenarios and some seeds. With -tags invariants the store itself may report the fault.
 func exploreMutant(x *Explorer) (err error) {
 	defer func() {
 		if r := recover(); r != nil {

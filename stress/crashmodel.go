@@ -55,7 +55,7 @@ func newModel() *model {
 	return m
 }
 
-// at is what a block holds at a commit.
+// at returns the contents of a block at a commit.
 func (m *model) at(n block.Number, seq block.Seq) []byte {
 	vs := m.versions[n]
 	i := len(vs) - 1

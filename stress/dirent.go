@@ -20,7 +20,7 @@ const direntBlocks = 16
 type dirent struct {
 	run  *Run
 	mu   sync.Mutex
-	live map[string]bool // guarded by mu: what was committed
+	live map[string]bool // guarded by mu: the committed names
 }
 
 var (
@@ -129,7 +129,7 @@ func remove(b []byte, name []byte) error {
 	return nil
 }
 
-// names is what a writer has put in.
+// names are the names that a writer has inserted.
 type names struct{ list []string }
 
 func blockOf(name string) block.Number {

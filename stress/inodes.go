@@ -133,7 +133,7 @@ func (i *inodes) check(tx *mvcc.Tx, running bool) (bad []string) {
 	return bad
 }
 
-// compare compares a block with what was committed.
+// compare compares a block with the commits.
 func (i *inodes) compare(b []byte, n int) (bad []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -4,7 +4,7 @@ import (
 	"github.com/varvefs/varve/mvcc"
 )
 
-// Report is what a run came to. The JSON fields are a contract (docs/cli.md).
+// Report is the result of a run. The JSON fields are a contract (docs/cli.md).
 type Report struct {
 	Workload          string      `json:"workload"`
 	Policy            string      `json:"policy"`

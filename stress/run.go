@@ -143,7 +143,7 @@ func (r *Run) misses(committed, have uint64) {
 	}
 }
 
-// part is what the writers did in one part of the run.
+// part counts the work of the writers in one part of the run.
 type part struct {
 	took     time.Duration
 	commits  []uint64 // by writer
@@ -286,7 +286,7 @@ func (r *Run) recorded(w *writer, committed bool) {
 	w.rec = nil
 }
 
-// epoch is what the times of a history count from.
+// epoch is the origin of the times in a history.
 var epoch = time.Now()
 
 // The counters of begun and committed transactions are shared; writers add to them in handfuls.

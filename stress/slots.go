@@ -10,7 +10,7 @@ import (
 	"github.com/varvefs/varve/mvcc"
 )
 
-// slotSize is what one transaction reads and changes, in bytes.
+// slotSize is the number of bytes that one transaction reads and changes.
 const slotSize = 32
 
 // slots is the workload of reading and changing a slot of a block: its value and a count, both of them only by who has

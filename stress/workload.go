@@ -73,7 +73,7 @@ func Workloads() (names []string) {
 	return names
 }
 
-// Describe says what a workload does.
+// Describe describes a workload in one line.
 func Describe(name string) string {
 	for _, w := range workloads {
 		if w.name == name {

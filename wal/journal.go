@@ -149,12 +149,12 @@ func (j *Journal) sync() error {
 	return nil
 }
 
-// FlushTime is what a flush takes, a moving average. It may be called at any time.
+// FlushTime is the duration of a flush, a moving average. It may be called at any time.
 func (j *Journal) FlushTime() time.Duration { return time.Duration(j.flush.Load()) }
 
 // Begin makes the beginning of the log durable, before the first commit (J3). From here to its end the log has
 // checksums of version 1, which cover a whole transaction: its commit block may be written together with the rest then
-// (the kernel's journal_async_commit), as one that is not whole is found out.
+// (the kernel's journal_async_commit), as the checksum reveals an incomplete one.
 func (j *Journal) Begin() error {
 	j.begun = true
 	j.super.PutFeatures(

@@ -295,7 +295,7 @@ func (l *Log) Sync() error {
 	return l.Wait(context.Background(), last)
 }
 
-// Flush hands what was appended to the device without a flush: nothing becomes durable by it (E1).
+// Flush writes appended records to the device without flushing it: nothing becomes durable by it (E1).
 func (l *Log) Flush() error {
 	l.io.Lock()
 	defer l.io.Unlock()

@@ -18,7 +18,7 @@ func TestOpen_StaleEndMutant(t *testing.T) {
 	}
 }
 
-// TestLog_Mutants: each of these is found out by the test of it.
+// TestLog_Mutants: each of these mutants makes its test fail.
 func TestLog_Mutants(t *testing.T) {
 	noticed.By(t, mutant.ForeignEnd, "TestOpen_ForeignEnd")
 	noticed.By(t, mutant.RottedSlot, "TestOpen_RotAfterReopening")

@@ -33,7 +33,8 @@ const (
 	maxRecord   = 1<<24 - 1 // bytes
 )
 
-// RecordOverhead is at least what a record, a block of it, or a range of a block takes beside its bytes.
+// RecordOverhead is an upper bound of the bytes that a record, a block of it, or a range of a block takes beside its
+// data.
 const RecordOverhead = 20
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

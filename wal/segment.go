@@ -99,7 +99,7 @@ type tail struct {
 	number uint64
 	place  int
 	off    int64
-	sum    *blake3.Hasher // of what was written to it
+	sum    *blake3.Hasher // of the bytes written to it
 	digest [32]byte       // of the segment before
 }
 

@@ -102,5 +102,5 @@ func (u *Unlogged) Largest() int { return u.largest }
 // Bytes is how many bytes of images were written.
 func (u *Unlogged) Bytes() uint64 { return u.bytes.Load() }
 
-// FlushTime is what a flush takes, a moving average.
+// FlushTime is the duration of a flush, a moving average.
 func (u *Unlogged) FlushTime() time.Duration { return time.Duration(u.flushed.Load()) }

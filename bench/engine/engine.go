@@ -87,7 +87,7 @@ func WriterLoads(kind string, writers ...int) (out []Load) {
 	return out
 }
 
-// Result is what one run measured.
+// Result has the figures of one run.
 type Result struct {
 	PerSecond float64 `json:"commits_per_second"`
 	Aborts    float64 `json:"aborts_per_commit"`

@@ -115,7 +115,7 @@ func (l *limit) Update(int, int, int, func([]byte)) (int, error) {
 	return 0, nil
 }
 
-// flush writes what is pending. The caller holds mu.
+// flush writes the pending bytes. The caller holds mu.
 func (l *limit) flush() error {
 	n, to := min(l.pending, len(l.buf)), l.written
 	l.pending, l.flushing = 0, true

@@ -19,7 +19,7 @@ type Figure struct {
 	Runs    []Result `json:"runs"`
 }
 
-// Suite is what varve bench measures: our store beside what the machine allows.
+// Suite runs the measurements of varve bench: our store beside the limits of the machine.
 type Suite struct {
 	Rounds   int
 	Duration time.Duration

@@ -11,7 +11,7 @@ import (
 	"github.com/varvefs/varve/bench/process"
 )
 
-// arbitration prints what the policy makes of writers that share blocks: threads in directories of their own, all in
+// arbitration prints how the policy serves writers that share blocks: threads in directories of their own, all in
 // one group, and threads that write into one file. Figures are operations a second and aborted attempts.
 func arbitration(b *bench) error {
 	fmt.Println("\n| arbitration through the mount | merge: ops/s | aborts | strict: ops/s | aborts " +

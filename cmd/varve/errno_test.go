@@ -236,7 +236,7 @@ func cutLast(c string) (op, target string) {
 	return c[:i], c[i+1:]
 }
 
-// runErrno runs every operation on every path of a fresh tree, as a user, and returns what came of it by case.
+// runErrno runs every operation on every path of a fresh tree, as a user, and returns the result of each case.
 func runErrno(t *testing.T, dir string, uid int, ops, targets []string) map[string]string {
 	t.Helper()
 	out := map[string]string{}

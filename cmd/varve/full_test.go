@@ -119,8 +119,8 @@ func everyOther(path string, size int64, do func(f *os.File, at int64) error) er
 	return f.Sync()
 }
 
-// onFull fills a file system on which user 1001 and group 2000 may use reserved blocks, and returns what came of steps
-// of several users.
+// onFull fills a file system on which user 1001 and group 2000 may use reserved blocks, and returns the results of
+// steps by several users.
 func onFull(t *testing.T, dir string) map[string]error {
 	t.Helper()
 	chmod(t, dir)

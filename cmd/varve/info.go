@@ -175,7 +175,7 @@ func (i *imageInfo) writing() string {
 	return "not read-write (" + i.WhyNotWritable + ")"
 }
 
-// recovery says what the journal holds.
+// recovery describes the contents of the journal.
 func (i *imageInfo) recovery() string {
 	if i.needsLog {
 		return "needs the log beside the image (wal=FILE): it has the newest blocks"

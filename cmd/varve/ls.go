@@ -116,7 +116,7 @@ func readDir(n *ext4.Inode) ([]entry, error) {
 	err := n.ReadDir(0, func(e ext4.Dirent) bool {
 		if seen[string(e.Name)] {
 			twice = ondisk.Corruptf(fmt.Sprintf("inode %d", n.Ino),
-				"name %q is there twice; what comes behind it is not read", e.Name)
+				"name %q is there twice; the names behind it are not read", e.Name)
 			return false
 		}
 		name := string(e.Name)

@@ -13,7 +13,7 @@ import (
 	"github.com/varvefs/varve/internal/noticed"
 )
 
-// TestRW_DirectSyncMutant: a daemon that does not sync such writes is found out by the same steps.
+// TestRW_DirectSyncMutant: a daemon that does not sync such writes fails the same steps.
 func TestRW_DirectSyncMutant(t *testing.T) {
 	t.Setenv("VARVE_MUTANT", string(mutant.DirectSync))
 	if directSync(t, "rw", unix.O_DSYNC, write) {
@@ -29,7 +29,7 @@ func TestRW_SeekPagesMutant(t *testing.T) {
 	}
 }
 
-// TestFull_MountMutants: on a full file system each of these is found out by the same steps.
+// TestFull_MountMutants: on a full file system each of these mutants fails the same steps.
 func TestFull_MountMutants(t *testing.T) {
 	t.Setenv("VARVE_MUTANT", string(mutant.DirectWhole))
 	if err := directShort(t); !errors.Is(err, unix.EIO) {
@@ -45,7 +45,7 @@ func TestFull_MountMutants(t *testing.T) {
 	}
 }
 
-// TestMount_Mutants: each of these is found out by the test of it.
+// TestMount_Mutants: each of these mutants makes its test fail.
 func TestMount_Mutants(t *testing.T) {
 	noticed.By(t, mutant.ImageShared, "TestMount_Shared")
 	noticed.By(t, mutant.LoopMounted, "TestMount_LoopMounted")

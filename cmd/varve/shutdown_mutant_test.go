@@ -9,8 +9,8 @@ import (
 	"github.com/varvefs/varve/internal/oracle"
 )
 
-// TestShutdown_Mutants: a daemon that goes on writing after a shutdown, or does not write what it should before, is
-// found out by the same steps.
+// TestShutdown_Mutants: a daemon that goes on writing after a shutdown, or does not write what it should before, fails
+// the same steps.
 func TestShutdown_Mutants(t *testing.T) {
 	oracle.NeedRoot(t)
 	t.Setenv("VARVE_MUTANT", string(mutant.ShutdownLog))

@@ -105,7 +105,7 @@ func shutdownTree(t *testing.T) string {
 	return image
 }
 
-// runShutdown shuts a mount down, and returns what comes of each operation afterwards.
+// runShutdown shuts a mount down, and returns the result of each operation afterwards.
 func runShutdown(t *testing.T, dir string, mode, flags int) map[string]string {
 	t.Helper()
 	f, err := os.OpenFile(dir+"/file", mode, 0)

@@ -11,8 +11,7 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// TestSyncFS_Mutants: a syncfs that does nothing, and a DESTROY that is answered at once, are found out by the same
-// steps.
+// TestSyncFS_Mutants: a syncfs that does nothing, and a DESTROY that is answered at once, fail the same steps.
 func TestSyncFS_Mutants(t *testing.T) {
 	needSyncFS(t)
 	t.Setenv("VARVE_MUTANT", string(mutant.SyncFS))

@@ -46,8 +46,8 @@ func verityImage(t *testing.T) (image string, contents []byte) {
 	return image, contents
 }
 
-// TestMount_Verity reads files under verity through mounts: a changed block is EIO, all others are read. Where the mount
-// writes, contents under verity are refused with EPERM.
+// TestMount_Verity reads files under verity through mounts: a changed block is EIO, all others are read. Where the
+// mount writes, contents under verity are refused with EPERM.
 func TestMount_Verity(t *testing.T) {
 	oracle.NeedFUSE(t)
 	for _, options := range []string{"ro", "rw", "rw,no_open", "rw,data=journal"} {
@@ -87,7 +87,7 @@ func TestMount_Verity(t *testing.T) {
 func verityChanges(t *testing.T, good string, contents []byte, options string) {
 	t.Helper()
 	f, err := os.OpenFile(good, os.O_RDWR, 0)
-	if err == nil && options == "rw,no_open" { // found out at the write
+	if err == nil && options == "rw,no_open" { // refused at the write
 		_, err = f.WriteAt([]byte("x"), 0)
 		f.Close()
 	}

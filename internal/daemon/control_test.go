@@ -15,7 +15,7 @@ import (
 	"github.com/varvefs/varve/internal/program"
 )
 
-// openTemp is a folder for temporary files that everybody may use, as /tmp.
+// openTemp is a folder for temporary files that all users may use, as /tmp.
 func openTemp(t *testing.T) string {
 	t.Helper()
 	program.Path(t) // is not built into this folder

@@ -16,7 +16,7 @@ import (
 	"github.com/varvefs/varve/internal/volume"
 )
 
-// Config says what a daemon mounts, and how.
+// Config configures a daemon: what to mount, and how.
 type Config struct {
 	Spec     volume.Spec
 	Fuse     fuse.Options

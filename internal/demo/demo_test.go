@@ -55,7 +55,7 @@ func trees(t *testing.T) *Demo {
 	return d
 }
 
-// TestCompareTrees_Rejects: a mount that differs in a byte, a target or a name is found out.
+// TestCompareTrees_Rejects: a mount that differs in a byte, a target or a name is rejected.
 func TestCompareTrees_Rejects(t *testing.T) {
 	d := trees(t)
 	if err := d.compareTrees(); err != nil || d.files != 1 || d.links != 1 || d.bytes != 8 {

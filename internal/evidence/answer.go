@@ -13,7 +13,7 @@ import (
 	"github.com/varvefs/varve/mvcc"
 )
 
-// Answer is what a ledger says about a question.
+// Answer is the answer of a ledger to a question.
 type Answer struct {
 	Preset    string            `json:"preset"`
 	Records   int               `json:"records"`

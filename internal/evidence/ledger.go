@@ -130,7 +130,7 @@ func (l *Ledger) write(to io.Writer) error {
 	}
 }
 
-// drain drops what comes after the writer has failed.
+// drain drops the events after the writer has failed.
 func (l *Ledger) drain() {
 	for range l.ch {
 		l.dropped.Add(1)
@@ -140,7 +140,7 @@ func (l *Ledger) drain() {
 // Dropped is how many events were dropped.
 func (l *Ledger) Dropped() uint64 { return l.dropped.Load() }
 
-// Close writes what was taken. Add must not be called any more.
+// Close writes the events that were accepted. Add must not be called any more.
 func (l *Ledger) Close() error {
 	close(l.ch)
 	l.done.Wait()

@@ -10,6 +10,6 @@ const (
 	MapChecksum Promise = "map-checksum"
 	// RecorderLate: the recorder of the crash tests takes a write that met a flush for flushed.
 	RecorderLate Promise = "recorder-late"
-	// CutShort: what a base or an overlay's file has lost is read as zeros.
+	// CutShort: lost bytes of a base or an overlay's file are read as zeros.
 	CutShort Promise = "cut-short"
 )

@@ -12,7 +12,7 @@ const None Promise = ""
 // The engine's durability (docs/guarantees.md).
 const (
 	W1 Promise = "W1" // reports "durable" before the epoch is
-	W2 Promise = "W2" // writes home what is not durable in the WAL
+	W2 Promise = "W2" // writes blocks home that are not durable in the WAL
 	W3 Promise = "W3" // does not flush ordered data before the epoch's end
 	W4 Promise = "W4" // hands out a freed block at once
 	W5 Promise = "W5" // recovery goes on past a record that is not whole

@@ -27,7 +27,7 @@ const (
 	// WaitedChain: a transaction that waited in line reads the chain that the block had before, although a checkpoint has
 	// dropped it.
 	WaitedChain Promise = "waited-chain"
-	// Depends: what a transaction declares to depend on is not looked at.
+	// Depends: the dependencies that a transaction declares are not checked.
 	Depends Promise = "depends"
 	// FreshEdit: a transaction that gave a block new contents reads and edits the old ones.
 	FreshEdit Promise = "fresh-edit"
@@ -37,7 +37,7 @@ const (
 	FormerLife Promise = "former-life"
 	// FailedHome: a checkpoint after a failed flush of home goes on, and gives up the log.
 	FailedHome Promise = "failed-home"
-	// EpochFits: an epoch takes whatever transactions change, also more than the journal does.
+	// EpochFits: an epoch takes more changes than fit in the journal.
 	EpochFits Promise = "epoch-fits"
 	// FreshHome: with the native log, recovery replays what a block was before WriteHome gave it contents.
 	FreshHome Promise = "fresh-home"

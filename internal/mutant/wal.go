@@ -20,6 +20,6 @@ const (
 	RottedSlot Promise = "rotted-slot"
 	// ClosingMark: closing a log does not note how far it was flushed.
 	ClosingMark Promise = "closing-mark"
-	// LogZeros: what is written to the log is zeros.
+	// LogZeros: the log is written as zeros.
 	LogZeros Promise = "log-zeros"
 )

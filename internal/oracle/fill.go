@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Filling says what a tree for comparison gets.
+// Filling selects the contents of a tree for comparison.
 type Filling struct {
 	Wide   int  // entries of the widest directory
 	Xattrs bool // extended attributes and ACLs

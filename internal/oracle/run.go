@@ -33,7 +33,7 @@ func NeedFUSE(t testing.TB) {
 	}
 }
 
-// MustRun runs a program and returns what it printed; a failure ends the test.
+// MustRun runs a program and returns its output; a failure ends the test.
 func MustRun(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()

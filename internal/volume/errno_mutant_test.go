@@ -10,7 +10,7 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// TestJournalErrno_Mutant: a journal that keeps an error to itself is found out by the same steps.
+// TestJournalErrno_Mutant: a journal that does not record an error fails the same steps.
 func TestJournalErrno_Mutant(t *testing.T) {
 	mutant.Switch(mutant.JournalErrno)
 	defer mutant.Switch(mutant.None)

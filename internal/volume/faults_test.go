@@ -66,8 +66,8 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// TestFull_Pinned: blocks that a reader's snapshot keeps are reported where there is no space; when it has gone they
-// are used, without anybody asking.
+// TestFull_Pinned: blocks that a reader's snapshot keeps are named in ENOSPC; when the snapshot ends they
+// are used again by themselves.
 func TestFull_Pinned(t *testing.T) {
 	path := mkfs(t, "8M", "-t", "ext4", "-b", "1024", "-J", "size=1", "-m", "0")
 	w := open(t, path, volume.WriteOptions{})

@@ -56,7 +56,7 @@ func promised(t testing.TB, o volume.WriteOptions) (err error) {
 }
 
 // TestFull_Promised: what fallocate has promised can be written on a full file system, also where each write needs an
-// extent of its own, and holes can be punched, by anybody.
+// extent of its own, and any user can punch holes.
 func TestFull_Promised(t *testing.T) {
 	for _, journal := range []bool{false, true} {
 		if err := promised(t, volume.WriteOptions{JournalData: journal}); err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/varvefs/varve/ext4"
 )
 
-// slow is a device whose writes and flushes take until they are let go on.
+// slow is a device whose writes and flushes wait until the test continues them.
 type slow struct {
 	blockcache.Writable
 	began, goOn chan struct{}

@@ -49,7 +49,7 @@ func TestSlowReader_Mutant(t *testing.T) {
 	}
 }
 
-// TestDamage_Mutants: each of these is found out by the test of it.
+// TestDamage_Mutants: each of these mutants makes its test fail.
 func TestDamage_Mutants(t *testing.T) {
 	noticed.By(t, mutant.DamageMarks, "TestDamage_Marks")
 	noticed.By(t, mutant.FirstUse, "TestFeatures_FirstUse")
@@ -61,7 +61,7 @@ func TestDamage_Mutants(t *testing.T) {
 	noticed.By(t, mutant.UnusedSlots, "TestLazyTables_Gap")
 }
 
-// TestBitmaps_Mutant: bitmaps that never leave memory are found out.
+// TestBitmaps_Mutant: bitmaps that never leave memory make the test fail.
 func TestBitmaps_Mutant(t *testing.T) {
 	mutant.Switch(mutant.BitmapBound)
 	defer mutant.Switch(mutant.None)
@@ -82,7 +82,7 @@ func TestOwnBlocks_Mutant(t *testing.T) {
 	}
 }
 
-// TestUnlogged_Mutants: each of these is found out by the test of it.
+// TestUnlogged_Mutants: each of these mutants makes its test fail.
 func TestUnlogged_Mutants(t *testing.T) {
 	noticed.By(t, mutant.Unclean, "TestUnlogged_State")
 	noticed.By(t, mutant.UnloggedOrphans, "TestUnlogged_State")
@@ -90,7 +90,7 @@ func TestUnlogged_Mutants(t *testing.T) {
 	noticed.By(t, mutant.UnloggedFlush, "TestUnlogged_Order")
 }
 
-// TestLog_Mutants: each of these is found out by the test of it.
+// TestLog_Mutants: each of these mutants makes its test fail.
 func TestLog_Mutants(t *testing.T) {
 	noticed.By(t, mutant.LogDamage, "TestLog_Refusals")
 	noticed.By(t, mutant.LogMark, "TestLog_Recovers")

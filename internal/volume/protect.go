@@ -84,7 +84,7 @@ func protect(device mmpDevice, super *disk.Superblock, name string, notice func(
 	return p, nil
 }
 
-// inspect finds out whether a mount has a file system open, and changes nothing. It returns how long it had to wait.
+// inspect checks whether a mount has a file system open, and changes nothing. It returns how long it had to wait.
 func inspect(
 	device mmpDevice,
 	super *disk.Superblock,

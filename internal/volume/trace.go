@@ -43,7 +43,7 @@ func (t *trace) ReadBlock(n block.Number) ([]byte, error) {
 	return t.below.ReadBlock(n)
 }
 
-// Close writes out what is left.
+// Close writes out the buffered rest.
 func (t *trace) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -2,7 +2,7 @@ package ext4
 
 import "encoding/binary"
 
-// ErrorMark is what the superblock says about the first or the last damage that was found (ext4 doc, "Super Block",
+// ErrorMark is the superblock's record of the first or the last damage that was found (ext4 doc, "Super Block",
 // s_first_error_*).
 type ErrorMark struct {
 	Time     int64  // seconds

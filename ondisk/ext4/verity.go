@@ -17,7 +17,7 @@ const (
 )
 
 const (
-	// VerityAlign is what the place of a file's Merkle tree is aligned to, in bytes behind the file's end.
+	// VerityAlign is the alignment of the place of a file's Merkle tree, in bytes behind the file's end.
 	VerityAlign = 1 << 16
 	// VerityDescriptorSize is the size of a descriptor without its signature, MaxVerityDescriptor with it.
 	VerityDescriptorSize = 256

@@ -62,7 +62,7 @@ func NewExplorer(seed uint64, opts volume.WriteOptions, dir string) *Explorer {
 
 var errEnough = errors.New("one failure is enough")
 
-// instant is what is known at one moment of a trace.
+// instant is one moment of a trace.
 type instant struct {
 	flushed      []byte
 	open         []blockcache.Event // since the last flush
@@ -112,7 +112,7 @@ func (x *Explorer) Explore(image []byte, tr *blockcache.Trace, m *Model, what st
 	return nil
 }
 
-// flush makes durable what a flush covers.
+// flush makes the writes that a flush covers durable.
 func (i *instant) flush(e blockcache.Event) {
 	var rest []blockcache.Event
 	for _, o := range i.open {

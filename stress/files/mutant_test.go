@@ -90,7 +90,7 @@ func (f form) workload(image []byte, seed uint64, p mutant.Promise) (*blockcache
 	return f.record(image, seed, 60)
 }
 
-// TestBeside_Mutant: a log beside an image whose commits do not wait for what was written home is found out.
+// TestBeside_Mutant: a log beside an image whose commits do not wait for writes home makes the test fail.
 func TestBeside_Mutant(t *testing.T) {
 	mutant.Switch(mutant.LogApart)
 	defer mutant.Switch(mutant.None)
