@@ -27,8 +27,8 @@ func (o *ownBlocks) add(first block.Number, n uint64) {
 	}
 }
 
-// seal sorts the spans and joins neighbours: the tables of a flexible group of groups are few spans. Two that overlap are
-// damage: what is written to one would change the other (kernel, fs/ext4/block_validity.c: add_system_zone).
+// seal sorts the spans and joins neighbours: the tables of a flexible group of groups are few spans. Spans that
+// overlap are damage: a write to one would change the other (kernel, fs/ext4/block_validity.c: add_system_zone).
 func (o *ownBlocks) seal() error {
 	slices.SortFunc(o.spans, func(a, b ownSpan) int {
 		if a.first < b.first {

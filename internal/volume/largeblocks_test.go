@@ -14,9 +14,9 @@ import (
 	"github.com/varvefs/varve/internal/volume"
 )
 
-// TestLargeBlocks does on blocks of more than a page what depends on their size: directories of several blocks that are
-// filled and emptied, hashed and linear, an attribute of nearly a block, files of many extents and with indirect blocks.
-// debugfs and e2fsck look at what is left: most kernels mount no such images.
+// TestLargeBlocks covers blocks of more than a page where their size matters: directories of several blocks that are
+// filled and emptied, hashed and linear, an attribute of nearly a block, files of many extents and with indirect
+// blocks. debugfs and e2fsck are the judges: most kernels mount no such images.
 func TestLargeBlocks(t *testing.T) {
 	for name, args := range map[string][]string{
 		"8k":        {"-t", "ext4", "-b", "8192"},
@@ -103,7 +103,8 @@ func judgeLarge(t *testing.T, path string, value []byte, step int64) {
 	debugfs("dump /pieces " + to)
 	got := must[[]byte](t)(os.ReadFile(to))
 	for i := range int64(900) {
-		if want := fmt.Sprintf("piece %d", i); int64(len(got)) < i*step+int64(len(want)) || string(got[i*step:][:len(want)]) != want {
+		want := fmt.Sprintf("piece %d", i)
+		if int64(len(got)) < i*step+int64(len(want)) || string(got[i*step:][:len(want)]) != want {
 			t.Fatalf("debugfs reads a wrong piece %d", i)
 		}
 	}

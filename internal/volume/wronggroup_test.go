@@ -59,8 +59,8 @@ func damageGroup(t *testing.T, path, name string) {
 	must[int](t)(f.WriteAt(p, place))
 }
 
-// TestGroups_Wrong: a file system with a wrong group descriptor is not opened for writing, and not changed; nor does the
-// kernel mount it so.
+// TestGroups_Wrong: a file system with a wrong group descriptor is not opened for writing, and not changed; nor does
+// the kernel mount it so.
 func TestGroups_Wrong(t *testing.T) {
 	names := []string{"wrong checksum"}
 	for name := range wrongGroups {
