@@ -222,7 +222,9 @@ func (o *op) linkParent(dir *Inode, delta int) error {
 				v := f.Get(p)
 				switch {
 				case v == 1 || delta < 0 && v <= 2:
-				case delta > 0 && v+1 >= maxLinks64k && countless:
+				case delta > 0 && v >= maxLinks64k && !countless:
+					return ErrManyLinks
+				case delta > 0 && v >= maxLinks64k:
 					v = 1
 				default:
 					v = uint64(int(v) + delta)
