@@ -56,7 +56,8 @@ func (w *Writable) ranges(cred Cred, node Node, s span) error {
 	if s.edges {
 		at, end = (s.offset+bs-1)/bs, stop/bs
 	}
-	if w.super.Incompat&disk.IncompatInlineData != 0 { // contents in the inode move out first, in a transaction of their own, as in the kernel
+	if w.super.Incompat&disk.IncompatInlineData != 0 {
+		// contents in the inode move out first, in a transaction of their own, as in the kernel
 		if err := w.do(opAllocate, cred, func(o *op) error { _, err := o.ranged(node, stop); return err }); err != nil {
 			return err
 		}

@@ -11,7 +11,8 @@ import (
 // block of the epoch (J9).
 const maxCut = 12
 
-// cut unmaps and frees blocks of a file, and reports whether that is all of them. A file with its contents in its inode has none.
+// cut unmaps and frees blocks of a file, and reports whether that is all of them. A file with its
+// contents in its inode has none.
 func (o *op) cut(n *Inode, from, to uint64) (done bool, err error) {
 	if err := o.dependMap(n); err != nil {
 		return false, err

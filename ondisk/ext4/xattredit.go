@@ -84,8 +84,8 @@ func putXattrs(p []byte, first, base int, attrs []Xattr) bool {
 	return true
 }
 
-// InodeXattrRoom is by how many bytes the value of the last of the attributes may grow in an inode's XattrArea of so many bytes: less than 0 where they
-// do not fit as they are.
+// InodeXattrRoom returns by how many bytes the value of the last attribute may grow in an inode's XattrArea of size
+// bytes: less than 0 if the attributes do not fit as they are.
 func InodeXattrRoom(size int, attrs []Xattr) int {
 	room := size - xattrInodeHeader - 4
 	for _, x := range attrs {

@@ -198,7 +198,8 @@ func TestCrash_BesideRecovery(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, e := range x.Failed {
-				t.Errorf("%s\nrepeat with: VARVE_CRASH_SEED=%d go test -run 'TestCrash_BesideRecovery/%s' ./stress/files", e, seed, f.name)
+				t.Errorf("%s\nrepeat with: VARVE_CRASH_SEED=%d go test -run 'TestCrash_BesideRecovery/%s' ./stress/files",
+					e, seed, f.name)
 			}
 			if x.States < 5 {
 				t.Errorf("only %d states", x.States)
