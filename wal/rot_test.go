@@ -117,10 +117,10 @@ func TestOpen_Rot(t *testing.T) {
 			}
 			for at := 0; at < len(log); at++ {
 				in := at % 4096
-				if at < controlArea && in >= headerSize || in > 76 && in < 508 { // unused
+				if at < controlArea && in >= headerSize || in > 96 && in < 508 { // unused
 					continue
 				}
-				if in > headerSize && rng.Intn(5) > 0 {
+				if in > headerSize && rng.Intn(20) > 0 || in > 76 && at > controlArea && in < 508 {
 					continue
 				}
 				if why := r.rot(log, home, at, 1<<rng.Intn(8)); why != "" {
@@ -140,7 +140,7 @@ func TestOpen_RotBehindCheckpoint(t *testing.T) {
 	r.log.Abandon()
 	log, home := bytes.Clone(r.dev.Bytes()), bytes.Clone(r.home.Bytes())
 	for at := controlArea; at < len(log); at++ {
-		if in := at % 4096; in > 76 && in < 508 || in > headerSize && at%3 > 0 {
+		if in := at % 4096; in > 76 && in < 508 || in > headerSize && at%16 > 0 {
 			continue
 		}
 		if why := r.rot(log, home, at, 4); why != "" {
@@ -160,6 +160,9 @@ func TestOpen_RotAfterReopening(t *testing.T) {
 	r.log.Abandon()
 	log, home := bytes.Clone(r.dev.Bytes()), bytes.Clone(r.home.Bytes())
 	for at := range controlArea {
+		if at%controlSize >= headerSize {
+			continue
+		}
 		if why := r.rot(log, home, at, 4); why != "" {
 			t.Fatal(why)
 		}
