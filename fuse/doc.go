@@ -12,8 +12,8 @@
 // links is freed when the kernel has forgotten all of them), and which files have written back pages that found no
 // room. A node id is made of inode number and generation: one that does not fit its inode any more is ESTALE.
 //
-// When the kernel interrupts a request (a signal to its process), an fsync that waits and a copy between two chunks end
-// with EINTR or short. Nothing is undone by that: what is under way becomes durable all the same.
+// The kernel interrupts a request for any signal that its process handles. A copy then ends between two chunks, short.
+// An fsync goes on, unless its thread is dying (interrupt.go); what is under way becomes durable all the same.
 //
 // The kernel may keep names, attributes and pages for ever: an image that is only read does not change, and all changes
 // of one that is written come through the kernel itself.

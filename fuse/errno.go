@@ -43,7 +43,7 @@ var errnos = []struct {
 	{ext4.ErrStale, syscall.ESTALE},
 	{ext4.ErrXattrName, syscall.ERANGE},
 	{ext4.ErrLoop, syscall.ELOOP},
-	{context.Canceled, syscall.EINTR}, // the kernel interrupted the request
+	{context.Canceled, syscall.EINTR}, // the thread that asked is dying
 	{syscall.EFAULT, syscall.EFAULT},
 	{io.ErrUnexpectedEOF, syscall.EIO}, // the image is shorter than it says
 }

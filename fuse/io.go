@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"context"
 	"errors"
 	"io"
 	"syscall"
@@ -85,18 +86,24 @@ func (f *writable) Release(_ <-chan struct{}, in *gofuse.ReleaseIn) {
 	f.fs.Closed(node(in.NodeId))
 }
 
-// Fsync waits until the file is durable, or the kernel interrupts the request: then what is under way goes on, and
-// EINTR says that it may not be durable yet.
+// Fsync waits until the file is durable, or the thread that asks dies. Other signals do not end it.
 func (f *writable) Fsync(cancel <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
 	if f.grown.take(in.NodeId) {
 		f.askAgain(in.NodeId)
 	}
-	return f.status("fsync", f.fs.SyncNode(until(cancel), node(in.NodeId)))
+	return f.syncNode(cancel, in)
 }
 
 // FsyncDir is Fsync for a directory.
 func (f *writable) FsyncDir(cancel <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
-	return f.status("fsync", f.fs.SyncNode(until(cancel), node(in.NodeId)))
+	return f.syncNode(cancel, in)
+}
+
+func (f *writable) syncNode(cancel <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
+	n := node(in.NodeId) // the request's memory may be used again before an abandoned sync ends
+	return f.status("fsync", untilDeath(cancel, in.Pid, func(ctx context.Context) error {
+		return f.fs.SyncNode(ctx, n)
+	}))
 }
 
 // The modes of fallocate(2) that FUSE passes on.

@@ -23,3 +23,6 @@ func TestForget_Mutant(t *testing.T) {
 
 // TestListing_Mutant: where listings are not counted, the same steps free an inode that the kernel uses.
 func TestListing_Mutant(t *testing.T) { noticed.By(t, mutant.ListingCount, "TestForget_Counts") }
+
+// TestFsync_Mutants: where any interrupt ends an fsync, its test finds it out.
+func TestFsync_Mutants(t *testing.T) { noticed.By(t, mutant.SyncSignal, "TestWire_Interrupt") }

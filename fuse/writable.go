@@ -96,9 +96,6 @@ func (f *writable) view(do func(*front) gofuse.Status) (status gofuse.Status) {
 	return status
 }
 
-// until is the context of a request: it ends when the kernel interrupts that.
-func until(cancel <-chan struct{}) context.Context { return &gofuse.Context{Cancel: cancel} }
-
 // node returns the inode of a node id.
 func node(id uint64) ext4.Node {
 	if id == gofuse.FUSE_ROOT_ID {

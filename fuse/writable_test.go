@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 
@@ -361,68 +360,6 @@ func TestWire_Listing(t *testing.T) {
 		wireReadDir,
 		gofuse.ReadIn{InHeader: head(w.lookup(first, "name 00").NodeId), Size: 1000},
 	)
-}
-
-// TestWire_Interrupt: an fsync that waits for another's flush ends with EINTR when it is interrupted. Nothing is lost:
-// the file is durable when the flush is, or by the next fsync.
-func TestWire_Interrupt(t *testing.T) {
-	w := newWired(t, Options{})
-	f, g := w.create(1, "f"), w.create(1, "g")
-	w.write(f, 0, []byte("first"))
-	fsync := func(node, unique uint64) chan syscall.Errno {
-		done := make(chan syscall.Errno, 1)
-		go func() {
-			_, errno := w.send(wireFsync, unique, gofuse.FsyncIn{InHeader: head(node)})
-			done <- errno
-		}()
-		return done
-	}
-	release := w.device.hold()
-	leader := fsync(f, 1001)
-	<-w.device.waiting // its flush is under way
-	w.write(g, 0, []byte("second"))
-	waiter := fsync(g, 1002)
-	for {
-		_, errno := w.send(wireInterrupt, 1003, gofuse.InterruptIn{Unique: 1002})
-		if errno == 0 {
-			break
-		}
-		if errno != syscall.EAGAIN { // until the request has arrived
-			t.Fatal(errno)
-		}
-	}
-	select {
-	case errno := <-waiter:
-		if errno != syscall.EINTR {
-			t.Errorf("the one that waited: %v, expected EINTR", errno)
-		}
-	case <-time.After(20 * time.Second):
-		t.Error("the one that waited still does")
-	}
-	select {
-	case errno := <-leader:
-		t.Errorf("the one that flushes has returned %v", errno)
-	default:
-	}
-	release()
-	if errno := <-leader; errno != 0 {
-		t.Errorf("the one that flushed: %v", errno)
-	}
-	w.must(wireFsync, gofuse.FsyncIn{InHeader: head(g)})
-	if got := w.read(g, 0, 100); string(got) != "second" {
-		t.Errorf("the file that was interrupted has %q", got)
-	}
-	image := make([]byte, w.ram.Size())
-	_, _ = w.ram.ReadAt(image, 0)
-	base, err := ext4.Open(bytes.NewReader(image), ext4.Options{}) // as after a crash: the journal is replayed
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, want := range map[string]string{"f": "first", "g": "second"} {
-		if got, err := base.IOFS().ReadFile(file); err != nil || string(got) != want {
-			t.Errorf("after a crash %s has %q: %v", file, got, err)
-		}
-	}
 }
 
 // TestWire_Shutdown: contents, values and changes are refused after a shutdown; names and attributes are not.

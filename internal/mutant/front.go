@@ -10,4 +10,6 @@ const (
 	ListingCount Promise = "listing-count"
 	// SeekPages: a search for data does not see what the page cache holds.
 	SeekPages Promise = "seek-pages"
+	// SyncSignal: an fsync fails with EINTR for any signal.
+	SyncSignal Promise = "sync-signal"
 )
