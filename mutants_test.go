@@ -39,7 +39,7 @@ func TestMutants_Noticed(t *testing.T) {
 				continue
 			}
 			if !strings.Contains(string(page), "| "+text+" |") {
-				t.Errorf("docs/testing.md does not say who notices %s", text)
+				t.Errorf("docs/testing.md names no test that notices %s", text)
 			}
 			if exec.Command("git", "grep", "-q", "mutant."+name+"\\b", "--", "*_test.go").Run() != nil {
 				t.Errorf("no test switches mutant.%s off", name)

@@ -15,9 +15,10 @@ import (
 //	   └── ripe ◀── durable (W4) ◀── waiting ◀── freed by a commit
 //
 // Blocks are claimed from the count of free ones first (claim.go: how many stay for root, and for nodes of extent
-// trees), then found in the bitmaps of the groups. What transactions under way have reserved is in memory only, so that
-// two of them never take the same; what a commit has freed stays in use until it is durable, or an older version of the
-// image could show a block with new contents. Files that grow have reserved more behind their end (window.go).
+// trees), then found in the bitmaps of the groups. Reservations of transactions under way are in memory only, so that
+// two of them never take the same block; blocks that a commit frees stay in use until it is durable, or an older
+// version of the image could show a block with new contents. Files that grow have reserved more behind their end
+// (window.go).
 //
 // Lock order: group.mu, then bitmaps.mu; windows.mu and waiting.mu are taken alone. Of them group.mu alone is held
 // while the store is called, for a View of bitmaps.

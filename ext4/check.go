@@ -113,8 +113,8 @@ func (c *checker) damage(where string, err error) error {
 	return err
 }
 
-// mark notes a reference to blocks. Where there is one already, or they are not on the image, it reports
-// that, and returns false: what such blocks refer to is not to be followed, or a few of them would be read without end.
+// mark records a reference to blocks. If there is one already, or they are not on the image, it reports that and
+// returns false: references in such blocks must not be followed, or a few of them would be read without end.
 func (c *checker) mark(where string, first block.Number, n uint64) bool {
 	if first < c.s.FirstDataBlock || !c.s.Contains(first, n) {
 		c.problem(where, "blocks %d to %d are not on the image", uint64(first), uint64(first)+n-1)

@@ -77,8 +77,8 @@ func (w *Writable) Room() int64 {
 	return max(free, 0) * int64(w.super.BlockSize)
 }
 
-// RoomFor reports whether all users may allocate so many bytes. Where they are short it first makes usable what was
-// freed.
+// RoomFor reports whether all users may allocate so many bytes. If they are short it first makes freed blocks
+// usable.
 func (w *Writable) RoomFor(bytes int64) bool {
 	if w.Room() >= bytes {
 		return true

@@ -39,8 +39,8 @@ type damage struct {
 // markEvery bounds how often damage is marked.
 const markEvery = time.Second
 
-// Damaged notes that an operation found damage: in the superblock, as the kernel does, where e2fsck and dumpe2fs find
-// it. Where the file system is not to go on, no further change is taken. Other errors are none of its business.
+// Damaged records in the superblock that an operation found damage, as the kernel does: e2fsck and dumpe2fs show it.
+// With errors=remount-ro and errors=panic no further change is accepted. It ignores other errors.
 func (w *Writable) Damaged(operation string, found error) {
 	if !errors.Is(found, ondisk.ErrCorrupt) {
 		return

@@ -37,7 +37,7 @@ func (d *dirOp) findInline(name string) (Ino, uint8, error) {
 	return 0, 0, ErrNotExist
 }
 
-// insertInline puts a name into an inline directory. Where it has no room, the directory gets a block, and the name
+// insertInline puts a name into an inline directory. If it has no room, the directory gets a block, and the name
 // is left to insert.
 func (d *dirOp) insertInline(name string, ino Ino, typ uint8) (left bool, err error) {
 	in, err := d.inlined(d.n)

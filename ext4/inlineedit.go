@@ -148,7 +148,7 @@ func (o *op) writeMoved(n *Inode, data []byte) error {
 	return o.mapBlocks(n, disk.Extent{Len: 1, Start: r.start})
 }
 
-// writeInline writes into a file whose contents lie in its inode. Where they do not fit, the file gets blocks, and
+// writeInline writes into a file whose contents lie in its inode. If they do not fit, the file gets blocks, and
 // what is left to write into them is returned: with what the first one had, if the write reaches into that.
 func (o *op) writeInline(n *Inode, offset uint64, data []byte) (from uint64, left []byte, err error) {
 	in, err := o.inlined(n)

@@ -48,8 +48,7 @@ type taken struct {
 	dir bool
 }
 
-// do runs fn as one transaction, again where another one came first. Where blocks run out it makes room once and tries
-// again.
+// do runs fn as one transaction, and again after a conflict. If blocks run out it makes room once and tries again.
 func (w *Writable) do(kind opKind, cred Cred, fn func(*op) error) error {
 	if err := w.refused(); err != nil {
 		return err

@@ -31,8 +31,8 @@ type shutdown struct {
 func (w *Writable) ShutDown() bool { return w.shutdown.shut.Load() }
 
 // Shutdown shuts the file system down: nothing is written to the image from its return on, and the next mount recovers.
-// A second time it does nothing. Where making everything durable fails, the file system is shut down all the same, and
-// the error returned.
+// A second call does nothing. If making everything durable fails, the file system is shut down all the same, and the
+// error returned.
 func (w *Writable) Shutdown(how Shutdown) (err error) {
 	s := &w.shutdown
 	s.mu.Lock()

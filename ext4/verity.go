@@ -109,8 +109,8 @@ func (n *Inode) readRaw(p []byte, offset int64) error {
 	return err
 }
 
-// readVerified reads and verifies up to len(p) bytes, and ends at the file's end. What it returns is verified, also
-// together with an error.
+// readVerified reads and verifies up to len(p) bytes, and ends at the file's end. The bytes that it returns are
+// verified, also together with an error.
 func (n *Inode) readVerified(p []byte, offset int64) (done int, err error) {
 	if offset < 0 || uint64(offset) >= n.Size || len(p) == 0 {
 		return 0, nil
@@ -140,7 +140,7 @@ func (n *Inode) readVerified(p []byte, offset int64) (done int, err error) {
 	return done, nil
 }
 
-// read reads blocks of data. What is behind the file's end is zeros.
+// read reads blocks of data. The bytes behind the file's end are zeros.
 func (v *verifier) read(p []byte, offset int64) error {
 	inside := min(int64(len(p)), int64(v.DataSize)-offset)
 	clear(p[inside:])

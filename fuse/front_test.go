@@ -55,7 +55,7 @@ func TestWire_ReadOnly(t *testing.T) {
 		Whence: hole})).Offset; at != 0 {
 		t.Errorf("the first hole is at %d", at)
 	}
-	// What the kernel is to stop asking.
+	// These requests the kernel must stop sending.
 	w.refused(syscall.ENOSYS, wireOpen, gofuse.OpenIn{InHeader: head(f)})
 	w.refused(syscall.ENOSYS, wireOpenDir, gofuse.OpenIn{InHeader: head(1)})
 	w.refused(syscall.ENOSYS, wireFlush, gofuse.FlushIn{InHeader: head(f)})

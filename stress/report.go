@@ -17,7 +17,7 @@ type Report struct {
 	ConflictRate      float64     `json:"conflict_rate"` // conflicts a commit
 	MergeRate         float64     `json:"merge_rate"`    // merged commits a commit
 	AbortRate         float64     `json:"abort_rate"`    // lost attempts a commit
-	WaitRate          float64     `json:"wait_rate"`     // commits that waited in line a commit
+	WaitRate          float64     `json:"wait_rate"`     // commits that waited in a queue, a commit
 	Latency           Latency     `json:"latency_us"`
 	Reads             Latency     `json:"read_latency_us"`
 	Fairness          float64     `json:"fairness"`      // slowest writer over median

@@ -46,8 +46,8 @@ func (r *Run) verify(ctx context.Context) {
 // lostRaces is the default of mvcc.Options.LostRaces.
 const lostRaces = 8
 
-// mostAborts bounds the races that a transaction loses for some blocks (M5): those before it waits in line, and one for
-// each block whose line it was not in.
+// mostAborts bounds the races that a transaction loses for some blocks (M5): those before it joins the wait queue, and
+// one for each block whose line it was not in.
 func mostAborts(blocks int) int { return lostRaces + blocks }
 
 // verifyHistory checks what was recorded, as a whole and key by key.

@@ -60,7 +60,7 @@ func (l *Log) account() {
 	}
 }
 
-// reserve gets so many free places, and the spare ones. Where the device lacks room for those alone, the log goes on
+// reserve gets so many free places, and the spare ones. If the device lacks room for those alone, the log goes on
 // without. The caller holds io.
 func (l *Log) reserve(places int) error {
 	err := l.extend(places + l.opts.spare(l.segs.length))

@@ -104,7 +104,7 @@ func modes() []rwMode {
 	return all
 }
 
-// mount mounts an image. What an overlay holds is in the image when it is unmounted.
+// mount mounts an image. Unmounting commits an overlay to the image.
 func (m rwMode) mount(t *testing.T, image string) (dir string, unmount func()) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "overlay")

@@ -155,7 +155,7 @@ func (t *tarWriter) add(at *place, n *ext4.Inode) error {
 	return nil
 }
 
-// contents archives a file. What cannot be read is filled with zeros, because the header has promised the size; such
+// contents archives a file. Unreadable parts are filled with zeros, because the header has promised the size; such
 // files are reported.
 func (t *tarWriter) contents(at *place, h *tar.Header, n *ext4.Inode) error {
 	// The first piece is read before the header is written: a file that cannot be read at all is left out.

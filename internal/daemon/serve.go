@@ -148,8 +148,8 @@ func Signals() []os.Signal {
 	return out
 }
 
-// handleSignals unmounts when a signal ends ctx. Where files are still open the mount leaves the directory tree at
-// once, and the daemon ends when the last file is closed; a second signal ends it there and then.
+// handleSignals unmounts when a signal ends ctx. If files are still open the mount leaves the directory tree at
+// once, and the daemon ends when the last file is closed; a second signal ends it at once.
 func handleSignals(ctx context.Context, mount *fuse.Mount, dir string, logger *log.Logger) (stop func()) {
 	served := make(chan struct{})
 	go func() {

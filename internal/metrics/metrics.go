@@ -48,7 +48,7 @@ var storeMetrics = []metric{
 		func(s mvcc.Stats) float64 { return float64(s.Merges) }),
 	counter("aborts", "Attempts that lost and were made again.",
 		func(s mvcc.Stats) float64 { return float64(s.Aborts) }),
-	counter("line_waits", "Waits in the line of a block.", func(s mvcc.Stats) float64 { return float64(s.Waits) }),
+	counter("queue_waits", "Waits in the wait queue of a block.", func(s mvcc.Stats) float64 { return float64(s.Waits) }),
 	counter("policy_switches", "Times that the policy of a block was switched.",
 		func(s mvcc.Stats) float64 { return float64(s.Switches) }),
 	counter("versions_collected", "Versions that no snapshot needed any more.",

@@ -24,8 +24,8 @@ const (
 	GroupForget Promise = "group-forget"
 	// CommitAfterEnd: a transaction that had begun commits after the store was closed, or its log has failed.
 	CommitAfterEnd Promise = "commit-after-end"
-	// WaitedChain: a transaction that waited in line reads the chain that the block had before, although a checkpoint has
-	// dropped it.
+	// WaitedChain: a transaction that waited in a queue reads the chain that the block had before, although a
+	// checkpoint has dropped it.
 	WaitedChain Promise = "waited-chain"
 	// Depends: the dependencies that a transaction declares are not checked.
 	Depends Promise = "depends"

@@ -65,7 +65,7 @@ func TestSetFlags_Extents(t *testing.T) {
 	oracle.Clean(t, path)
 }
 
-// TestSetFileAttr_Whole: one request of chattr or its kind is one transaction. Where its project cannot be set its
+// TestSetFileAttr_Whole: one request of chattr or its kind is one transaction. If its project cannot be set its
 // flags are not either; and a flag that another request sets before it commits stays.
 func TestSetFileAttr_Whole(t *testing.T) {
 	noDump := ext4.FileAttr{Xflags: 0x80, Project: 7} // FS_XFLAG_NODUMP

@@ -39,8 +39,8 @@ func runs(t *testing.T, w *volume.Writable, node ext4.Node) (n int) {
 	return n
 }
 
-// TestWindows: files that grow in turns lie in a few pieces each, and not block by block between one another. What they
-// have reserved counts as free, and is used when there is nothing else.
+// TestWindows: files that grow in turns lie in a few pieces each, and not block by block between one another. Their
+// reservations count as free, and are used when there is nothing else.
 func TestWindows(t *testing.T) {
 	path := mkfs(t, "128M", "-t", "ext4", "-b", "4096", "-m", "0")
 	w := open(t, path, volume.WriteOptions{})

@@ -18,7 +18,7 @@ func FuzzSuperblock(f *testing.F) {
 		if err != nil || s.IsJournalDevice() {
 			return
 		}
-		// What was accepted must be safe to compute with.
+		// Accepted values must be safe to compute with.
 		last := s.Groups() - 1
 		s.HasSuper(last)
 		s.DescBlock(last)
