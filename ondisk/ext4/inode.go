@@ -242,7 +242,7 @@ func (s *Superblock) FastSymlink(n *Inode) bool {
 	if !n.IsSymlink() || n.Has(InodeInlineData) {
 		return false
 	}
-	if n.Has(InodeEAInode) {
+	if s.Incompat&IncompatEAInode != 0 { // Blocks counts values in inodes of their own, too
 		return n.Size > 0 && n.Size < uint64(len(n.Block))
 	}
 	xattr := uint64(0)
