@@ -121,6 +121,9 @@ func (o *op) parent(node Node) (*Inode, error) {
 
 // create makes an inode without a name.
 func (o *op) create(dir *Inode, c CreateOptions, linked bool) (*Inode, error) {
+	if dir.Has(disk.InodeEncrypt) {
+		return nil, ErrNoKey
+	}
 	n := &Inode{fs: o.fs}
 	n.Mode, n.UID, n.GID = c.Mode, o.cred.UID, o.cred.GID
 	n.Atime, n.Mtime, n.Ctime, n.Crtime = o.now, o.now, o.now, o.now
@@ -257,6 +260,8 @@ func (w *Writable) Link(cred Cred, node, parent Node, name string) (Inode, error
 			return ErrNotPermit
 		case n.Links >= maxLinks64k:
 			return ErrManyLinks
+		case dir.Has(disk.InodeEncrypt):
+			return ErrNoKey
 		case dir.Has(disk.InodeProjInherit) && dir.ProjectID != n.ProjectID:
 			return ErrCross
 		}

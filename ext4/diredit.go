@@ -174,56 +174,84 @@ func (d *dirOp) grow(kind uint8, p []byte) (FileBlock, error) {
 	return FileBlock(b), d.setSize(d.n, (b+1)*uint64(d.w.super.BlockSize), false)
 }
 
-// find looks for a name, and returns what it refers to and its block; no block where the directory is inline.
-func (d *dirOp) find(name string) (ino Ino, typ uint8, at block.Number, err error) {
-	if d.isInline() {
-		ino, typ, err = d.findInline(name)
-		return ino, typ, 0, err
+// place is where a name's entry is.
+type place struct {
+	block block.Number // 0 where the directory is inline
+	ino   Ino
+	typ   uint8
+	name  string // as it is stored: in another case, or encrypted
+}
+
+// find looks for a name, which in an encrypted directory is in its no-key form.
+func (d *dirOp) find(name string) (place, error) {
+	is, err := d.matches(name)
+	if err != nil {
+		return place{}, err
 	}
-	if d.n.hasIndex() {
-		ino, typ, at, err = d.findHashed(name)
+	if d.isInline() {
+		return d.findInline(is)
+	}
+	if d.n.hasIndex() && !d.n.Has(disk.InodeEncrypt) {
+		found, err := d.findHashed(name, is)
 		if err == nil || !errors.Is(err, ondisk.ErrCorrupt) {
-			return ino, typ, at, err
+			return found, err
 		}
 	}
 	for b := range d.blocks() {
 		r, err := d.n.Map(FileBlock(b))
 		if err != nil {
-			return 0, 0, 0, err
+			return place{}, err
 		}
 		if r.Kind != Data {
 			continue
 		}
 		p, leaf, err := d.n.dirBlock(FileBlock(b), r)
 		if err != nil {
-			return 0, 0, 0, err
+			return place{}, err
 		}
 		if !leaf || d.n.hasIndex() && b == 0 {
 			continue
 		}
-		if ino, typ, found := d.format.HasDirent(p, d.end, []byte(name)); found {
-			return ino, typ, r.Start, nil
+		if found, ok := d.search(p, r.Start, is); ok {
+			return found, nil
 		}
 	}
-	return 0, 0, 0, ErrNotExist
+	return place{}, ErrNotExist
 }
 
-// remove takes a name that refers to ino out of its block.
-func (d *dirOp) remove(name string, ino Ino, at block.Number) error {
-	format, end, b := d.format, d.end, []byte(name)
-	if d.isInline() {
-		return d.editInline(func(area []byte) error { return format.RemoveDirent(area, len(area), ino, b) })
-	}
-	return d.editLeaf(at, merge.Reapply(func(p []byte) error { return format.RemoveDirent(p, end, ino, b) }))
+// matches makes the test for entries that a name means.
+func (d *dirOp) matches(name string) (func(*disk.Dirent) bool, error) {
+	naming, err := d.n.noKeyNaming()
+	match := d.n.matcher(name)
+	return func(e *disk.Dirent) bool { return match.is(naming.name(e)) }, err
 }
 
-// replace makes a name refer to another inode.
-func (d *dirOp) replace(name string, from, to Ino, typ uint8, at block.Number) error {
-	format, end, b := d.format, d.end, []byte(name)
+// search looks for an entry in a block.
+func (d *dirOp) search(p []byte, at block.Number, is func(*disk.Dirent) bool) (place, bool) {
+	e, found := d.format.FindDirent(p, d.end, is)
+	return place{at, e.Ino, e.Type, string(e.Name)}, found
+}
+
+// remove takes an entry out of its block, if it still refers to its inode.
+func (d *dirOp) remove(at place) error {
+	format, end, b := d.format, d.end, []byte(at.name)
 	if d.isInline() {
-		return d.editInline(func(area []byte) error { return format.ReplaceDirent(area, len(area), b, from, to, typ) })
+		return d.editInline(func(area []byte) error { return format.RemoveDirent(area, len(area), at.ino, b) })
 	}
-	return d.editLeaf(at, merge.Reapply(func(p []byte) error { return format.ReplaceDirent(p, end, b, from, to, typ) }))
+	return d.editLeaf(at.block, merge.Reapply(func(p []byte) error { return format.RemoveDirent(p, end, at.ino, b) }))
+}
+
+// replace makes an entry refer to another inode.
+func (d *dirOp) replace(at place, to Ino, typ uint8) error {
+	format, end, b := d.format, d.end, []byte(at.name)
+	if d.isInline() {
+		return d.editInline(func(area []byte) error {
+			return format.ReplaceDirent(area, len(area), b, at.ino, to, typ)
+		})
+	}
+	return d.editLeaf(at.block, merge.Reapply(func(p []byte) error {
+		return format.ReplaceDirent(p, end, b, at.ino, to, typ)
+	}))
 }
 
 // checkEmpty checks that a directory has no names but its own two, and that it stays so: the operation depends on all

@@ -62,6 +62,8 @@ func (o *op) changeFlags(n *Inode, flags uint32) (migration, err error) {
 		!n.IsRegular() && !n.IsDir() && flags&^uint32(otherFlags) != 0,
 		changed&refusedFlags != 0:
 		return nil, ondisk.ErrUnsupported
+	case n.IsRegular() && n.Has(disk.InodeEncrypt):
+		return nil, ErrNoKey // the kernel opens no such file to set flags of
 	case n.Has(disk.InodeVerity) && changed&(disk.InodeDAX|disk.InodeExtents) != 0:
 		return nil, ondisk.ErrUnsupported
 	case o.cred.UID != 0 && (o.cred.UID != n.UID || changed&(disk.InodeImmutable|disk.InodeAppend) != 0):

@@ -57,30 +57,30 @@ func (d *dirOp) dependEntry(s hashStep) error {
 }
 
 // findHashed is find by the hash tree.
-func (d *dirOp) findHashed(name string) (Ino, uint8, block.Number, error) {
+func (d *dirOp) findHashed(name string, is func(*disk.Dirent) bool) (place, error) {
 	path, hash, _, err := d.hashPath(name)
 	if err != nil {
-		return 0, 0, 0, err
+		return place{}, err
 	}
 	for {
 		leaf := path[len(path)-1]
 		at, err := d.n.blockAt(leaf.child())
 		if err != nil {
-			return 0, 0, 0, err
+			return place{}, err
 		}
 		p, err := d.leafBytes(at)
 		if err != nil {
-			return 0, 0, 0, err
+			return place{}, err
 		}
-		if ino, typ, found := d.format.HasDirent(p, d.end, []byte(name)); found {
-			return ino, typ, at, nil
+		if found, ok := d.search(p, at, is); ok {
+			return found, nil
 		}
 		more, err := d.n.nextHashed(path, hash)
 		if err != nil {
-			return 0, 0, 0, err
+			return place{}, err
 		}
 		if !more {
-			return 0, 0, 0, ErrNotExist
+			return place{}, ErrNotExist
 		}
 	}
 }

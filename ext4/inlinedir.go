@@ -24,17 +24,17 @@ func inlineAreas(data []byte) [][]byte {
 func (d *dirOp) isInline() bool { return d.n.Has(disk.InodeInlineData) }
 
 // findInline is find for an inline directory.
-func (d *dirOp) findInline(name string) (Ino, uint8, error) {
+func (d *dirOp) findInline(is func(*disk.Dirent) bool) (place, error) {
 	in, err := d.inlined(d.n)
 	if err != nil {
-		return 0, 0, err
+		return place{}, err
 	}
 	for _, area := range inlineAreas(in.data) {
-		if ino, typ, found := d.format.HasDirent(area, len(area), []byte(name)); found {
-			return ino, typ, nil
+		if e, found := d.format.FindDirent(area, len(area), is); found {
+			return place{0, e.Ino, e.Type, string(e.Name)}, nil
 		}
 	}
-	return 0, 0, ErrNotExist
+	return place{}, ErrNotExist
 }
 
 // insertInline puts a name into an inline directory. If it has no room, the directory gets a block, and the name

@@ -3,8 +3,6 @@ package ext4
 import (
 	"errors"
 
-	"github.com/varvefs/varve/internal/block"
-
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -42,11 +40,11 @@ func (w *Writable) removeName(cred Cred, parent Node, name string, isDir bool) (
 			return err
 		}
 		d := o.dir(dir)
-		ino, _, at, err := d.find(name)
+		at, err := d.find(name)
 		if err != nil {
 			return err
 		}
-		n, err := o.child(dir, name, ino)
+		n, err := o.child(dir, name, at.ino)
 		if err != nil {
 			return err
 		}
@@ -61,7 +59,7 @@ func (w *Writable) removeName(cred Cred, parent Node, name string, isDir bool) (
 		if isDir {
 			o.what = "rmdir"
 		}
-		if err := d.remove(name, ino, at); err != nil {
+		if err := d.remove(at); err != nil {
 			return err
 		}
 		o.reach("entry")
@@ -173,12 +171,6 @@ type rename struct {
 	at, targetAt  place
 }
 
-// place is where a name's entry is.
-type place struct {
-	block block.Number
-	typ   uint8
-}
-
 // read reads what the rename is about, and checks that it may be done.
 func (r *rename) read(from, to Node) (err error) {
 	if r.old, err = r.parent(from); err != nil {
@@ -190,19 +182,16 @@ func (r *rename) read(from, to Node) (err error) {
 			return err
 		}
 	}
-	ino, typ, at, err := r.dir(r.old).find(r.name)
-	if err != nil {
+	if r.at, err = r.dir(r.old).find(r.name); err != nil {
 		return err
 	}
-	r.at = place{at, typ}
-	if r.n, err = r.child(r.old, r.name, ino); err != nil {
+	if r.n, err = r.child(r.old, r.name, r.at.ino); err != nil {
 		return err
 	}
-	target, typ, at, err := r.dir(r.new).find(r.newName)
+	r.targetAt, err = r.dir(r.new).find(r.newName)
 	switch {
 	case err == nil:
-		r.targetAt = place{at, typ}
-		if r.target, err = r.child(r.new, r.newName, target); err != nil {
+		if r.target, err = r.child(r.new, r.newName, r.targetAt.ino); err != nil {
 			return err
 		}
 	case !errors.Is(err, ErrNotExist):
@@ -223,6 +212,8 @@ func (r *rename) check() error {
 		return ErrExists
 	case r.target == nil && exchange:
 		return ErrNotExist
+	case (r.old.Flags|r.new.Flags)&disk.InodeEncrypt != 0:
+		return ErrNoKey
 	case r.new.Has(disk.InodeProjInherit) && r.new.ProjectID != r.n.ProjectID:
 		return ErrCross
 	case exchange && r.old.Has(disk.InodeProjInherit) && r.old.ProjectID != r.target.ProjectID:
@@ -277,7 +268,7 @@ func (r *rename) run() (out Removed, err error) {
 			return out, err
 		}
 		r.reach("target")
-		err = r.dir(r.new).replace(r.newName, r.target.Ino, r.n.Ino, r.at.typ, r.targetAt.block)
+		err = r.dir(r.new).replace(r.targetAt, r.n.Ino, r.at.typ)
 	} else {
 		err = r.dir(r.new).insert(r.newName, r.n.Ino, r.at.typ)
 	}
@@ -305,18 +296,18 @@ func (r *rename) leave() error {
 	if err := r.reload(r.old); err != nil {
 		return err
 	}
-	_, _, at, err := d.find(r.name)
+	at, err := d.find(r.name)
 	if err != nil {
 		return err
 	}
 	if r.flags&RenameWhiteout == 0 {
-		return d.remove(r.name, r.n.Ino, at)
+		return d.remove(at)
 	}
 	w, err := r.create(r.old, CreateOptions{Mode: disk.ModeChar}, true)
 	if err != nil {
 		return err
 	}
-	return d.replace(r.name, r.n.Ino, w.Ino, disk.FileTypeChar, at)
+	return d.replace(at, w.Ino, disk.FileTypeChar)
 }
 
 // reparent makes a directory that moved name its new parent.
@@ -332,11 +323,11 @@ func (r *rename) reparent(n, from, to *Inode) error {
 
 func (r *rename) exchange() error {
 	r.what = "exchange"
-	if err := r.dir(r.old).replace(r.name, r.n.Ino, r.target.Ino, r.targetAt.typ, r.at.block); err != nil {
+	if err := r.dir(r.old).replace(r.at, r.target.Ino, r.targetAt.typ); err != nil {
 		return err
 	}
 	r.reach("entry")
-	if err := r.dir(r.new).replace(r.newName, r.target.Ino, r.n.Ino, r.at.typ, r.targetAt.block); err != nil {
+	if err := r.dir(r.new).replace(r.targetAt, r.n.Ino, r.at.typ); err != nil {
 		return err
 	}
 	if r.old != r.new {

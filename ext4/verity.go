@@ -213,10 +213,14 @@ func (n *Inode) readVerifiedAt(p []byte, offset int64) (int, error) {
 	return done, err
 }
 
-// writableContents refuses to change contents that are fixed: those under verity.
+// writableContents refuses to change contents that are encrypted, or fixed by verity.
 func (n *Inode) writableContents() error {
 	switch {
-	case n.IsRegular() && n.Has(disk.InodeVerity):
+	case !n.IsRegular():
+		return nil
+	case n.Has(disk.InodeEncrypt):
+		return ErrNoKey
+	case n.Has(disk.InodeVerity):
 		return ErrNotPermit
 	}
 	return nil

@@ -28,7 +28,7 @@ func (f *writable) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOu
 	if f.fs.ShutDown() {
 		return gofuse.EIO
 	}
-	if in.Flags&(syscall.O_WRONLY|syscall.O_RDWR|syscall.O_TRUNC) != 0 {
+	if f.encrypted || in.Flags&(syscall.O_WRONLY|syscall.O_RDWR|syscall.O_TRUNC) != 0 {
 		status := f.view(func(r *front) gofuse.Status { return r.checkOpen(in) })
 		if !status.Ok() {
 			return status

@@ -10,6 +10,7 @@ import (
 
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/mutant"
+	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
 // live answers the kernel's requests for one read-write mount. It keeps nothing of the file system: questions go to a
@@ -26,6 +27,7 @@ type writable struct {
 	server               notifier
 	fronts               sync.Pool
 	opendir              bool
+	encrypted            bool // opening some files is refused, for reading, too
 	writeback            bool // the kernel gathers writes
 	// ENOSYS to OPEN and CREATE: the kernel does without, MKNOD creates, and no file has flags of its own
 	noOpen bool
@@ -40,6 +42,7 @@ func newWritable(fs *ext4.Writable, logger *log.Logger) *writable {
 		reporter:      reporter{log: logger, last: new(atomic.Int64), damaged: fs.Damaged},
 		listings:      new(listings),
 		lookups:       new(lookups),
+		encrypted:     fs.Superblock().Incompat&disk.IncompatEncrypt != 0,
 	}
 }
 

@@ -213,7 +213,7 @@ func TestRefusals(t *testing.T) {
 	for feature, args := range map[string][]string{
 		"bigalloc": {"-O", "bigalloc"}, "ea_inode": {"-O", "ea_inode"},
 		"casefold": {"-O", "casefold"},
-		"encrypt":  {"-O", "encrypt"}, "quota": {"-O", "quota"},
+		"quota":    {"-O", "quota"},
 	} {
 		path := mkfs(t, "16M", append([]string{"-t", "ext4"}, args...)...)
 		before := oracle.HashFile(t, path)

@@ -36,6 +36,7 @@ var forms = map[string][]string{
 	"large_dir":     {"-t", "ext4", "-O", "large_dir"},
 	"project":       {"-t", "ext4", "-O", "project"},
 	"verity":        {"-t", "ext4", "-O", "verity"},
+	"encrypt":       {"-t", "ext4", "-O", "encrypt"},
 	"mmp":           {"-t", "ext4", "-O", "mmp"},
 	"8k":            {"-t", "ext4", "-b", "8192"},
 	"16k ext3":      {"-t", "ext3", "-b", "16384"},

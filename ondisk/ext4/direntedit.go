@@ -89,17 +89,24 @@ func (f DirentFormat) InsertDirent(p []byte, end int, ino Ino, typ uint8, name [
 
 // HasDirent reports whether a block of entries that ends at end has a name, and its inode and type.
 func (f DirentFormat) HasDirent(p []byte, end int, name []byte) (ino Ino, typ uint8, found bool) {
+	e, found := f.FindDirent(p, end, func(e *Dirent) bool { return bytes.Equal(e.Name, name) })
+	return e.Ino, e.Type, found
+}
+
+// FindDirent is the first entry in a block of entries that ends at end for which is reports true. Its name points into
+// the block.
+func (f DirentFormat) FindDirent(p []byte, end int, is func(*Dirent) bool) (Dirent, bool) {
 	for off := 0; off < end; {
 		e, err := f.Decode(p, off)
 		if err != nil {
-			return 0, 0, false
+			break
 		}
-		if e.Ino != 0 && bytes.Equal(e.Name, name) {
-			return e.Ino, e.Type, true
+		if e.Ino != 0 && is(&e) {
+			return e, true
 		}
 		off += e.RecLen
 	}
-	return 0, 0, false
+	return Dirent{}, false
 }
 
 // RemoveDirent takes a name that refers to ino out of a block of entries that ends at end; otherwise ErrNoName.
