@@ -27,13 +27,17 @@ func (o *op) inlined(n *Inode) (in inlined, err error) {
 		return in, err
 	}
 	in.data = slices.Clone(n.Block)
+	parts := 0
 	for _, a := range attrs {
 		switch {
 		case !a.IsInlineData():
 			in.others = append(in.others, a)
 		case a.ValueIno != 0:
 			return in, ondisk.Corruptf(n.where(), "inline data in inode %d", a.ValueIno)
+		case parts > 0:
+			return in, ondisk.Corruptf(n.where(), "inline data in two attributes")
 		default:
+			parts++
 			in.data = append(in.data, a.Value...)
 		}
 	}

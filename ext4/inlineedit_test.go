@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/varvefs/varve/ondisk"
@@ -188,5 +189,44 @@ func TestInline_Damaged(t *testing.T) {
 				t.Errorf("names elsewhere: %q", got)
 			}
 		})
+	}
+}
+
+// TestInline_TwoParts: an inode with two attributes of inline data is not written, and one whose size is not what it
+// stores is found by the checker.
+func TestInline_TwoParts(t *testing.T) {
+	m := openMem(t, "inline")
+	file, dir := m.mkfile(Root, "file", fill(1, 70)), m.mkdir(Root, "dir")
+	is(t, "damage", m.do(opWrite, Cred{}, func(o *op) error {
+		n, err := o.inode(file)
+		if err != nil {
+			return err
+		}
+		if err := o.setArea(n, []disk.Xattr{inlineAttr(fill(1, 8)), inlineAttr(fill(2, 8))}); err != nil {
+			return err
+		}
+		if n, err = o.inode(dir); err != nil {
+			return err
+		}
+		return o.setSize(n, 64, false)
+	}), nil)
+	if _, err := m.Write(Cred{}, file, 0, fill(3, 10), false); !errors.Is(err, ondisk.ErrCorrupt) {
+		t.Errorf("written: %v", err)
+	}
+	m.sync()
+	report, err := m.sealed().Check(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{"of which 60 are": false, "only 68 are": false}
+	for _, p := range report.Problems {
+		for text := range want {
+			want[text] = want[text] || strings.Contains(fmt.Sprint(p), text)
+		}
+	}
+	for text, found := range want {
+		if !found {
+			t.Errorf("%q is missing: %v", text, report.Problems)
+		}
 	}
 }
