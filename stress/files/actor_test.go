@@ -49,7 +49,7 @@ func (a *actor) act() error {
 		name := fmt.Sprint("f", a.rng.IntN(3))
 		node, exists := a.opened[name]
 		var err error
-		switch k := a.rng.IntN(10); {
+		switch k := a.rng.IntN(16); {
 		case !exists:
 			err = a.op(func(t tree) error {
 				n, err := a.w.Create(someone, a.dir, name, ext4.CreateOptions{Mode: disk.ModeRegular | 0o644})
@@ -65,6 +65,8 @@ func (a *actor) act() error {
 			})
 		case k < 7:
 			err = a.remove(name, node)
+		case k >= 10:
+			err = a.rarer(k, step, name, node)
 		default:
 			to := fmt.Sprint("r", a.rng.IntN(2))
 			if _, there := a.opened[to]; there {
@@ -72,9 +74,9 @@ func (a *actor) act() error {
 			}
 			err = a.op(func(t tree) error {
 				_, err := a.w.Rename(someone, a.dir, name, a.dir, to, 0)
-				a.opened[to], t[to] = node, t[name]
+				a.opened[to] = node
 				delete(a.opened, name)
-				delete(t, name)
+				t.drop(name, to)
 				return err
 			})
 		}
@@ -94,7 +96,7 @@ func (a *actor) act() error {
 func (a *actor) remove(name string, node ext4.Node) error {
 	err := a.op(func(t tree) error {
 		delete(a.opened, name)
-		delete(t, name)
+		t.drop(name, "")
 		_, err := a.w.Unlink(someone, a.dir, name)
 		return err
 	})
@@ -102,4 +104,63 @@ func (a *actor) remove(name string, node ext4.Node) error {
 		err = a.w.Evict(node)
 	}
 	return err
+}
+
+// rarer does what programs use less: ranges of whole blocks, attributes that actors share, files without a name.
+func (a *actor) rarer(k, step int, name string, node ext4.Node) error {
+	const bs = 1024
+	at := uint64(a.rng.IntN(len(a.states[len(a.states)-1][name])/bs+1)) * bs
+	switch k {
+	case 10, 11:
+		return a.op(func(t tree) error {
+			p := []byte(t[name])
+			end := min(int(at)+2*bs, len(p)) // what lies behind the end reads as nothing anyway
+			clear(p[min(int(at), end):end])
+			t[name] = string(p)
+			if k == 10 {
+				return a.w.Punch(someone, node, at, 2*bs)
+			}
+			return a.w.ZeroRange(someone, node, at, 2*bs, true)
+		})
+	case 12:
+		return a.op(func(tree) error { return a.w.Allocate(someone, node, at, 6*bs, true) })
+	case 13, 14:
+		value := strings.Repeat("s", 300*(1+a.rng.IntN(2)))
+		return a.op(func(t tree) error {
+			t[name+attribute] = value
+			return a.w.SetXattr(someone, node, attribute[1:], []byte(value), 0, false)
+		})
+	}
+	return a.tmpfile(step)
+}
+
+// attribute is the attribute that actors set: it is in a tree behind its file's name.
+const attribute = "\x00user.shared"
+
+// tmpfile makes a file without a name, writes to it, and gives it one.
+func (a *actor) tmpfile(step int) error {
+	name := fmt.Sprint("t", step)
+	n, err := a.w.Tmpfile(someone, a.dir, ext4.CreateOptions{Mode: disk.ModeRegular | 0o644})
+	if err != nil {
+		return err
+	}
+	data := strings.Repeat(fmt.Sprintf("tmp%d.%d ", a.number, step), 1+a.rng.IntN(400))
+	if _, err := a.w.Write(someone, ext4.NodeOf(&n), 0, []byte(data), false); err != nil {
+		return err
+	}
+	return a.op(func(t tree) error {
+		t[name] = data
+		_, err := a.w.Link(someone, ext4.NodeOf(&n), a.dir, name)
+		return err
+	})
+}
+
+// drop forgets a name and what belongs to it, or moves them to another name.
+func (t tree) drop(name, to string) {
+	for _, suffix := range []string{"", attribute} {
+		if v, ok := t[name+suffix]; ok && to != "" {
+			t[to+suffix] = v
+		}
+		delete(t, name+suffix)
+	}
 }

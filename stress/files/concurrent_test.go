@@ -21,7 +21,7 @@ import (
 	"github.com/varvefs/varve/stress/sched"
 )
 
-const fileActors, fileSteps = 3, 10
+const fileActors, fileSteps = 3, 12
 
 // interleaved runs actors under a seeded scheduler, and returns what they did.
 func (f form) interleaved(t *testing.T, image []byte, seed uint64) (actors []*actor, tr *blockcache.Trace, err error) {

@@ -209,6 +209,9 @@ func (a *actor) treeOf(s State) (tree, error) {
 	for path, n := range s {
 		if name, ok := strings.CutPrefix(path, "/"+a.name()+"/"); ok {
 			t[name] = string(n.Data)
+			if v, ok := n.Xattrs[attribute[1:]]; ok {
+				t[name+attribute] = v
+			}
 		}
 	}
 	return t, nil

@@ -26,7 +26,7 @@ func DirTree(dir string) (State, error) {
 		if err := unix.Lstat(path, &st); err != nil {
 			return err
 		}
-		n := &Node{ID: int(st.Ino), Kind: 'f', Links: int(st.Nlink)}
+		n := &Node{ID: int(st.Ino), Kind: 'f', Links: int(st.Nlink), Mode: uint16(st.Mode &^ unix.S_IFMT), Owner: st.Uid}
 		switch {
 		case e.IsDir():
 			n.Kind = 'd'

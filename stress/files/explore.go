@@ -367,7 +367,7 @@ func (x *Explorer) mount(img []byte, want State) error {
 // Same compares two trees, contents and all.
 func Same(a, b State) error {
 	if x, y := a.shape(), b.shape(); x != y {
-		return fmt.Errorf("trees differ:\n%s\nand\n%s", x, y)
+		return fmt.Errorf("trees differ:\n%s\nand\n%s", onlyIn(x, y), onlyIn(y, x))
 	}
 	for p, n := range a {
 		if !bytes.Equal(n.Data, b[p].Data) {
@@ -375,6 +375,21 @@ func Same(a, b State) error {
 		}
 	}
 	return nil
+}
+
+// onlyIn lists the lines of one text that another one does not have.
+func onlyIn(text, other string) string {
+	has := map[string]bool{}
+	for line := range strings.Lines(other) {
+		has[line] = true
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if !has[line] {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 // LiveTree reads the tree of a file system that is open for writing.
@@ -438,7 +453,7 @@ func (s State) read(dir *ext4.Inode, path string) error {
 }
 
 func nodeOf(n *ext4.Inode) (*Node, error) {
-	out := &Node{ID: int(n.Ino), Kind: 'f', Links: int(n.Links)}
+	out := &Node{ID: int(n.Ino), Kind: 'f', Links: int(n.Links), Mode: n.Mode &^ disk.ModeType, Owner: n.UID}
 	attrs, err := n.Xattrs()
 	if err != nil {
 		return nil, err

@@ -43,6 +43,7 @@ var crashForms = []form{
 	{"8k", "18M", []string{"-t", "ext4", "-b", "8192", "-J", "size=8"}, volume.WriteOptions{}, false},
 	{"inline_data", "4M", []string{"-t", "ext4", "-b", "1024", "-I", "256", "-J", "size=1", "-O", "inline_data"},
 		volume.WriteOptions{}, false},
+	{"groups", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-g", "1024"}, volume.WriteOptions{}, false},
 }
 
 // largeForms have blocks that are too large for images of which many crash states are made.
@@ -62,11 +63,20 @@ func (f form) kernel() bool {
 	return i < 0 || len(f.mkfs[i+1]) == 4 && f.mkfs[i+1] <= "4096"
 }
 
+// image makes an image of the form on a device that was full of old contents: none of them may ever show.
 func (f form) image(t testing.TB) []byte {
 	t.Helper()
 	oracle.Need(t, "mke2fs", "e2fsck")
 	path := filepath.Join(t.TempDir(), "image")
-	oracle.MustRun(t, "mke2fs", append(append([]string{"-q", "-F", "-N", "128"}, f.mkfs...), path, f.size)...)
+	size := 0
+	if _, err := fmt.Sscanf(f.size, "%dM", &size); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, bytes.Repeat([]byte{0xa5}, size<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	oracle.MustRun(t, "mke2fs", append(append([]string{"-q", "-F", "-N", "128", "-E",
+		"nodiscard,lazy_itable_init=1,lazy_journal_init=1"}, f.mkfs...), path, f.size)...)
 	p, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

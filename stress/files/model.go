@@ -16,6 +16,8 @@ type Node struct {
 	Kind   byte   // 'f', 'd' or 'l'
 	Data   []byte // contents, or a symlink's target
 	Links  int
+	Mode   uint16 // permissions
+	Owner  uint32
 	Xattrs map[string]string
 }
 
@@ -103,6 +105,9 @@ func (s State) shape() string {
 			fmt.Fprintf(&b, " %d bytes, %d links, #%d", len(n.Data), n.Links, ids[n.ID])
 		case 'l':
 			fmt.Fprintf(&b, " to %q", n.Data)
+		}
+		if p != "" {
+			fmt.Fprintf(&b, " %o of %d", n.Mode, n.Owner)
 		}
 		for _, k := range slices.Sorted(maps.Keys(n.Xattrs)) {
 			fmt.Fprintf(&b, " %s=%q", k, n.Xattrs[k])

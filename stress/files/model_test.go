@@ -33,14 +33,14 @@ func TestModel(t *testing.T) {
 					err = Same(w.Model.Now(), got)
 				}
 				if err != nil {
-					t.Fatalf("after %v: %v\n%s", w.Did[max(0, len(w.Did)-6):], err, again)
+					t.Fatalf("after %v: %v\n%s", w.Did[max(0, len(w.Did)-wanted("VARVE_MODEL_LAST", 6)):], err, again)
 				}
 			}
 			for i := range steps {
 				if err := w.Step(); err != nil {
-					t.Fatalf("after %v: %v\n%s", w.Did[max(0, len(w.Did)-6):], err, again)
+					t.Fatalf("after %v: %v\n%s", w.Did[max(0, len(w.Did)-wanted("VARVE_MODEL_LAST", 6)):], err, again)
 				}
-				if i%50 == 0 {
+				if i%wanted("VARVE_MODEL_EVERY", 50) == 0 {
 					compare()
 				}
 				w.Model.States = w.Model.States[len(w.Model.States)-1:]

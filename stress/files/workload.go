@@ -28,7 +28,9 @@ type Workload struct {
 	opts volume.WriteOptions
 	rng  *rand.Rand
 
-	closed bool // no file is open when it is removed
+	closed   bool        // no file is open when it is removed
+	nameless []ext4.Node // that have lost their names, and are open
+	tmp      *tmpfile    // nil: there is none
 
 	trace *blockcache.Trace // nil: nothing is noted
 }
@@ -106,7 +108,7 @@ func (w *Workload) Create(p string, kind byte, target string) error {
 	}
 	_, err = w.w.Create(someone, dir, name, c)
 	return w.done(err, fmt.Sprintf("create %s (%c)", p, kind), func(s State) {
-		s[p] = &Node{ID: w.Model.nextID, Kind: kind, Links: 1, Data: []byte(target)}
+		s[p] = &Node{ID: w.Model.nextID, Kind: kind, Links: 1, Data: []byte(target), Mode: c.Mode &^ disk.ModeType}
 		w.Model.nextID++
 	})
 }
@@ -164,9 +166,18 @@ func (w *Workload) Remove(p string) error {
 	if err := w.done(err, "remove "+p, func(s State) { s.remove(p) }); err != nil {
 		return err
 	}
-	if r.Last && (w.closed || w.rng.IntN(4) > 0) { // else it is still open
+	return w.lost(r)
+}
+
+// lost has a node that lost its last name freed, unless it is still open.
+func (w *Workload) lost(r ext4.Removed) error {
+	switch {
+	case !r.Last:
+		return nil
+	case w.closed || w.rng.IntN(4) > 0:
 		return w.w.Evict(r.Node)
 	}
+	w.nameless = append(w.nameless, r.Node)
 	return nil
 }
 
@@ -194,8 +205,8 @@ func (w *Workload) Rename(from, to string, flags ext4.RenameFlags) error {
 		}
 		move(s, from, to)
 	})
-	if err == nil && r.Last {
-		err = w.w.Evict(r.Node)
+	if err == nil {
+		err = w.lost(r)
 	}
 	return err
 }
@@ -238,7 +249,7 @@ func (w *Workload) SetXattr(p, name, value string) error {
 		return err
 	}
 	if value == "" {
-		if err = w.w.RemoveXattr(someone, n, name); errors.Is(err, ext4.ErrNotExist) {
+		if err = w.w.RemoveXattr(someone, n, name); errors.Is(err, ext4.ErrNoXattr) {
 			err = nil
 		}
 	} else {
@@ -287,7 +298,7 @@ func (w *Workload) Checkpoint() error {
 
 // Remount unmounts cleanly and mounts again.
 func (w *Workload) Remount() error {
-	w.Did = append(w.Did, "remount")
+	w.Did, w.nameless, w.tmp = append(w.Did, "remount"), nil, nil
 	if err := w.w.Close(); err != nil {
 		return fmt.Errorf("unmount: %w", err)
 	}
@@ -333,15 +344,15 @@ func (w *Workload) Step() error {
 func (w *Workload) step() error {
 	s, r := w.Model.Now(), w.rng
 	dir, _ := pick(r, s.paths("d"))
-	fresh := fmt.Sprintf("%s/%s%d", dir, strings.Repeat("n", 1+r.IntN(40)), r.IntN(30))
+	fresh := fmt.Sprintf("%s/%s%d", dir, strings.Repeat("n", w.nameLength()), r.IntN(30))
 	file, hasFile := pick(r, s.paths("f"))
-	switch k := r.IntN(100); {
+	switch k := r.IntN(140); {
 	case k < 16 && s[fresh] == nil:
 		return w.Create(fresh, 'f', "")
 	case k < 22 && s[fresh] == nil && strings.Count(fresh, "/") < 5:
 		return w.Create(fresh, 'd', "")
 	case k < 25 && s[fresh] == nil:
-		return w.Create(fresh, 'l', strings.Repeat("t", 1+r.IntN(120)))
+		return w.Create(fresh, 'l', strings.Repeat("t", 1+r.IntN([]int{120, 1000}[r.IntN(2)])))
 	case k < 50 && hasFile:
 		off := r.IntN(len(s[file].Data) + 3000)
 		if r.IntN(3) == 0 {
@@ -366,6 +377,8 @@ func (w *Workload) step() error {
 		return w.Checkpoint()
 	case k < 96:
 		return w.Remount()
+	case k >= 100:
+		return w.rarer(k-100, file, fresh)
 	}
 	return nil
 }
