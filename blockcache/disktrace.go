@@ -46,8 +46,8 @@ var (
 	numbers sync.Map // by *Disk
 )
 
-// note appends a record, in one write: the process may be killed.
-func (t *diskTrace) note(kind, disk uint32, id uint64, off int64, p []byte) {
+// record appends a record, in one write: the process may be killed.
+func (t *diskTrace) record(kind, disk uint32, id uint64, off int64, p []byte) {
 	t.once.Do(func() {
 		if path := os.Getenv(DiskTraceEnv); path != "" {
 			t.file, _ = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -72,15 +72,15 @@ func (t *diskTrace) note(kind, disk uint32, id uint64, off int64, p []byte) {
 // traceWrite notes that a write begins; the function that it returns, that it has ended.
 func (d *Disk) traceWrite(p []byte, off int64) (ended func()) {
 	id := theTrace.last.Add(1)
-	theTrace.note(traceWriteBegins, d.number(), id, off, p)
-	return func() { theTrace.note(traceWriteEnds, d.number(), id, 0, nil) }
+	theTrace.record(traceWriteBegins, d.number(), id, off, p)
+	return func() { theTrace.record(traceWriteEnds, d.number(), id, 0, nil) }
 }
 
 // traceFlush notes that a flush begins; the function that it returns, that it has ended well.
 func (d *Disk) traceFlush() (ended func()) {
 	id := theTrace.last.Add(1)
-	theTrace.note(traceFlushBegins, d.number(), id, 0, nil)
-	return func() { theTrace.note(traceFlushEnds, d.number(), id, 0, nil) }
+	theTrace.record(traceFlushBegins, d.number(), id, 0, nil)
+	return func() { theTrace.record(traceFlushEnds, d.number(), id, 0, nil) }
 }
 
 // number is the disk's number in the trace.

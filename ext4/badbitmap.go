@@ -22,14 +22,15 @@ func (a *allocator) verify(g disk.Group, gr *group, now disk.GroupDesc, blocks, 
 		return err
 	}
 	gr.badBlocks = now.Flags&disk.GroupBlockUninit == 0 &&
-		a.wrong(g, "block", d.BlockBitmap, d.BlockBitmapCsum, a.super.BlockBitmapSum(blocks))
+		a.wrongChecksum(g, "block", d.BlockBitmap, d.BlockBitmapCsum, a.super.BlockBitmapSum(blocks))
 	gr.badInodes = now.Flags&disk.GroupInodeUninit == 0 &&
-		a.wrong(g, "inode", d.InodeBitmap, d.InodeBitmapCsum, a.super.InodeBitmapSum(inodes))
+		a.wrongChecksum(g, "inode", d.InodeBitmap, d.InodeBitmapCsum, a.super.InodeBitmapSum(inodes))
 	return nil
 }
 
-// wrong reports whether a bitmap's checksum is wrong, and has the damage noted: beside the transaction that found it.
-func (a *allocator) wrong(g disk.Group, what string, at block.Number, stored, computed uint32) bool {
+// wrongChecksum reports whether a bitmap's checksum is wrong, and records the damage beside the transaction that found
+// it.
+func (a *allocator) wrongChecksum(g disk.Group, what string, at block.Number, stored, computed uint32) bool {
 	if a.super.DescSize < 64 {
 		computed &= 0xffff
 	}

@@ -20,8 +20,8 @@ type Range struct {
 
 // CopyRange copies up to length bytes from one file to another, or within one. It returns how many: fewer with an
 // error, at the end of the source, or at the bound of one call. A context that ends stops it behind the chunk under way
-// with the context's error; the first chunk is copied always, so that a copy that is repeated makes progress. Each chunk
-// is read from a snapshot and written in a transaction of its own.
+// with the context's error; the first chunk is copied always, so that a copy that is repeated makes progress. Each
+// chunk is read from a snapshot and written in a transaction of its own.
 func (w *Writable) CopyRange(ctx context.Context, cred Cred, from, to Range, length uint64) (done int64, err error) {
 	limit := int64(min(length, maxCopy))
 	buf := make([]byte, min(limit, copyChunk))

@@ -116,7 +116,7 @@ func (o *op) parent(node Node) (*Inode, error) {
 	case dir.Has(disk.InodeImmutable):
 		return nil, ErrNotPermit
 	}
-	return dir, o.alive(dir)
+	return dir, o.checkNotRemoved(dir)
 }
 
 // create makes an inode without a name.

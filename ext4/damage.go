@@ -45,7 +45,7 @@ func (w *Writable) Damaged(operation string, found error) {
 	if !errors.Is(found, ondisk.ErrCorrupt) {
 		return
 	}
-	w.damage.note(disk.ErrorMark{Time: w.opts.Now().Unix(), Function: operation})
+	w.damage.record(disk.ErrorMark{Time: w.opts.Now().Unix(), Function: operation})
 	on := w.opts.OnDamage
 	if on == AsSuperblock {
 		on = OnDamage(w.super.OnError)
@@ -59,7 +59,7 @@ func (w *Writable) Damaged(operation string, found error) {
 	}
 }
 
-func (d *damage) note(m disk.ErrorMark) {
+func (d *damage) record(m disk.ErrorMark) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.count == 0 {

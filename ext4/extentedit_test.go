@@ -107,7 +107,7 @@ func TestExtents_Edits(t *testing.T) {
 				switch step[0] {
 				case 's':
 					m.sync()
-					m.alloc.mature()
+					m.alloc.reuseFreed()
 				case 'w':
 					f.write(at, length)
 				case 'p':

@@ -30,8 +30,8 @@ func (w *waiting) add(seq block.Seq, runs []run) {
 	w.mu.Unlock()
 }
 
-// mature makes usable the blocks that durable commits freed.
-func (a *allocator) mature() {
+// reuseFreed makes usable the blocks that durable commits freed.
+func (a *allocator) reuseFreed() {
 	q := &a.waiting
 	for {
 		q.mu.Lock()
@@ -59,14 +59,14 @@ func count(runs []run) (n int64) {
 // makeRoom makes the open epoch durable, which may let freed blocks be used (W4), and waits a moment for readers whose
 // snapshots may keep them.
 func (a *allocator) makeRoom() error {
-	if a.mature(); a.waiting.blocks.Load() == 0 {
+	if a.reuseFreed(); a.waiting.blocks.Load() == 0 {
 		return nil
 	}
 	if err := a.store.Sync(context.Background()); err != nil {
 		return err
 	}
 	for began := time.Now(); ; time.Sleep(time.Millisecond) {
-		a.mature()
+		a.reuseFreed()
 		if a.waiting.blocks.Load() == 0 || time.Since(began) > 100*time.Millisecond {
 			return nil
 		}

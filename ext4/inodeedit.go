@@ -50,8 +50,8 @@ func (o *op) dependMap(n *Inode) error {
 	return o.dependInode(n.Ino, disk.OffFlags, 4)
 }
 
-// alive checks that a directory is not removed until the operation commits.
-func (o *op) alive(dir *Inode) error {
+// checkNotRemoved checks that a directory is not removed until the operation commits.
+func (o *op) checkNotRemoved(dir *Inode) error {
 	if dir.Links == 0 {
 		return ErrNotExist
 	}

@@ -165,7 +165,7 @@ func (m *memFS) check() string {
 func (m *memFS) counted() {
 	m.t.Helper()
 	m.alloc.closeWindows()
-	m.alloc.mature()
+	m.alloc.reuseFreed()
 	var blocks, inodes int64
 	fs := m.sealed()
 	for g := range m.super.Groups() {

@@ -57,7 +57,7 @@ func (w *Writable) do(kind opKind, cred Cred, fn func(*op) error) error {
 		o := &op{w: w, cred: cred, what: opNames[kind]}
 		out, err := w.attempt(o, fn)
 		if err == nil {
-			w.counts.note(kind, out, nil)
+			w.counts.record(kind, out, nil)
 			o.reach("commit")
 			o.settle(out.Seq)
 			w.turned.Or(o.turns)
@@ -80,7 +80,7 @@ func (w *Writable) do(kind opKind, cred Cred, fn func(*op) error) error {
 		case errors.Is(err, errStuck):
 			err = w.alloc.noSpace()
 		}
-		w.counts.note(kind, out, err)
+		w.counts.record(kind, out, err)
 		if failed := w.store.Err(); failed != nil {
 			return fmt.Errorf("%w: %w", ErrFailed, failed)
 		}
@@ -96,7 +96,7 @@ func (w *Writable) attempt(o *op, fn func(*op) error) (Outcome, error) {
 		err := fn(o)
 		if err == nil && len(o.orphans) > 0 {
 			changes := o.orphans
-			tx.Sequenced(func(seq block.Seq) { w.orphans.note(seq, changes) })
+			tx.Sequenced(func(seq block.Seq) { w.orphans.record(seq, changes) })
 		}
 		return err
 	})
@@ -148,7 +148,7 @@ func (o *op) settle(seq block.Seq) {
 	}
 	if len(o.gave) > 0 {
 		o.w.alloc.waiting.add(seq, o.gave)
-		o.w.alloc.mature()
+		o.w.alloc.reuseFreed()
 	}
 }
 

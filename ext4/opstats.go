@@ -48,8 +48,8 @@ type OpStats struct {
 // counters count operations by kind.
 type counters [opKinds]struct{ done, failed, merged, aborts, waited atomic.Int64 }
 
-// note counts an operation that ended: done, or failed with an error.
-func (c *counters) note(k opKind, out Outcome, err error) {
+// record counts an operation that ended: done, or failed with an error.
+func (c *counters) record(k opKind, out Outcome, err error) {
 	if err != nil {
 		c[k].failed.Add(1)
 	} else {

@@ -51,8 +51,8 @@ func (s *orphans) linkable(ino Ino) bool {
 	return s.now[ino]
 }
 
-// note notes the changes of a commit, before it can be seen.
-func (s *orphans) note(seq block.Seq, changes []orphanChange) {
+// record keeps the changes of a commit, before it is visible.
+func (s *orphans) record(seq block.Seq, changes []orphanChange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range changes {

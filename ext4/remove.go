@@ -228,19 +228,19 @@ func (r *rename) check() error {
 		return nil
 	}
 	if r.n.IsDir() {
-		if err := r.notBelow(r.new, r.n.Ino); err != nil {
+		if err := r.checkNotBelow(r.new, r.n.Ino); err != nil {
 			return err
 		}
 	}
 	if exchange && r.target.IsDir() {
-		return r.notBelow(r.old, r.target.Ino)
+		return r.checkNotBelow(r.old, r.target.Ino)
 	}
 	return nil
 }
 
-// notBelow checks that a directory is not another one or below it, and that it stays so: the rename depends on each
-// parent on the way to the root.
-func (r *rename) notBelow(dir *Inode, top Ino) error {
+// checkNotBelow checks that a directory is not another one or below it, and that it stays so: the rename depends on
+// each parent on the way to the root.
+func (r *rename) checkNotBelow(dir *Inode, top Ino) error {
 	for at, budget := dir, r.w.super.Inodes; at.Ino != RootIno; budget-- {
 		if at.Ino == top || budget == 0 {
 			return ErrInvalid

@@ -24,8 +24,8 @@ func (s *sealer) init(l *Writable) {
 	s.counts, s.unused = make([]disk.GroupCounts, l.super.Groups()), map[Ino]bool{}
 }
 
-// note notes what a group's descriptor says when the file system is opened.
-func (s *sealer) note(g disk.Group, d disk.GroupDesc) {
+// record keeps the counts of a group's descriptor when the file system is opened.
+func (s *sealer) record(g disk.Group, d disk.GroupDesc) {
 	s.counts[g] = disk.GroupCounts{FreeBlocks: d.FreeBlocks, FreeInodes: d.FreeInodes, ITableUnused: d.ITableUnused,
 		BlockBitmapSum: d.BlockBitmapCsum, InodeBitmapSum: d.InodeBitmapCsum}
 	s.freeBlocks += uint64(d.FreeBlocks)

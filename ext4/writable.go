@@ -190,7 +190,7 @@ func (w *Writable) openGroups() error {
 		w.kinds[d.BlockBitmap] = fixed{kindBlockMap, g}
 		w.kinds[d.InodeBitmap] = fixed{kindInodeMap, g}
 		w.alloc.open(g, d)
-		w.sealer.note(g, d)
+		w.sealer.record(g, d)
 	}
 	return nil
 }

@@ -109,7 +109,7 @@ func (o *op) write(n *Inode, offset uint64, data []byte, how *writing) error {
 	case n.Has(disk.InodeImmutable):
 		return ErrNotPermit
 	case n.Has(disk.InodeAppend) && offset < n.Size:
-		if !how.gathered || !n.keeps(offset, data) {
+		if !how.gathered || !n.leavesUnchanged(offset, data) {
 			return ErrNotPermit
 		}
 	}
@@ -189,8 +189,8 @@ func (o *op) writeBlocks(n *Inode, offset uint64, data []byte) error {
 	return nil
 }
 
-// keeps reports whether a write at an offset leaves the bytes that the file has as they are.
-func (n *Inode) keeps(offset uint64, data []byte) bool {
+// leavesUnchanged reports whether a write at an offset changes no byte of the file.
+func (n *Inode) leavesUnchanged(offset uint64, data []byte) bool {
 	old := make([]byte, min(uint64(len(data)), n.Size-offset))
 	k, err := n.ReadAt(old, int64(offset))
 	return k == len(old) && (err == nil || errors.Is(err, io.EOF)) && bytes.Equal(old, data[:k])

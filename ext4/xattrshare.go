@@ -34,8 +34,8 @@ func newSharedXattrs() sharedXattrs {
 // sum stands for the contents of a block.
 func (s *sharedXattrs) sum(p []byte) uint64 { return maphash.Bytes(s.seed, p[xattrHeader:]) }
 
-// note remembers what is in a block.
-func (s *sharedXattrs) note(n block.Number, sum uint64) {
+// record keeps the sum of a block's attributes.
+func (s *sharedXattrs) record(n block.Number, sum uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.drop(n)
@@ -76,7 +76,7 @@ func (s *sharedXattrs) find(p []byte) block.Number {
 // remember notes the contents that the operation gives a block, when it commits.
 func (o *op) remember(n block.Number, p []byte) {
 	sum := o.w.shared.sum(p)
-	o.tx.Sequenced(func(block.Seq) { o.w.shared.note(n, sum) })
+	o.tx.Sequenced(func(block.Seq) { o.w.shared.record(n, sum) })
 }
 
 // shareXattrs adds a reference to a block that has the attributes in p, and returns it, or 0 where none is known.

@@ -23,11 +23,11 @@ const deathCheck = 100 * time.Millisecond
 // until is the context of a request: it ends when the kernel interrupts that, for any signal.
 func until(cancel <-chan struct{}) context.Context { return &gofuse.Context{Cancel: cancel} }
 
-// untilDeath waits for do, which gets a context that ends when the thread that makes the request dies. The kernel
+// untilKilled waits for do, which gets a context that ends when the thread that makes the request dies. The kernel
 // interrupts a request for any signal with a handler. No local file system fails an fsync for that, so programs take
-// EINTR for a failure of the device. A thread that is killed is let go at once, also where do is stuck in the device:
-// do then ends by itself later.
-func untilDeath(cancel <-chan struct{}, thread uint32, do func(context.Context) error) error {
+// EINTR for a failure of the device. The wait ends at once for a thread that is killed, also where do is stuck in the
+// device: do then ends by itself later.
+func untilKilled(cancel <-chan struct{}, thread uint32, do func(context.Context) error) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	done := make(chan error, 1)
@@ -42,7 +42,7 @@ func untilDeath(cancel <-chan struct{}, thread uint32, do func(context.Context) 
 	}
 	again := time.NewTicker(deathCheck)
 	defer again.Stop()
-	for !dying(thread) {
+	for !beingKilled(thread) {
 		select {
 		case err := <-done:
 			return err
@@ -52,9 +52,9 @@ func untilDeath(cancel <-chan struct{}, thread uint32, do func(context.Context) 
 	return context.Canceled
 }
 
-// dying reports whether SIGKILL is pending for a thread: each thread of a process that a signal ends has it. A thread
-// that is not seen in /proc, as one of another PID namespace, is not dying.
-func dying(thread uint32) bool {
+// beingKilled reports whether SIGKILL is pending for a thread: each thread of a process that a signal ends has it. A
+// thread that is not seen in /proc, as one of another PID namespace, is not dying.
+func beingKilled(thread uint32) bool {
 	if thread == 0 {
 		return false
 	}

@@ -134,7 +134,7 @@ func TestDying(t *testing.T) {
 		}
 	}
 	for _, thread := range []uint32{0, uint32(os.Getpid()), 1<<31 - 1} {
-		if dying(thread) {
+		if beingKilled(thread) {
 			t.Errorf("thread %d is dying", thread)
 		}
 	}

@@ -89,7 +89,7 @@ func (f *writable) Release(_ <-chan struct{}, in *gofuse.ReleaseIn) {
 // Fsync waits until the file is durable, or the thread that asks dies. Other signals do not end it.
 func (f *writable) Fsync(cancel <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
 	if f.grown.take(in.NodeId) {
-		f.askAgain(in.NodeId)
+		f.invalidateAttr(in.NodeId)
 	}
 	return f.syncNode(cancel, in)
 }
@@ -101,7 +101,7 @@ func (f *writable) FsyncDir(cancel <-chan struct{}, in *gofuse.FsyncIn) gofuse.S
 
 func (f *writable) syncNode(cancel <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
 	n := node(in.NodeId) // the request's memory may be used again before an abandoned sync ends
-	return f.status("fsync", untilDeath(cancel, in.Pid, func(ctx context.Context) error {
+	return f.status("fsync", untilKilled(cancel, in.Pid, func(ctx context.Context) error {
 		return f.fs.SyncNode(ctx, n)
 	}))
 }

@@ -70,8 +70,8 @@ func (f *writable) blocksChanged(id uint64, status gofuse.Status) gofuse.Status 
 	return f.changed(id, status)
 }
 
-// askAgain has the kernel ask for the attributes of a node again.
-func (f *writable) askAgain(id uint64) { f.changed(id, gofuse.OK) }
+// invalidateAttr has the kernel ask for the attributes of a node again.
+func (f *writable) invalidateAttr(id uint64) { f.changed(id, gofuse.OK) }
 
 // handOver has the kernel write back its dirty pages of a file that is open for writing.
 func (f *writable) handOver(id uint64) {

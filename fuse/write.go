@@ -98,7 +98,7 @@ func (f *writable) writeBack(in *gofuse.WriteIn, data []byte) (uint32, gofuse.St
 		in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0,
 	)
 	if allocated && f.writeback {
-		f.grown.note(in.NodeId, f.askAgain)
+		f.grown.record(in.NodeId, f.invalidateAttr)
 	}
 	if err == nil {
 		return uint32(n), gofuse.OK

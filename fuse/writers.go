@@ -57,8 +57,8 @@ type grown struct {
 	running bool
 }
 
-// note notes a file, and has notify called for it soon.
-func (g *grown) note(id uint64, notify func(id uint64)) {
+// record adds a file, and has notify called for it soon.
+func (g *grown) record(id uint64, notify func(id uint64)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.of == nil {

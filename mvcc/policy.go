@@ -145,7 +145,7 @@ func (c *contention) decide(now time.Time) (switched bool, from, to Policy, l Lo
 	if c.conflicts > 0 && mode == Merge {
 		ema(&c.losses.MergeSuccess, float64(c.merges)/float64(c.conflicts))
 	}
-	c.paced(mode, now)
+	c.measurePace(mode, now)
 	c.commits, c.conflicts, c.merges = 0, 0, 0
 	c.losses.Expect()
 	best := c.choose(mode, now.Sub(c.since))
@@ -159,8 +159,8 @@ func (c *contention) decide(now time.Time) (switched bool, from, to Policy, l Lo
 	return true, mode, best, l
 }
 
-// paced measures the time between commits. If it has changed much, the load has changed, and trials begin again.
-func (c *contention) paced(mode Policy, now time.Time) {
+// measurePace measures the time between commits. If it has changed much, the load has changed, and trials begin again.
+func (c *contention) measurePace(mode Policy, now time.Time) {
 	switch {
 	case c.settled.IsZero():
 		if now.Sub(c.since) >= settleTime {

@@ -126,7 +126,7 @@ func (tx *Tx) awaitRoom(err error) error {
 	if !errors.Is(err, errChainCap) {
 		return s.durability.awaitRoom(orBackground(tx.ctx), tx)
 	}
-	return s.pressure.awaitShorter(tx.ctx, c)
+	return s.pressure.awaitShorterChain(tx.ctx, c)
 }
 
 // overChainCap reports whether a block that is written has more history than the cap.
@@ -140,8 +140,8 @@ func (tx *Tx) overChainCap() bool {
 	return false
 }
 
-// awaitShorter waits, without a snapshot, until a chain is below its cap.
-func (b *backPressure) awaitShorter(ctx context.Context, c *chain) error {
+// awaitShorterChain waits, without a snapshot, until a chain is below its cap.
+func (b *backPressure) awaitShorterChain(ctx context.Context, c *chain) error {
 	return b.holdBack(ctx, true, func() bool { return !c.overCap.Load() })
 }
 

@@ -136,7 +136,7 @@ func (tx *Tx) touch(n block.Number) (*touched, error) {
 	c, _ := tx.s.chains.index.Load(n)
 	if c != nil && !tx.readonly {
 		in := len(tx.queues)
-		if err := tx.waitTurn(c); err != nil {
+		if err := tx.waitInQueue(c); err != nil {
 			return nil, err
 		}
 		if len(tx.queues) > in &&

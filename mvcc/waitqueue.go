@@ -122,8 +122,8 @@ var errRestart = fmt.Errorf("%w: the transaction must wait in a queue", ErrConfl
 // errQueued: a block that is written has a queue, and another transaction holds it.
 var errQueued = errors.New("another transaction holds the wait queue of the block")
 
-// waitTurn waits in the queue of a block that a transaction is about to touch, where the policy is to wait.
-func (tx *Tx) waitTurn(c *chain) error {
+// waitInQueue waits in the queue of a block that a transaction is about to touch, where the policy is to wait.
+func (tx *Tx) waitInQueue(c *chain) error {
 	if !tx.update || tx.s.opts.Policy.of(c) != Wait || tx.holdsQueue(c.number) {
 		return nil
 	}

@@ -63,10 +63,10 @@ func (m *bitmap) step(tx *mvcc.Tx, w *writer) (func(), error) {
 // Else the function that it returns notes it, and a bit may be given again before its freeing is noted.
 func (m *bitmap) inOrder(tx *mvcc.Tx, w *writer, n uint32, by int) (noted func()) {
 	if w.rec == nil {
-		return func() { m.note(n, by) }
+		return func() { m.record(n, by) }
 	}
 	tx.Sequenced(func(block.Seq) {
-		m.note(n, by)
+		m.record(n, by)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if times := m.given[n]; times != 0 && times != 1 {
@@ -76,8 +76,8 @@ func (m *bitmap) inOrder(tx *mvcc.Tx, w *writer, n uint32, by int) (noted func()
 	return nothing
 }
 
-// note counts a committed change.
-func (m *bitmap) note(n uint32, by int) {
+// record counts a committed change.
+func (m *bitmap) record(n uint32, by int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.given[n] += by; m.given[n] == 0 {

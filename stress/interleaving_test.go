@@ -54,7 +54,7 @@ func interleave(t *testing.T, seed uint64) (run *interleaving, hash uint64) {
 		do = append(do, func() { // checkpoints beside them
 			for range 3 {
 				time.Sleep(2 * time.Millisecond)
-				run.note(run.store.Checkpoint())
+				run.record(run.store.Checkpoint())
 			}
 		})
 		s.Run(do...)
@@ -64,7 +64,7 @@ func interleave(t *testing.T, seed uint64) (run *interleaving, hash uint64) {
 	return run, hash
 }
 
-func (r *interleaving) note(err error) {
+func (r *interleaving) record(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err == nil && err != nil && !errors.Is(err, mvcc.ErrClosed) {
@@ -91,7 +91,7 @@ func (r *interleaving) act(rng *rand.Rand) {
 			tx.Sequenced(func(seq block.Seq) { r.commit(seq, changes) })
 			return nil
 		})
-		r.note(err)
+		r.record(err)
 		if err == nil && durable {
 			r.trace.Note(fmt.Sprint(out.Seq))
 		}
@@ -99,7 +99,7 @@ func (r *interleaving) act(rng *rand.Rand) {
 			if err = r.store.SyncGroup(ctx, group); err == nil {
 				r.trace.Note(fmt.Sprint(out.Seq))
 			}
-			r.note(err)
+			r.record(err)
 		}
 	}
 }

@@ -56,7 +56,7 @@ func announceLife(dev uint64) (*life, error) {
 func (l *life) take(c net.Conn) {
 	l.mu.Lock()
 	l.conns = append(l.conns, c)
-	l.say(c)
+	l.writeState(c)
 	l.mu.Unlock()
 	go func() {
 		_, _ = io.Copy(io.Discard, c)
@@ -67,8 +67,8 @@ func (l *life) take(c net.Conn) {
 	}()
 }
 
-// say writes the state of the mount. The caller holds mu.
-func (l *life) say(c net.Conn) {
+// writeState writes the state of the mount. The caller holds mu.
+func (l *life) writeState(c net.Conn) {
 	line := l.last
 	if line == "" {
 		line = lifeServing
@@ -86,6 +86,6 @@ func (l *life) end(err error) {
 		l.last = strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
 	for _, c := range l.conns {
-		l.say(c)
+		l.writeState(c)
 	}
 }

@@ -103,15 +103,15 @@ func (s *session) serve(ctx context.Context) error {
 	if err != nil {
 		return &MountError{err}
 	}
-	s.attend(ctx, mount, &Mounted{Type: super.Kind(), Label: super.Label, ReplayedBlocks: v.Replayed()})
+	s.serveUntilGone(ctx, mount, &Mounted{Type: super.Kind(), Label: super.Label, ReplayedBlocks: v.Replayed()})
 	return nil
 }
 
 // daemonGCPercent lets the heap grow to twice the bounded cache, which is nearly all that is in it.
 const daemonGCPercent = 100
 
-// attend answers requests until the mount is gone. It completes d, and passes it to ready.
-func (s *session) attend(ctx context.Context, mount *fuse.Mount, d *Mounted) {
+// serveUntilGone answers requests until the mount is gone. It completes d, and passes it to ready.
+func (s *session) serveUntilGone(ctx context.Context, mount *fuse.Mount, d *Mounted) {
 	debug.SetGCPercent(daemonGCPercent)
 	if dev, err := mount.Device(); err != nil {
 		s.logger.Printf("%v: umount commands will not wait for this daemon", err)

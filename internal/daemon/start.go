@@ -74,7 +74,7 @@ func start(ctx context.Context, cmd *exec.Cmd, notice func(text string)) (*Mount
 	}
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer stop()
-	last, err := hear(r, notice)
+	last, err := readReport(r, notice)
 	if err == nil && last.Mounted != nil && ctx.Err() != nil { // it mounted first, and unmounts now
 		_ = cmd.Wait()
 		return nil, ctx.Err()
@@ -93,8 +93,8 @@ func start(ctx context.Context, cmd *exec.Cmd, notice func(text string)) (*Mount
 	return last.Mounted, nil
 }
 
-// hear passes notices on until the daemon reports a mount or an error, and returns that report.
-func hear(r io.Reader, notice func(text string)) (last report, err error) {
+// readReport passes notices on until the daemon reports a mount or an error, and returns that report.
+func readReport(r io.Reader, notice func(text string)) (last report, err error) {
 	for d := json.NewDecoder(r); err == nil && last.Mounted == nil && last.Error == ""; {
 		last = report{}
 		if err = d.Decode(&last); last.Notice != "" {

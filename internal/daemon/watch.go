@@ -35,7 +35,7 @@ func watchLives(dev uint64, owner uint32) (out lives) {
 		}
 		if c, err := net.Dial("unix", f[7]); err == nil {
 			w := watched{Conn: c, r: bufio.NewReader(c)}
-			if peer, err := peerOf(c); err == nil && (peer == owner || peer == 0) && w.greet(deadline) {
+			if peer, err := peerOf(c); err == nil && (peer == owner || peer == 0) && w.readGreeting(deadline) {
 				out = append(out, w)
 			} else {
 				c.Close()
@@ -45,9 +45,9 @@ func watchLives(dev uint64, owner uint32) (out lives) {
 	return out
 }
 
-// greet reads a daemon's first line, and reports false for a daemon that is about to end, and for one that writes
-// anything else.
-func (w *watched) greet(deadline time.Time) bool {
+// readGreeting reads a daemon's first line, and reports false for a daemon that is about to end, and for one that
+// writes anything else.
+func (w *watched) readGreeting(deadline time.Time) bool {
 	_ = w.SetReadDeadline(deadline)
 	line, err := w.r.ReadSlice('\n')
 	if err != nil {

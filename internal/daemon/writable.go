@@ -64,7 +64,7 @@ func (s *session) serveWritable(ctx context.Context) (err error) {
 		defer stop()
 	}
 	super := w.Superblock()
-	s.attend(ctx, mount,
+	s.serveUntilGone(ctx, mount,
 		&Mounted{Type: super.Kind(), Label: super.Label, ReplayedBlocks: w.Replayed, Orphans: w.Orphans})
 	return nil
 }

@@ -69,8 +69,8 @@ func (b beside) Close() error {
 	return b.close()
 }
 
-// suits checks that a file system has its journal where the caller says.
-func (b beside) suits(super *disk.Superblock, o WriteOptions) error {
+// checkPlace checks that a file system has its journal where the caller says.
+func (b beside) checkPlace(super *disk.Superblock, o WriteOptions) error {
 	own := super.Compat&disk.CompatHasJournal != 0
 	switch {
 	case own && b.log != nil:
@@ -112,7 +112,7 @@ func openBeside(s Spec, image blockcache.Device) (beside, error) {
 		if super.NeedsLog {
 			return beside{}, fmt.Errorf("%w, and %s is not there", ErrNeedsLog, s.WAL)
 		}
-		if err := (beside{log: blockcache.NewRAM(nil)}).suits(super, WriteOptions{}); err != nil {
+		if err := (beside{log: blockcache.NewRAM(nil)}).checkPlace(super, WriteOptions{}); err != nil {
 			return beside{}, err
 		}
 		if err := makeLog(s.WAL, super); err != nil {

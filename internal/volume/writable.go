@@ -147,7 +147,7 @@ func openOn(device blockcache.Writable, at mmpDevice, name string, b beside, o W
 	if err := ext4.CheckWritable(super); err != nil {
 		return nil, err
 	}
-	if err := b.suits(super, o); err != nil {
+	if err := b.checkPlace(super, o); err != nil {
 		return nil, err
 	}
 	if super.BlockSize.Offset(super.Blocks) > device.Size() {

@@ -49,7 +49,7 @@ func NewWorkload(
 	return w, err
 }
 
-func (w *Workload) note(what string) {
+func (w *Workload) mark(what string) {
 	if w.trace != nil {
 		w.trace.Note(what)
 	}
@@ -89,7 +89,7 @@ func (w *Workload) done(err error, what string, change func(State)) error {
 	}
 	w.Model.step(change)
 	w.Did = append(w.Did, what)
-	w.note(fmt.Sprintf("op %d", len(w.Model.States)-1))
+	w.mark(fmt.Sprintf("op %d", len(w.Model.States)-1))
 	return nil
 }
 
@@ -282,7 +282,7 @@ func (w *Workload) Sync(p string) error {
 		return fmt.Errorf("sync: %w", err)
 	}
 	w.Did = append(w.Did, "sync "+p)
-	w.note(fmt.Sprintf("sync %d", len(w.Model.States)-1))
+	w.mark(fmt.Sprintf("sync %d", len(w.Model.States)-1))
 	return nil
 }
 
@@ -292,7 +292,7 @@ func (w *Workload) Checkpoint() error {
 	if err := w.w.Store.Checkpoint(); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	w.note(fmt.Sprintf("sync %d", len(w.Model.States)-1))
+	w.mark(fmt.Sprintf("sync %d", len(w.Model.States)-1))
 	return nil
 }
 
@@ -302,7 +302,7 @@ func (w *Workload) Remount() error {
 	if err := w.w.Close(); err != nil {
 		return fmt.Errorf("unmount: %w", err)
 	}
-	w.note(fmt.Sprintf("sync %d", len(w.Model.States)-1))
+	w.mark(fmt.Sprintf("sync %d", len(w.Model.States)-1))
 	var err error
 	if w.w, err = w.open(w.dev, w.opts); err != nil {
 		return fmt.Errorf("mount again: %w", err)
