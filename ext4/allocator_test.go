@@ -374,8 +374,9 @@ func TestInodes_Orlov(t *testing.T) {
 // TestBitmaps_Leave: with a bound few bitmaps are in memory, and what was reserved in one that is used stays.
 func TestBitmaps_Leave(t *testing.T) {
 	m := openMemWith(t, memImageOf(t, "groups"), WriteOptions{Bitmaps: 1})
-	limit := int64(m.alloc.bitmaps.limit) * 2 * 1024
-	m.alloc.bitmaps.limit, limit = 2, 2*2*1024
+	const bound = 2                          // groups whose bitmaps stay
+	const limit = int64(bound * 2 * 1 << 10) // a bitmap of blocks and one of inodes, of 1 KiB each
+	m.alloc.bitmaps.limit = bound
 	for i := range m.super.Groups() {
 		r := ok(m.alloc.reserve(m.super.GroupFirst(i)+700, 3, 0, claim{}))(t)
 		m.alloc.release(r)

@@ -124,12 +124,13 @@ func encryptedSteps(dir string, names map[string]string) []error {
 		unix.Rmdir(at("full")),
 		unix.Unlink(at("file")), unix.Unlink(at("link")), unix.Unlink(at("fifo")), unix.Rmdir(at("empty")),
 		unix.Unlink(at("inner")), os.Rename(at("secret"), at("dir/secret")), os.Rename(at("dir/secret"), at("secret")),
-		os.Remove(at("dir/renamed")), os.Rename(at("plain"), at("dir/plain")), os.WriteFile(at("more"), []byte("more"), 0o644),
+		os.Remove(at("dir/renamed")), os.Rename(at("plain"), at("dir/plain")),
+		os.WriteFile(at("more"), []byte("more"), 0o644),
 	}
 }
 
-// TestRW_Encrypted does the same on two copies of an image, through the kernel's ext4 and through varve, both without the
-// key: each step has the same error, and what is left is the same with and without the key.
+// TestRW_Encrypted does the same on two copies of an image, through the kernel's ext4 and through varve, both without
+// the key: each step has the same error, and what is left is the same with and without the key.
 func TestRW_Encrypted(t *testing.T) {
 	oracle.NeedFUSE(t)
 	for _, mkfs := range [][]string{{"-b", "1024", "-O", "encrypt"}, {"-O", "encrypt,^dir_index"}} {

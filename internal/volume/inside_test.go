@@ -35,10 +35,7 @@ func (s step) String() string {
 	)
 }
 
-// doer does a step: through varve, or through the kernel.
-type doer interface{ do(s step) error }
-
-// kernelDoer does it in a mounted tree.
+// kernelDoer does a step in a tree that the kernel has mounted.
 type kernelDoer struct{ root string }
 
 func (k kernelDoer) do(s step) error {

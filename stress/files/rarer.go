@@ -147,10 +147,10 @@ func (w *Workload) CopyRange(from, to string, off, at, n int) error {
 		return err
 	}
 	data := w.Model.Now()[from].Data
-	n = min(n, len(data)-off) // as the kernel bounds the request: within one file, the copy would go on with what it copied
+	n = min(n, len(data)-off) // as the kernel bounds the request: else a copy within one file would read its own copy
 	data = data[off : off+n]
-	k, err := w.w.CopyRange(context.Background(), someone, ext4.Range{Node: a, Offset: int64(off)}, ext4.Range{Node: b, Offset: int64(at)},
-		uint64(n))
+	k, err := w.w.CopyRange(context.Background(), someone, ext4.Range{Node: a, Offset: int64(off)},
+		ext4.Range{Node: b, Offset: int64(at)}, uint64(n))
 	if errors.Is(err, ext4.ErrNoSpace) && k > 0 {
 		data, err = data[:k], nil
 	}
@@ -238,7 +238,8 @@ func (w *Workload) useNameless() error {
 func (w *Workload) crowd(file, fresh string) error {
 	var names []string
 	for i := range 6 + w.rng.IntN(20) {
-		name := fmt.Sprintf("%s%s%d", fresh[:min(len(fresh), strings.LastIndexByte(fresh, '/')+20)], strings.Repeat("c", w.rng.IntN(200)), i)
+		name := fmt.Sprintf("%s%s%d", fresh[:min(len(fresh), strings.LastIndexByte(fresh, '/')+20)],
+			strings.Repeat("c", w.rng.IntN(200)), i)
 		if w.Model.Now()[name] != nil {
 			continue
 		}
