@@ -45,7 +45,7 @@ type dirCheck struct {
 func (d *dirCheck) run() error {
 	n, s := d.n, d.c.s
 	format := s.DirentFormat(n.Flags)
-	if n.Has(disk.InodeInlineData) || n.Has(disk.InodeEncrypt) || n.Has(disk.InodeCasefold) {
+	if n.Has(disk.InodeInlineData) || n.Has(disk.InodeEncrypt) {
 		return d.c.damage(
 			d.where,
 			n.ReadDir(0, func(e Dirent) bool { d.entry(string(e.Name), e.Ino, e.Type); return true }),
@@ -110,10 +110,11 @@ func (d *dirCheck) entry(name string, ino Ino, typ uint8) {
 	case !goodName([]byte(name)):
 		c.problem(d.where, "entry %q is no name", name)
 	}
-	if d.names[name] {
+	key := string(d.n.matcher(name).hashed())
+	if d.names[key] {
 		c.problem(d.where, "entry %q is there twice", name)
 	}
-	d.names[name] = true
+	d.names[key] = true
 	if uint32(ino) > c.s.Inodes || ino == 0 {
 		return
 	}
@@ -222,7 +223,7 @@ func (t *treeCheck) leaf(b FileBlock, low, high uint64) error {
 		if e.Ino == 0 {
 			continue
 		}
-		h, _, ok := t.c.s.NameHash(t.version, e.Name)
+		h, _, ok := t.c.s.NameHash(t.version, t.n.matcher(string(e.Name)).hashed())
 		if ok && (uint64(h) < low || uint64(h) >= high) {
 			t.c.problem(t.where, "entry %q is in the wrong leaf of the hash tree", e.Name)
 			t.bad = true

@@ -26,7 +26,7 @@ const (
 const (
 	inheritedFlags = 0x1 | 0x2 | 0x4 | disk.InodeSync | disk.InodeNoDump | disk.InodeNoAtime | 0x400 |
 		disk.InodeJournalData | disk.InodeNoTail |
-		disk.InodeDirSync | disk.InodeProjInherit | disk.InodeDAX
+		disk.InodeDirSync | disk.InodeProjInherit | disk.InodeDAX | disk.InodeCasefold
 	dirOnlyFlags = disk.InodeDirSync | disk.InodeTopDir | disk.InodeProjInherit
 	otherFlags   = disk.InodeNoDump | disk.InodeNoAtime
 )
@@ -137,7 +137,7 @@ func (o *op) create(dir *Inode, c CreateOptions, linked bool) (*Inode, error) {
 	case n.IsDir():
 		n.Links = 2
 	case n.IsRegular():
-		n.Flags &^= dirOnlyFlags
+		n.Flags &^= notOfFiles
 	default:
 		n.Flags &= otherFlags
 	}

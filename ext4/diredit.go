@@ -69,6 +69,9 @@ func (d *dirOp) editLeaf(at block.Number, e merge.Edit) error {
 
 // insert puts a name into the directory. It is an error where the name is there when the transaction commits.
 func (d *dirOp) insert(name string, ino Ino, typ uint8) error {
+	if !d.n.validName(name) {
+		return ErrInvalid
+	}
 	if !mutant.Off(mutant.D2) {
 		if err := d.dependMap(d.n); err != nil {
 			return err
@@ -92,15 +95,20 @@ func (d *dirOp) insert(name string, ino Ino, typ uint8) error {
 // put is the edit that inserts a name into a block: run again on newer bytes, it finds its place and checks that the
 // name is absent there.
 func (d *dirOp) put(name string, ino Ino, typ uint8) merge.Edit {
-	format, end, b := d.format, d.end, []byte(name)
-	return merge.Reapply(func(p []byte) error { return format.InsertDirent(p, end, ino, typ, b) })
+	format, end, b, match := d.format, d.end, []byte(name), d.n.matcher(name)
+	return merge.Reapply(func(p []byte) error {
+		if _, found := format.FindDirent(p, end, match.entry); found {
+			return disk.ErrNameExists
+		}
+		return format.InsertDirent(p, end, ino, typ, b)
+	})
 }
 
 // absent is the check that a name is not in a block.
 func (d *dirOp) absent(name string) merge.Edit {
-	format, end, b := d.format, d.end, []byte(name)
+	format, end, match := d.format, d.end, d.n.matcher(name)
 	return merge.Check(func(p []byte) bool {
-		_, _, found := format.HasDirent(p, end, b)
+		_, found := format.FindDirent(p, end, match.entry)
 		return !found
 	})
 }
@@ -110,7 +118,7 @@ func (d *dirOp) insertLinear(name string, ino Ino, typ uint8) error {
 	if err := d.dependInode(d.n.Ino, disk.OffSizeLow, 4); err != nil {
 		return err
 	}
-	done := false
+	done, match := false, d.n.matcher(name)
 	for b := range d.blocks() {
 		at, err := d.n.blockAt(FileBlock(b))
 		if err != nil {
@@ -123,7 +131,7 @@ func (d *dirOp) insertLinear(name string, ino Ino, typ uint8) error {
 		if err := d.fs.decoder(at).CheckDirBlock(d.n.seed(), p); err != nil {
 			return fmt.Errorf("directory %d, block %d: %w", d.n.Ino, b, err)
 		}
-		if _, _, found := d.format.HasDirent(p, d.end, []byte(name)); found {
+		if _, found := d.format.FindDirent(p, d.end, match.entry); found {
 			return ErrExists
 		}
 		if !done {
@@ -365,7 +373,7 @@ func (d *dirOp) hashed(p []byte, version uint8) ([]named, error) {
 			continue
 		}
 		e.Name = slices.Clone(e.Name)
-		h, _, ok := d.w.super.NameHash(version, e.Name)
+		h, _, ok := d.w.super.NameHash(version, d.n.matcher(string(e.Name)).hashed())
 		if !ok {
 			return nil, ondisk.Corruptf(d.n.where(), "hash version %d", version)
 		}

@@ -16,7 +16,7 @@ const (
 	userModifiable = 0x604bc0ff | disk.InodeDAX
 	notOfFiles     = dirOnlyFlags | disk.InodeCasefold
 	// Those that need more than a bit, and that varve does not act upon.
-	refusedFlags = disk.InodeJournalData | disk.InodeCasefold
+	refusedFlags = disk.InodeJournalData
 )
 
 // SetFlags sets the flags that chattr(1) sets (FS_IOC_SETFLAGS). Those that no user may set stay as they are; those
@@ -66,11 +66,21 @@ func (o *op) changeFlags(n *Inode, flags uint32) (migration, err error) {
 		return nil, ErrNoKey // the kernel opens no such file to set flags of
 	case n.Has(disk.InodeVerity) && changed&(disk.InodeDAX|disk.InodeExtents) != 0:
 		return nil, ondisk.ErrUnsupported
+	case changed&disk.InodeCasefold != 0 && o.w.super.Incompat&disk.IncompatCasefold == 0:
+		return nil, ondisk.ErrUnsupported
 	case o.cred.UID != 0 && (o.cred.UID != n.UID || changed&(disk.InodeImmutable|disk.InodeAppend) != 0):
 		return nil, ErrNotPermit
 	}
 	if err := o.dependMap(n); err != nil {
 		return nil, err
+	}
+	if changed&disk.InodeCasefold != 0 {
+		if n.Has(disk.InodeEncrypt) {
+			return nil, ErrNoKey
+		}
+		if err := o.dir(n).checkEmpty(); err != nil {
+			return nil, err
+		}
 	}
 	if err := o.setFlags(n, n.Flags&^uint32(userModifiable&^disk.InodeExtents)|wanted&^disk.InodeExtents); err != nil {
 		return nil, err

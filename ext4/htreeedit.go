@@ -23,7 +23,7 @@ func (d *dirOp) hashPath(name string) (path []hashStep, hash uint32, version uin
 		return nil, 0, 0, err
 	}
 	version = d.w.super.EffectiveHash(root.node.HashVersion)
-	hash, _, ok := d.w.super.NameHash(version, []byte(name))
+	hash, _, ok := d.w.super.NameHash(version, d.n.matcher(name).hashed())
 	if !ok {
 		return nil, 0, 0, ondisk.ErrUnsupported
 	}

@@ -44,8 +44,9 @@ func (d *dirOp) insertInline(name string, ino Ino, typ uint8) (left bool, err er
 	if err != nil {
 		return false, err
 	}
+	match := d.n.matcher(name)
 	for _, area := range inlineAreas(in.data) {
-		if _, _, found := d.format.HasDirent(area, len(area), []byte(name)); found {
+		if _, found := d.format.FindDirent(area, len(area), match.entry); found {
 			return false, ErrExists
 		}
 	}

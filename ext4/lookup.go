@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/ondisk"
@@ -138,6 +139,17 @@ func (m matcher) is(stored []byte) bool {
 		return true
 	}
 	return m.folded != nil && bytes.Equal(m.folded, fold(stored))
+}
+
+// entry is is for an entry of a block that is being changed.
+func (m matcher) entry(e *disk.Dirent) bool { return m.is(e.Name) }
+
+// validName reports whether the directory takes a name: one that ignores case strictly takes UTF-8 alone.
+func (n *Inode) validName(name string) bool {
+	s := n.fs.super
+	strict := n.Has(disk.InodeCasefold) && s.Incompat&disk.IncompatCasefold != 0 &&
+		s.EncodingFlags&disk.EncodingStrict != 0
+	return !strict || utf8.ValidString(name)
 }
 
 // hashed is the form of the name that the directory's hash is computed from.

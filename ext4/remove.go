@@ -152,6 +152,9 @@ func (w *Writable) Rename(
 		if err := r.read(from, to); err != nil {
 			return err
 		}
+		if r.caseOnly() {
+			return r.recase()
+		}
 		if r.target != nil && r.target.Ino == r.n.Ino {
 			return nil // two names of one file: nothing happens
 		}
@@ -287,6 +290,24 @@ func (r *rename) run() (out Removed, err error) {
 		r.reach("parent")
 	}
 	return out, r.times(r.n)
+}
+
+// caseOnly reports whether the rename gives a name another case, in a directory that ignores case.
+func (r *rename) caseOnly() bool {
+	return r.old == r.new && r.flags == 0 && r.target != nil && r.at == r.targetAt && r.at.name != r.newName &&
+		r.old.Has(disk.InodeCasefold)
+}
+
+// recase stores a name in another case.
+func (r *rename) recase() error {
+	if err := r.dir(r.old).remove(r.at); err != nil {
+		return err
+	}
+	if err := r.dir(r.old).insert(r.newName, r.n.Ino, r.at.typ); err != nil {
+		return err
+	}
+	r.reach("entry")
+	return r.times(r.n)
 }
 
 // leave takes the old name away, or leaves a whiteout in its place. An insertion may have split the old name's block:

@@ -121,7 +121,8 @@ func CheckWritable(s *disk.Superblock) error {
 	add(s.ROCompat&disk.ROCompatReadonly != 0, "read-only")
 	add(s.ROCompat&(disk.ROCompatHasSnapshot|disk.ROCompatReplica) != 0, "snapshot or replica")
 	add(s.Incompat&disk.IncompatEAInode != 0, "ea_inode")
-	add(s.Incompat&disk.IncompatCasefold != 0, "casefold")
+	add(s.Incompat&disk.IncompatCasefold != 0 && s.Encoding != disk.EncodingUTF8,
+		fmt.Sprintf("casefold by encoding %d", s.Encoding))
 	add(s.Incompat&disk.IncompatDirdata != 0, "dirdata")
 	add(s.Incompat&disk.IncompatMMP != 0 && !s.Contains(s.MMPBlock, 1), "mmp without its block")
 	add(s.Revision == 0, "revision 0")

@@ -85,7 +85,7 @@ func (f *front) Lookup(_ <-chan struct{}, header *gofuse.InHeader, name string, 
 	}
 	err := dir.LookupInto(&n, name)
 	if errors.Is(err, ext4.ErrNotExist) {
-		out.SetEntryTimeout(forever) // no such name, and the kernel may remember that
+		out.SetEntryTimeout(entryTimeout(f.fs)) // no such name, and the kernel may remember that
 		return gofuse.OK
 	}
 	if err != nil {
@@ -99,10 +99,19 @@ func (f *front) Lookup(_ <-chan struct{}, header *gofuse.InHeader, name string, 
 	return gofuse.OK
 }
 
+// entryTimeout is how long the kernel may keep a name. Where directories ignore case it knows a name by each case that
+// was asked for, and drops only one of them when it changes: so it must ask each time.
+func entryTimeout(fs *ext4.FS) time.Duration {
+	if fs.Superblock().Incompat&disk.IncompatCasefold != 0 {
+		return 0
+	}
+	return forever
+}
+
 // fillEntry describes an inode that the kernel found by name.
 func fillEntry(out *gofuse.EntryOut, n *ext4.Inode) {
 	out.NodeId = nodeID(n)
-	out.SetEntryTimeout(forever)
+	out.SetEntryTimeout(entryTimeout(n.FS()))
 	out.SetAttrTimeout(forever)
 	fillAttr(&out.Attr, n)
 }

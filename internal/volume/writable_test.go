@@ -37,6 +37,7 @@ var forms = map[string][]string{
 	"project":       {"-t", "ext4", "-O", "project"},
 	"verity":        {"-t", "ext4", "-O", "verity"},
 	"encrypt":       {"-t", "ext4", "-O", "encrypt"},
+	"casefold":      {"-t", "ext4", "-O", "casefold"},
 	"mmp":           {"-t", "ext4", "-O", "mmp"},
 	"8k":            {"-t", "ext4", "-b", "8192"},
 	"16k ext3":      {"-t", "ext3", "-b", "16384"},

@@ -431,3 +431,9 @@ func cString(p []byte) string {
 func FormatUUID(u [16]byte) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", u[0:4], u[4:6], u[6:8], u[8:10], u[10:16])
 }
+
+// Values of Encoding and EncodingFlags, for directories that ignore case.
+const (
+	EncodingUTF8   = 1 // of Unicode 12.1
+	EncodingStrict = 1 // names there must be valid
+)
