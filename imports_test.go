@@ -51,9 +51,9 @@ var ours = map[string]struct {
 	},
 	"stress/sched": {[]string{"blockcache"}, nil, "it schedules goroutines that yield, and knows no engine"},
 	"stress/files": {
-		[]string{"blockcache", "ext4", "internal/block", "internal/volume", "ondisk/ext4", "ondisk/jbd2"},
+		[]string{"blockcache", "ext4", "internal/block", "internal/volume", "ondisk", "ondisk/ext4", "ondisk/jbd2"},
 		[]string{"golang.org/x/sys/unix"},
-		"it loads a file system from outside",
+		"it loads a file system from outside, and knows formats and the error families",
 	},
 	"stress/apps": {nil, nil, "it drives applications and the program from outside"},
 	"blockcache": {
