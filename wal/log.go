@@ -457,11 +457,12 @@ func recordLength(b []byte) int { return int(binary.LittleEndian.Uint32(b[4:]) &
 
 func recordSeq(b []byte) block.Seq { return block.Seq(binary.LittleEndian.Uint64(b[8:])) }
 
-// readFull reads as many bytes as the device has. A short device is no error.
+// readFull reads as many bytes as the device has, and zeros for the rest. A short device is no error.
 func readFull(d io.ReaderAt, b []byte, off int64) (int, error) {
 	n, err := d.ReadAt(b, off)
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
+	clear(b[n:])
 	return n, err
 }

@@ -43,7 +43,7 @@ func Open(dev, home blockcache.Writable, size block.Size, o Options) (*Log, Reco
 	if err := belongs(ctl, home, size, o.Identity); err != nil {
 		return nil, Recovery{}, err
 	}
-	s := &scanner{dev: dev, ctl: ctl, salt: saltOf(ctl.incarnation), places: map[uint64]int{}}
+	s := &scanner{dev: dev, ctl: ctl, salt: saltOf(ctl.incarnation), places: map[uint64]int{}, short: -1}
 	if err := s.survey(); err != nil {
 		return nil, Recovery{}, err
 	}
@@ -61,6 +61,9 @@ func Open(dev, home blockcache.Writable, size block.Size, o Options) (*Log, Reco
 	}
 	// Until the new control block is durable a crash runs the old recovery again: the segments that it reads stay.
 	l.segs.free = s.unused(l.segs.free)
+	if err := s.complete(); err != nil {
+		return nil, Recovery{}, err
+	}
 	if err := l.freeRecovered(s, rec); err != nil {
 		return nil, Recovery{}, err
 	}
@@ -96,7 +99,7 @@ func (l *Log) freeRecovered(s *scanner, rec Recovery) error {
 	l.ctl.generation = last.generation
 	s.places = map[uint64]int{s.ended: s.places[s.ended]}
 	for p := range s.count {
-		if !s.isUsed(p) {
+		if !s.isUsed(p) && p != s.short {
 			l.segs.free = append(l.segs.free, p)
 		}
 	}
@@ -245,11 +248,10 @@ func (s *scanner) walk(do func(number uint64, off int, r record) error) error {
 				number-1,
 			)
 		}
-		n, err := readFull(s.dev, seg, s.offset(place))
-		if err != nil {
+		if _, err := readFull(s.dev, seg, s.offset(place)); err != nil {
 			return fmt.Errorf("read segment %d of the log: %w", number, err)
 		}
-		ended, err := s.walkSegment(number, seg[:n], &seq, &before, do)
+		ended, err := s.walkSegment(number, seg, &seq, &before, do)
 		if errors.Is(err, errStop) {
 			return nil
 		}
@@ -381,15 +383,14 @@ func (s *scanner) explain(number uint64, off int) error {
 		if known && n < number {
 			continue
 		}
-		got, err := readFull(s.dev, seg, s.offset(place))
-		if err != nil {
+		if _, err := readFull(s.dev, seg, s.offset(place)); err != nil {
 			return fmt.Errorf("read the log at byte %d: %w", s.offset(place), err)
 		}
 		from := headerSize
 		if known && n == number {
 			from = max(off, headerSize)
 		}
-		if s.laterEpoch(seg[:got], from, at) {
+		if s.laterEpoch(seg, from, at) {
 			return s.damaged(number, off)
 		}
 	}

@@ -1,7 +1,9 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/mutant"
@@ -15,6 +17,7 @@ type scanner struct {
 	places  map[uint64]int // by segment number: where the segments of this incarnation lie
 	heads   map[uint64]header
 	count   int    // places on the device
+	short   int    // the last place, if the device ends within it; else -1
 	highest uint64 // segment number in any incarnation
 	ended   uint64 // segment in which the last whole epoch ends
 }
@@ -24,7 +27,12 @@ func (s *scanner) offset(place int) int64 { return controlArea + int64(place)*in
 // survey finds the segments.
 func (s *scanner) survey() error {
 	s.heads = map[uint64]header{}
-	s.count = int((s.dev.Size() - controlArea) / int64(s.ctl.segment))
+	whole := int((s.dev.Size() - controlArea) / int64(s.ctl.segment))
+	s.count = whole
+	if s.offset(whole) < s.dev.Size() { // the device grew, and a crash took the zeros at its end
+		s.count++
+		s.short = whole
+	}
 	b := make([]byte, headerSize)
 	for p := range s.count {
 		if _, err := readFull(s.dev, b, s.offset(p)); err != nil {
@@ -45,7 +53,27 @@ func (s *scanner) survey() error {
 			s.places[h.number], s.heads[h.number] = p, h
 		}
 	}
+	if s.short >= 0 && !s.isUsed(s.short) {
+		s.count, s.short = whole, -1
+	}
 	return s.checkStart()
+}
+
+// complete makes the last place as long as the others. Where the device has no room for that, it is not used again.
+func (s *scanner) complete() error {
+	if s.short < 0 {
+		return nil
+	}
+	from, to := s.dev.Size(), s.offset(s.short+1)
+	_, err := s.dev.WriteAt(make([]byte, to-from), from)
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return nil
+	case err != nil:
+		return fmt.Errorf("grow the log to %d bytes: %w", to, err)
+	}
+	s.short = -1
+	return nil
 }
 
 // checkNewer refuses a log with commits of a newer incarnation than the control block that counts. An opening begins a
@@ -106,7 +134,7 @@ func (s *scanner) unused(places []int) (out []int) {
 
 func (s *scanner) used() (out []int) {
 	for p := range s.count {
-		if s.isUsed(p) {
+		if s.isUsed(p) && p != s.short {
 			out = append(out, p)
 		}
 	}
