@@ -83,26 +83,11 @@ func (f form) besideTrace(both []byte, at int64, seed uint64, steps int) (*block
 	if err != nil {
 		return nil, nil, err
 	}
-	opts := f.opts
-	opts.Commit = time.Hour
 	log := blockcache.Record(p.log, tr, 1)
 	open := func(d blockcache.Writable, o volume.WriteOptions) (*volume.Writable, error) {
 		return volume.OpenBeside(d, log, o)
 	}
-	w, err := NewWorkload(blockcache.Record(p.image, tr, 0), open, opts, seed, tr)
-	if err != nil {
-		return nil, nil, err
-	}
-	for range steps {
-		if err := w.Step(); err != nil {
-			w.Abandon()
-			return nil, nil, fmt.Errorf("after %v: %w", w.Did, err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		return nil, nil, fmt.Errorf("unmount: %w", err)
-	}
-	return tr, w.Model, nil
+	return recordSteps(blockcache.Record(p.image, tr, 0), open, f.opts, seed, tr, steps)
 }
 
 // beside makes an explorer of images with a log that begins at a byte of the device.

@@ -124,10 +124,15 @@ func (f form) before(image []byte) []byte {
 // record runs a workload of so many random steps, and returns its trace.
 func (f form) record(image []byte, seed uint64, steps int) (*blockcache.Trace, *Model, error) {
 	tr := &blockcache.Trace{}
-	opts := f.opts
-	opts.Commit = time.Hour
 	ram, open := f.device(image)
-	w, err := NewWorkload(blockcache.Record(ram, tr, 0), open, opts, seed, tr)
+	return recordSteps(blockcache.Record(ram, tr, 0), open, f.opts, seed, tr, steps)
+}
+
+// recordSteps does random operations on a device whose events go to tr, and returns tr and the model of the tree.
+func recordSteps(d blockcache.Writable, open Opener, opts volume.WriteOptions, seed uint64, tr *blockcache.Trace,
+	steps int) (*blockcache.Trace, *Model, error) {
+	opts.Commit = time.Hour
+	w, err := NewWorkload(d, open, opts, seed, tr)
 	if err != nil {
 		return nil, nil, err
 	}
