@@ -208,7 +208,7 @@ func TestDirectory_Subdirs(t *testing.T) {
 	}
 	for _, c := range []struct{ before, made, removed uint16 }{
 		{2, 3, 2}, {1000, 1001, 1000}, {maxLinks64k - 66, maxLinks64k - 65, maxLinks64k - 66},
-		{maxLinks64k - 2, maxLinks64k - 1, maxLinks64k - 2}, {maxLinks64k - 1, 1, 1}, {1, 1, 1},
+		{maxLinks64k - 1, maxLinks64k, maxLinks64k - 1}, {maxLinks64k, 1, 1}, {1, 1, 1},
 	} {
 		set(uint64(c.before))
 		m.mkdir(dir, "sub")
