@@ -131,7 +131,7 @@ func record(seed uint64, script string, steps int) (tr *blockcache.Trace, m *mod
 func crashOptions(home, log blockcache.Writable) mvcc.Options {
 	return mvcc.Options{BlockSize: crashBlock, Home: home,
 		Durability: mvcc.NativeLog{Device: log, Options: wal.Options{Policy: wal.OnDemand, SegmentSize: crashSegment,
-			Identity: wal.Identity{1, 2, 3}}}}
+			Gather: 2 * crashSegment, Identity: wal.Identity{1, 2, 3}}}} // what is gathered is kept free on the device, too
 }
 
 // random is the next operation of a random workload.
