@@ -39,7 +39,7 @@ func (f form) interleaved(t *testing.T, image []byte, seed uint64) (actors []*ac
 		var do []func()
 		for i := range fileActors {
 			a := &actor{number: i, states: []tree{{}}, trace: tr, w: w, rng: rand.New(rand.NewPCG(seed, uint64(i))),
-				opened: map[string]ext4.Node{}}
+				opened: map[string]ext4.Node{}, journalled: f.overlay || f.opts.JournalData}
 			var n ext4.Inode
 			if n, err = w.Create(someone, ext4.Root, a.name(), ext4.CreateOptions{Mode: disk.ModeDir | 0o755}); err != nil {
 				return
