@@ -196,7 +196,7 @@ func (e *failingEpoch) Image(n block.Number) ([]byte, error) {
 // TestSuperblock_Marks: the superblock says that a file system is mounted, then that it is clean; both by e2fsprogs.
 func TestSuperblock_Marks(t *testing.T) {
 	if _, err := exec.LookPath("dumpe2fs"); err != nil {
-		t.Skip("SKIP: no dumpe2fs")
+		t.Fatal("dumpe2fs is missing: install e2fsprogs")
 	}
 	m := openMem(t, "journal")
 	m.opts.Log = LogOwn
