@@ -47,6 +47,7 @@ announce:
 	@[ -e /dev/fuse ] || echo "SKIP: there is no /dev/fuse, so nothing was mounted with varve"
 	@[ "$$(id -u)" = 0 ] || echo "SKIP: not root, so nothing was compared with the kernel's ext4"
 	@echo "SKIP: stress-ng, which make soak-fs runs"
+	@echo "SKIP: sync(2) in TestSyncFS, where it does not return within 20 s; syncfs(2) is always tested"
 	@[ -n "$(CORPUS)" ] || echo "SKIP: CORPUS names no folder of odd and damaged images"
 
 deps: ## install the Debian packages that the checks and tests need (as root)
