@@ -102,6 +102,7 @@ type Log struct {
 	flushTime atomic.Int64 // nanoseconds
 	used      atomic.Int64 // bytes of live segments
 	gather    atomic.Int64 // bytes pending
+	room      atomic.Int64 // bytes: a commit that is no longer, with its epoch's record, fits
 
 	kick   chan struct{}
 	stop   chan struct{}
@@ -166,6 +167,7 @@ func (l *Log) Append(r *Record, seq block.Seq) {
 	l.mu.Lock()
 	l.pending = append(l.pending, r.bytes...)
 	l.plan.addCommit(int64(len(r.bytes)), l.segs.length)
+	l.setRoom()
 	l.last = seq
 	n := len(l.pending)
 	l.mu.Unlock()

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"errors"
+	"math"
 
 	"github.com/varvefs/varve/internal/mutant"
 )
@@ -37,13 +38,31 @@ const maxSpare = 1 << 20
 
 // Fits reports whether there is a place on the device for a commit's record of so many bytes, behind all that was
 // appended, and for the records of epochs. Commits that are appended only then never meet ErrNoRoom. It is for the
-// caller of Append.
+// caller of Append: nothing else takes room.
 func (l *Log) Fits(record int) bool {
+	if int64(record)+epochLength <= l.room.Load() {
+		return true
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.plan
 	p.addCommit(int64(record), l.segs.length)
 	return p.number <= l.limit || mutant.Off(mutant.SpareRoom)
+}
+
+// setRoom notes how long a commit may be, with its epoch's record, that fits whatever else is written: Fits then needs
+// no lock while the log has places. The caller holds mu.
+func (l *Log) setRoom() {
+	room := int64(0)
+	switch {
+	case l.plan.number+2 <= l.limit: // a segment for each of the two records
+		room = math.MaxInt64
+	case l.plan.number <= l.limit:
+		room = l.segs.length - endLength - l.plan.off
+	}
+	if room != l.room.Load() { // mostly it is the same: the cache line stays shared
+		l.room.Store(room)
+	}
 }
 
 // account brings the plan up to date. The caller holds io, and no record is taken and not written.
@@ -58,6 +77,7 @@ func (l *Log) account() {
 		l.plan.addCommit(int64(n), l.segs.length)
 		rest = rest[n:]
 	}
+	l.setRoom()
 }
 
 // reserve gets so many free places, and the spare ones. If the device lacks room for those alone, the log goes on

@@ -344,3 +344,52 @@ func TestOptions_Spare(t *testing.T) {
 		t.Errorf("a new log has %d bytes", n)
 	}
 }
+
+// TestLog_FitsBound: what Fits allows without the lock is never more than the plan of the log has room for, and is all
+// of it while the log has places.
+func TestLog_FitsBound(t *testing.T) {
+	f := newFixture()
+	d := &capped{RAM: f.dev, limit: controlArea + 4*4096}
+	l, _, err := Open(d, f.home, size, f.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Abandon()
+	most := l.Largest() - epochLength
+	byBound, refused := 0, 0
+	for round := range 400 {
+		for _, n := range []int{1, putSize, 700, 2000, most} {
+			p := l.plan
+			p.addCommit(int64(n), l.segs.length)
+			exact := p.number <= l.limit
+			bound := int64(n)+epochLength <= l.room.Load()
+			if bound && !exact {
+				t.Fatalf("round %d: the bound of %d bytes allows a record of %d, and there is no place", round, l.room.Load(), n)
+			}
+			if l.Fits(n) != exact {
+				t.Fatalf("round %d: Fits(%d) is %v, and the plan says %v", round, n, !exact, exact)
+			}
+			if bound {
+				byBound++
+			}
+			if !exact {
+				refused++
+			}
+		}
+		if !l.Fits(putSize) {
+			mustSync(t, l)
+			if err := l.Truncate(f.seq); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.put(l, 1, uint64(round))
+		if round%9 == 0 {
+			if err := l.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if byBound < 1000 || refused == 0 {
+		t.Errorf("%d times the bound was enough, and %d records had no place", byBound, refused)
+	}
+}
