@@ -88,10 +88,19 @@ var ours = map[string]struct {
 		},
 		"it measures stores from outside",
 	},
+	"internal/importer": {
+		[]string{"ext4", "internal/posixacl", "ondisk/ext4"},
+		[]string{
+			"github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd", "golang.org/x/sys/unix",
+		},
+		"it copies trees into a file system, and does not know what that is on",
+	},
+	"internal/posixacl": {nil, nil, "a form of text and bytes"},
 	"cmd/varve": {
 		[]string{
-			"bench/engine", "ext4", "fuse", "internal/daemon", "internal/demo", "internal/evidence", "internal/metrics",
-			"internal/output", "internal/volume", "mvcc", "ondisk", "ondisk/ext4", "stress",
+			"bench/engine", "ext4", "fuse", "internal/daemon", "internal/demo", "internal/evidence",
+			"internal/importer", "internal/metrics", "internal/output", "internal/posixacl", "internal/volume", "mvcc",
+			"ondisk", "ondisk/ext4", "stress",
 		},
 		[]string{
 			"github.com/schollz/progressbar/v3", "github.com/spf13/cobra", "github.com/spf13/cobra/doc",

@@ -15,6 +15,11 @@ func (fs *FS) Resolve(path string, follow bool) (*Inode, error) {
 	if err != nil {
 		return nil, err
 	}
+	return fs.ResolveFrom(at, path, follow)
+}
+
+// ResolveFrom is Resolve from a directory.
+func (fs *FS) ResolveFrom(at *Inode, path string, follow bool) (_ *Inode, err error) {
 	rest := split(path)
 	for links := 0; len(rest) > 0; {
 		name := rest[0]

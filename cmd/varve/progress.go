@@ -3,8 +3,10 @@ package main
 import (
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"github.com/varvefs/varve/internal/output"
@@ -43,4 +45,14 @@ func progress(w io.Writer) func(done, all int, what string) {
 		bar.Describe(what)
 		_ = bar.Set(done + 1)
 	}
+}
+
+// newBytesBar reads a file, and shows on a terminal how much of it was read.
+func newBytesBar(cmd *cobra.Command, f *os.File) io.ReadCloser {
+	size := int64(-1) // not known
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	r := progressbar.NewReader(f, newBar(cmd.ErrOrStderr(), size, filepath.Base(f.Name())))
+	return &r
 }

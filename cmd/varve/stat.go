@@ -14,6 +14,7 @@ import (
 
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/output"
+	"github.com/varvefs/varve/internal/posixacl"
 	"github.com/varvefs/varve/internal/volume"
 )
 
@@ -74,8 +75,8 @@ func (d *node) print(w io.Writer) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Xattrs)) {
 		value := strconv.Quote(string(d.Xattrs[name]))
-		if _, ok := aclRecords[name]; ok {
-			if text, err := aclText(d.Xattrs[name]); err == nil {
+		if _, ok := posixacl.Records[name]; ok {
+			if text, err := posixacl.Text(d.Xattrs[name]); err == nil {
 				value = text
 			}
 		}

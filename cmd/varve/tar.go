@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/posixacl"
 	"github.com/varvefs/varve/internal/volume"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
@@ -130,8 +131,8 @@ func (t *tarWriter) add(at *place, n *ext4.Inode) error {
 		if value, err = attrs[i].Value(); err != nil {
 			break
 		}
-		if record, ok := aclRecords[attrs[i].Name]; ok {
-			h.PAXRecords[record], err = aclText(value)
+		if record, ok := posixacl.Records[attrs[i].Name]; ok {
+			h.PAXRecords[record], err = posixacl.Text(value)
 		} else {
 			h.PAXRecords["SCHILY.xattr."+attrs[i].Name] = string(value)
 		}

@@ -1,0 +1,212 @@
+package importer
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/varvefs/varve/internal/posixacl"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// Tar copies all entries of a tar archive, which may be compressed with gzip, bzip2 or zstd.
+func (im *Importer) Tar(ctx context.Context, archive io.Reader) error {
+	plain, err := decompress(archive)
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	for r := tar.NewReader(plain); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return im.Finish(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("the archive: %w", err)
+		}
+		e, err := entryOf(h, r)
+		if err != nil {
+			return fmt.Errorf("%s: %w", h.Name, err)
+		}
+		if e == nil {
+			continue
+		}
+		if err := im.Add(ctx, *e); err != nil {
+			return err
+		}
+	}
+}
+
+// decompress reads through the compression that the first bytes say.
+func decompress(r io.Reader) (io.ReadCloser, error) {
+	b := bufio.NewReaderSize(r, 64<<10)
+	magic, err := b.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		return gzip.NewReader(b)
+	case bytes.HasPrefix(magic, []byte("BZh")):
+		return io.NopCloser(bzip2.NewReader(b)), nil
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		z, err := zstd.NewReader(b, zstd.WithDecoderMaxMemory(256<<20))
+		if err != nil {
+			return nil, err
+		}
+		return z.IOReadCloser(), nil
+	case bytes.HasPrefix(magic, []byte{0xfd, '7', 'z', 'X'}):
+		return nil, errors.New("the archive is compressed with xz: pipe it through xz -dc")
+	}
+	return io.NopCloser(b), nil
+}
+
+// entryOf is the entry of a header; nil for one that is no file.
+func entryOf(h *tar.Header, r io.Reader) (*Entry, error) {
+	e := &Entry{
+		Path: h.Name, Mode: uint16(h.Mode & 0o7777), UID: uint32(h.Uid), GID: uint32(h.Gid),
+		Atime: h.AccessTime, Mtime: h.ModTime,
+	}
+	if h.Uid < 0 || h.Gid < 0 || h.Uid > 1<<32-2 || h.Gid > 1<<32-2 {
+		return nil, fmt.Errorf("owner %d:%d is no user and group of a file", h.Uid, h.Gid)
+	}
+	switch h.Typeflag {
+	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
+		e.Mode |= disk.ModeRegular
+		e.Size = uint64(h.Size)
+		e.Contents = func(write func([]byte, int64) error) error { return copyPieces(r, isSparse(h), write) }
+	case tar.TypeLink:
+		e.Link = h.Linkname
+	case tar.TypeSymlink:
+		e.Mode, e.Target = disk.ModeSymlink|0o777, h.Linkname
+	case tar.TypeChar:
+		e.Mode |= disk.ModeChar
+	case tar.TypeBlock:
+		e.Mode |= disk.ModeBlock
+	case tar.TypeDir:
+		e.Mode |= disk.ModeDir
+	case tar.TypeFifo:
+		e.Mode |= disk.ModeFIFO
+	case tar.TypeXGlobalHeader:
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("an entry of type %q, which varve does not know", h.Typeflag)
+	}
+	e.Major, e.Minor = uint32(h.Devmajor), uint32(h.Devminor)
+	var err error
+	e.Xattrs, err = xattrsOf(h)
+	return e, err
+}
+
+// isSparse reports whether the archive has the file's holes as holes.
+func isSparse(h *tar.Header) bool {
+	return h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.major"] != "" ||
+		h.PAXRecords["GNU.sparse.map"] != ""
+}
+
+// xattrsOf are the attributes in the records of star and GNU tar, and of libarchive, in the order of their names.
+func xattrsOf(h *tar.Header) ([]Xattr, error) {
+	var out []Xattr
+	for key, value := range h.PAXRecords {
+		x := Xattr{Value: []byte(value)}
+		var err error
+		switch name, rest, _ := cutRecord(key); name {
+		case "SCHILY.xattr.":
+			x.Name = rest
+		case "LIBARCHIVE.xattr.":
+			if _, both := h.PAXRecords["SCHILY.xattr."+rest]; both {
+				continue
+			}
+			x.Name = rest
+			x.Value, err = base64.RawStdEncoding.DecodeString(strings.TrimRight(value, "="))
+		case "SCHILY.acl.access":
+			x.Name = "system.posix_acl_access"
+			x.Value, err = posixacl.Parse(value)
+		case "SCHILY.acl.default":
+			x.Name = "system.posix_acl_default"
+			x.Value, err = posixacl.Parse(value)
+		default:
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		out = append(out, x)
+	}
+	slices.SortFunc(out, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// cutRecord splits a record's key into what says how it is written, and an attribute's name.
+func cutRecord(key string) (kind, name string, ok bool) {
+	for _, prefix := range []string{"SCHILY.xattr.", "LIBARCHIVE.xattr."} {
+		if rest, ok := strings.CutPrefix(key, prefix); ok && rest != "" {
+			return prefix, rest, true
+		}
+	}
+	return key, "", false
+}
+
+// pieceBytes is the size of one write: one transaction.
+const pieceBytes = 1 << 20
+
+// holeBytes is the smallest run of zeros of a sparse file that becomes a hole.
+const holeBytes = 4096
+
+// copyPieces hands on what a reader has. Zeros of a sparse file are left out in runs of holeBytes.
+func copyPieces(r io.Reader, sparse bool, write func([]byte, int64) error) error {
+	buf := make([]byte, pieceBytes)
+	for at := int64(0); ; {
+		n, err := io.ReadFull(r, buf)
+		if werr := writeData(buf[:n], at, sparse, write); werr != nil {
+			return werr
+		}
+		at += int64(n)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// Reader is the contents of a stream.
+func Reader(r io.Reader) func(write func(p []byte, at int64) error) error {
+	return func(write func([]byte, int64) error) error { return copyPieces(r, false, write) }
+}
+
+// writeData writes a piece, of a sparse file without its holes.
+func writeData(p []byte, at int64, sparse bool, write func([]byte, int64) error) error {
+	if len(p) == 0 {
+		return nil
+	}
+	if !sparse {
+		return write(p, at)
+	}
+	var zeros [holeBytes]byte
+	for begin := 0; begin < len(p); {
+		end := begin
+		for end < len(p) && !bytes.Equal(p[end:min(end+holeBytes, len(p))], zeros[:min(holeBytes, len(p)-end)]) {
+			end = min(end+holeBytes, len(p))
+		}
+		if end > begin {
+			if err := write(p[begin:end], at+int64(begin)); err != nil {
+				return err
+			}
+		}
+		begin = min(end+holeBytes, len(p))
+	}
+	return nil
+}
