@@ -194,11 +194,11 @@ func TestClaim_Reserved(t *testing.T) {
 			t.Errorf("%+v leaves %d of %d blocks, expected %d", c.claim, got, free, c.left)
 		}
 	}
-	if m.Room() != 0 || m.RoomFor(1) {
+	if m.Room() != 0 || m.RoomFor(t.Context(), 1) {
 		t.Error("there is room")
 	}
 	a.freeBlocks.Store(free)
-	if want := (free - kept - int64(m.super.ReservedBlocks)) * 1024; m.Room() != want || !m.RoomFor(want) {
+	if want := (free - kept - int64(m.super.ReservedBlocks)) * 1024; m.Room() != want || !m.RoomFor(t.Context(), want) {
 		t.Errorf("room for %d bytes, expected %d", m.Room(), want)
 	}
 }

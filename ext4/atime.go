@@ -13,7 +13,7 @@ func (w *Writable) NeedsTouch(n *Inode) bool {
 }
 
 // Touch sets the time of access, where NeedsTouch asks for it.
-func (w *Writable) Touch(node Node) error {
+func (w *Writable) Touch(cred Cred, node Node) error {
 	stale := false
 	err := w.View(func(fs *FS) error {
 		var n Inode
@@ -24,7 +24,7 @@ func (w *Writable) Touch(node Node) error {
 	if err != nil || !stale {
 		return err
 	}
-	return w.do(opAtime, Cred{}, func(o *op) error {
+	return w.do(opAtime, cred, func(o *op) error {
 		n, err := o.inode(node)
 		if err != nil {
 			return err

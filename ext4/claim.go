@@ -1,6 +1,10 @@
 package ext4
 
-import "github.com/varvefs/varve/internal/mutant"
+import (
+	"context"
+
+	"github.com/varvefs/varve/internal/mutant"
+)
 
 // claim is the user and the purpose of an allocation. They decide how many blocks stay free (kernel, fs/ext4/balloc.c,
 // ext4_has_free_clusters).
@@ -78,10 +82,10 @@ func (w *Writable) Room() int64 {
 }
 
 // RoomFor reports whether all users may allocate so many bytes. If they are short it first makes freed blocks
-// usable.
-func (w *Writable) RoomFor(bytes int64) bool {
+// usable, until the context ends.
+func (w *Writable) RoomFor(ctx context.Context, bytes int64) bool {
 	if w.Room() >= bytes {
 		return true
 	}
-	return w.alloc.makeRoom() == nil && w.Room() >= bytes
+	return w.alloc.makeRoom(ctx) == nil && w.Room() >= bytes
 }

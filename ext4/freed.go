@@ -58,17 +58,20 @@ func count(runs []run) (n int64) {
 
 // makeRoom makes the open epoch durable, which may let freed blocks be used (W4), and waits a moment for readers whose
 // snapshots may keep them.
-func (a *allocator) makeRoom() error {
+func (a *allocator) makeRoom(ctx context.Context) error {
 	if a.reuseFreed(); a.waiting.blocks.Load() == 0 {
 		return nil
 	}
-	if err := a.store.Sync(context.Background()); err != nil {
+	if err := a.store.Sync(ctx); err != nil {
 		return err
 	}
 	for began := time.Now(); ; time.Sleep(time.Millisecond) {
 		a.reuseFreed()
 		if a.waiting.blocks.Load() == 0 || time.Since(began) > 100*time.Millisecond {
 			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 	}
 }

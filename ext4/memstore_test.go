@@ -119,9 +119,9 @@ func (s *memStore) View(_ context.Context, name string, fn func(Tx) error) error
 var errConflict = errors.New("another transaction came first")
 
 // Update follows Store.
-func (s *memStore) Update(_ context.Context, fn func(Tx) error) (out Outcome, err error) {
+func (s *memStore) Update(ctx context.Context, fn func(Tx) error) (out Outcome, err error) {
 	for range 1000 {
-		if err := s.Err(); err != nil {
+		if err := errors.Join(s.Err(), ctx.Err()); err != nil {
 			return out, err
 		}
 		err = s.try(fn, &out)
@@ -185,7 +185,10 @@ func (s *memStore) Fail(err error) {
 }
 
 // Sync follows Store: it seals the open epoch and writes it home.
-func (s *memStore) Sync(context.Context) error {
+func (s *memStore) Sync(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failed != nil {

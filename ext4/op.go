@@ -1,7 +1,6 @@
 package ext4
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -62,7 +61,7 @@ func (w *Writable) do(kind opKind, cred Cred, fn func(*op) error) error {
 			o.settle(out.Seq)
 			w.turned.Or(o.turns)
 			if o.sync && kind != opAtime && kind != opEvict {
-				return w.store.Sync(context.Background())
+				return w.syncFor(cred)
 			}
 			return nil
 		}
@@ -74,7 +73,7 @@ func (w *Writable) do(kind opKind, cred Cred, fn func(*op) error) error {
 			continue
 		case errors.Is(err, errStuck) && !forced:
 			forced = true
-			if err = w.alloc.makeRoom(); err == nil {
+			if err = w.alloc.makeRoom(cred.context()); err == nil {
 				continue
 			}
 		case errors.Is(err, errStuck):
@@ -88,9 +87,18 @@ func (w *Writable) do(kind opKind, cred Cred, fn func(*op) error) error {
 	}
 }
 
+// syncFor makes a change durable that is done. It is no error that nobody waits for that any more.
+func (w *Writable) syncFor(cred Cred) error {
+	err := w.store.Sync(cred.context())
+	if err != nil && cred.context().Err() != nil {
+		return nil
+	}
+	return err
+}
+
 // attempt runs fn as one transaction.
 func (w *Writable) attempt(o *op, fn func(*op) error) (Outcome, error) {
-	return w.store.Update(context.Background(), func(tx Tx) error {
+	return w.store.Update(o.cred.context(), func(tx Tx) error {
 		o.begin(tx)
 		defer o.w.views.close(o.fs)
 		err := fn(o)

@@ -152,7 +152,7 @@ func TestTouch_Rules(t *testing.T) {
 			is(t, "chattr", m.SetFlags(Cred{}, f, disk.InodeExtents|c.flags), nil)
 			ok(m.SetAttr(Cred{}, f, Attr{Atime: ref(base.Add(c.atime)), Explicit: true}))(t)
 			at = base.Add(c.now)
-			is(t, "touch", m.Touch(f), nil)
+			is(t, "touch", m.Touch(Cred{}, f), nil)
 			n := m.stat(f)
 			if got := n.Atime.Equal(at); got != c.want {
 				t.Errorf("the time of access is %v: set is %v, expected %v", n.Atime, got, c.want)

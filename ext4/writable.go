@@ -82,9 +82,23 @@ type fixed struct {
 
 // Cred is the user of a request, for what the kernel leaves to the file system: who owns new files, and who may use
 // reserved blocks.
+//
+// Context ends when nobody waits for the answer any more; nil where that is not known. Waits for room, for other
+// transactions and for the device end with it, and with its error, before anything was done; a series of transactions
+// ends between two of them. What is committed is done: its operation then returns without an error, though WriteOptions
+// may ask for a durability that it does not have yet. It is a field, as in http.Request, because it belongs to the
+// request as the user does.
 type Cred struct {
 	UID, GID uint32
 	Thread   uint32 // that asked, for SetRights; 0 where it is not known
+	Context  context.Context
+}
+
+func (c Cred) context() context.Context {
+	if c.Context == nil {
+		return context.Background()
+	}
+	return c.Context
 }
 
 // Node names an inode: its number, and above it its generation, which shows that the inode was freed since, and maybe

@@ -11,8 +11,12 @@ import (
 )
 
 func (f *writable) GetAttr(cancel <-chan struct{}, in *gofuse.GetAttrIn, out *gofuse.AttrOut) gofuse.Status {
-	if in.Flags()&gofuse.FUSE_GETATTR_FH != 0 && f.shortage.refuses(in.NodeId, f.fs.RoomFor) {
-		return gofuse.Status(syscall.ENOSPC)
+	if in.Flags()&gofuse.FUSE_GETATTR_FH != 0 {
+		r := f.requester(cancel, &in.InHeader)
+		defer r.end()
+		if f.shortage.refuses(in.NodeId, func(bytes int64) bool { return f.fs.RoomFor(r, bytes) }) {
+			return gofuse.Status(syscall.ENOSPC)
+		}
 	}
 	return f.view(func(r *front) gofuse.Status { return r.GetAttr(cancel, in, out) })
 }
@@ -21,7 +25,7 @@ func (f *writable) Statx(cancel <-chan struct{}, in *gofuse.StatxIn, out *gofuse
 	return f.view(func(r *front) gofuse.Status { return r.Statx(cancel, in, out) })
 }
 
-func (f *writable) SetAttr(_ <-chan struct{}, in *gofuse.SetAttrIn, out *gofuse.AttrOut) gofuse.Status {
+func (f *writable) SetAttr(cancel <-chan struct{}, in *gofuse.SetAttrIn, out *gofuse.AttrOut) gofuse.Status {
 	var a ext4.Attr
 	if mode, ok := in.GetMode(); ok {
 		m := uint16(mode & 0o7777)
@@ -44,12 +48,14 @@ func (f *writable) SetAttr(_ <-chan struct{}, in *gofuse.SetAttrIn, out *gofuse.
 	const others = gofuse.FATTR_MODE | gofuse.FATTR_UID | gofuse.FATTR_GID | gofuse.FATTR_SIZE | gofuse.FATTR_ATIME
 	a.Gathered = f.writeback && in.Valid&(others|gofuse.FATTR_MTIME) == gofuse.FATTR_MTIME
 	a.ClearPrivileges = in.Valid&gofuse.FATTR_KILL_SUIDGID != 0
-	n, err := f.fs.SetAttr(cred(&in.InHeader), node(in.NodeId), a)
-	if err == nil {
-		out.SetTimeout(forever)
-		fillAttr(&out.Attr, &n)
-	}
-	return f.status("setattr", err)
+	return f.change("setattr", cancel, &in.InHeader, func(who ext4.Cred) error {
+		n, err := f.fs.SetAttr(who, node(in.NodeId), a)
+		if err == nil {
+			out.SetTimeout(forever)
+			fillAttr(&out.Attr, &n)
+		}
+		return err
+	})
 }
 
 // setTime is a time that is to be set. It is signed, whatever the protocol says.
@@ -92,15 +98,17 @@ func (f *writable) ListXAttr(
 	return n, status
 }
 
-func (f *writable) SetXAttr(_ <-chan struct{}, in *gofuse.SetXAttrIn, name string, data []byte) gofuse.Status {
-	err := f.fs.SetXattr(cred(&in.InHeader), node(in.NodeId), name, append([]byte{}, data...), in.Flags,
-		in.SetXAttrFlags&gofuse.SETXATTR_ACL_KILL_SGID != 0)
-	return f.blocksChanged(in.NodeId, f.status("setxattr", err))
+func (f *writable) SetXAttr(cancel <-chan struct{}, in *gofuse.SetXAttrIn, name string, data []byte) gofuse.Status {
+	return f.blocksChanged(in.NodeId, f.change("setxattr", cancel, &in.InHeader, func(who ext4.Cred) error {
+		return f.fs.SetXattr(who, node(in.NodeId), name, append([]byte{}, data...), in.Flags,
+			in.SetXAttrFlags&gofuse.SETXATTR_ACL_KILL_SGID != 0)
+	}))
 }
 
-func (f *writable) RemoveXAttr(_ <-chan struct{}, header *gofuse.InHeader, name string) gofuse.Status {
-	err := f.fs.RemoveXattr(cred(header), node(header.NodeId), name)
-	return f.blocksChanged(header.NodeId, f.status("removexattr", err))
+func (f *writable) RemoveXAttr(cancel <-chan struct{}, header *gofuse.InHeader, name string) gofuse.Status {
+	return f.blocksChanged(header.NodeId, f.change("removexattr", cancel, header, func(who ext4.Cred) error {
+		return f.fs.RemoveXattr(who, node(header.NodeId), name)
+	}))
 }
 
 func (f *writable) StatFs(_ <-chan struct{}, _ *gofuse.InHeader, out *gofuse.StatfsOut) gofuse.Status {
@@ -122,20 +130,23 @@ func (f *writable) Ioctl(
 	out *gofuse.IoctlOut,
 	outbuf []byte,
 ) gofuse.Status {
-	who, n := cred(&in.InHeader), node(in.NodeId)
+	n := node(in.NodeId)
+	chattr := func(do func(ext4.Cred) error) gofuse.Status {
+		return f.changed(in.NodeId, f.change("chattr", cancel, &in.InHeader, do))
+	}
 	switch {
 	case in.Cmd == fsIocSetFlags && len(inbuf) >= 4:
 		flags := nativeEndian.Uint32(inbuf)
 		if flags&(disk.InodeImmutable|disk.InodeAppend) != 0 {
 			f.handOver(in.NodeId)
 		}
-		return f.changed(in.NodeId, f.status("chattr", f.fs.SetFlags(who, n, flags)))
+		return chattr(func(who ext4.Cred) error { return f.fs.SetFlags(who, n, flags) })
 	case in.Cmd == fsIocShutdown:
 		return f.shutdown(in, outbuf)
 	case in.Cmd == fsIocSetXattr && len(inbuf) >= 16:
 		f.handOver(in.NodeId) // it may become immutable
 		a := ext4.FileAttr{Xflags: nativeEndian.Uint32(inbuf), Project: nativeEndian.Uint32(inbuf[12:])}
-		return f.changed(in.NodeId, f.status("chattr", f.fs.SetFileAttr(who, n, a)))
+		return chattr(func(who ext4.Cred) error { return f.fs.SetFileAttr(who, n, a) })
 	}
 	return f.view(func(r *front) gofuse.Status { return r.Ioctl(cancel, in, inbuf, out, outbuf) })
 }

@@ -13,7 +13,8 @@
 // room. A node id is made of inode number and generation: one that does not fit its inode any more is ESTALE.
 //
 // The kernel interrupts a request for any signal that its process handles. A copy then ends between two chunks, short.
-// An fsync goes on, unless its thread is dying (interrupt.go); what is under way becomes durable all the same.
+// An fsync, or a change that waits for room, goes on, unless its thread is dying (interrupt.go). A flush that is under
+// way then goes on by itself.
 //
 // The kernel may keep names, attributes and pages for ever: an image that is only read does not change, and all changes
 // of one that is written come through the kernel itself.

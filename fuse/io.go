@@ -1,7 +1,6 @@
 package fuse
 
 import (
-	"context"
 	"errors"
 	"io"
 	"syscall"
@@ -10,14 +9,19 @@ import (
 
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/mutant"
+	"github.com/varvefs/varve/ondisk"
 )
 
 // accessed notes a read, by the rule of relatime.
-func (f *writable) accessed(id uint64, status gofuse.Status) {
-	if status.Ok() {
-		if err := f.fs.Touch(node(id)); err != nil && !errors.Is(err, ext4.ErrFailed) {
-			f.report("note the time of access", err)
-		}
+func (f *writable) accessed(cancel <-chan struct{}, h *gofuse.InHeader, status gofuse.Status) {
+	if !status.Ok() {
+		return
+	}
+	r := f.requester(cancel, h)
+	defer r.end()
+	err := f.fs.Touch(credOf(h, r), node(h.NodeId))
+	if err != nil && !errors.Is(err, ext4.ErrFailed) && r.Err() == nil {
+		f.report("note the time of access", err)
 	}
 }
 
@@ -40,7 +44,7 @@ func (f *writable) Open(_ <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOu
 }
 
 func (f *writable) Read(
-	_ <-chan struct{},
+	cancel <-chan struct{},
 	in *gofuse.ReadIn,
 	buf []byte,
 ) (result gofuse.ReadResult, status gofuse.Status) {
@@ -63,7 +67,7 @@ func (f *writable) Read(
 		return gofuse.OK
 	})
 	if touch {
-		f.accessed(in.NodeId, status)
+		f.accessed(cancel, &in.InHeader, status)
 	}
 	return result, status
 }
@@ -100,10 +104,9 @@ func (f *writable) FsyncDir(cancel <-chan struct{}, in *gofuse.FsyncIn) gofuse.S
 }
 
 func (f *writable) syncNode(cancel <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
-	n := node(in.NodeId) // the request's memory may be used again before an abandoned sync ends
-	return f.status("fsync", untilKilled(cancel, in.Pid, func(ctx context.Context) error {
-		return f.fs.SyncNode(ctx, n)
-	}))
+	return f.change("fsync", cancel, &in.InHeader, func(who ext4.Cred) error {
+		return f.fs.SyncNode(who.Context, node(in.NodeId))
+	})
 }
 
 // The modes of fallocate(2) that FUSE passes on.
@@ -113,23 +116,28 @@ const (
 	fallocZeroRange = 0x10
 )
 
-func (f *writable) Fallocate(_ <-chan struct{}, in *gofuse.FallocateIn) gofuse.Status {
-	who, n, keep := cred(&in.InHeader), node(in.NodeId), in.Mode&fallocKeepSize != 0
-	var err error
+func (f *writable) Fallocate(cancel <-chan struct{}, in *gofuse.FallocateIn) gofuse.Status {
+	return f.change("fallocate", cancel, &in.InHeader, func(who ext4.Cred) error {
+		err := f.fallocate(who, in)
+		if err == nil {
+			return f.durable(who.Context, in.NodeId, in.Fh)
+		}
+		f.partlyDone(in.NodeId, err)
+		return err
+	})
+}
+
+func (f *writable) fallocate(who ext4.Cred, in *gofuse.FallocateIn) error {
+	n, keep := node(in.NodeId), in.Mode&fallocKeepSize != 0
 	switch in.Mode &^ fallocKeepSize {
 	case 0:
-		err = f.fs.Allocate(who, n, in.Offset, in.Length, keep)
+		return f.fs.Allocate(who, n, in.Offset, in.Length, keep)
 	case fallocPunchHole:
-		err = f.fs.Punch(who, n, in.Offset, in.Length)
+		return f.fs.Punch(who, n, in.Offset, in.Length)
 	case fallocZeroRange:
-		err = f.fs.ZeroRange(who, n, in.Offset, in.Length, keep)
-	default:
-		return gofuse.Status(syscall.EOPNOTSUPP)
+		return f.fs.ZeroRange(who, n, in.Offset, in.Length, keep)
 	}
-	if err == nil {
-		err = f.durable(in.NodeId, in.Fh)
-	}
-	return f.status("fallocate", err)
+	return ondisk.ErrUnsupported
 }
 
 func (f *writable) CopyFileRange(cancel <-chan struct{}, in *gofuse.CopyFileRangeIn) (uint32, gofuse.Status) {
@@ -138,13 +146,15 @@ func (f *writable) CopyFileRange(cancel <-chan struct{}, in *gofuse.CopyFileRang
 	}
 	from := ext4.Range{Node: node(in.NodeId), Offset: int64(in.OffIn)}
 	to := ext4.Range{Node: node(in.NodeIdOut), Offset: int64(in.OffOut)}
-	done, err := f.fs.CopyRange(until(cancel), cred(&in.InHeader), from, to, in.Len)
+	r := f.requester(cancel, &in.InHeader)
+	defer r.end()
+	done, err := f.fs.CopyRange(until(cancel), credOf(&in.InHeader, r), from, to, in.Len)
 	status := f.status("copy_file_range", err)
 	if done == 0 && !status.Ok() {
 		return 0, status
 	}
-	f.accessed(in.NodeId, gofuse.OK)
-	if err := f.durable(in.NodeIdOut, in.FhOut); err != nil {
+	f.accessed(cancel, &in.InHeader, gofuse.OK)
+	if err := f.durable(r, in.NodeIdOut, in.FhOut); err != nil {
 		return 0, f.status("copy_file_range", err)
 	}
 	return uint32(done), gofuse.OK

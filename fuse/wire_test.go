@@ -236,6 +236,7 @@ type wired struct {
 	volume *volume.Writable
 	device *stalling
 	ram    *blockcache.RAM
+	nodes  map[string]uint64 // by name, for tests that keep them
 }
 
 // newWired is a front over a fresh image in memory, connected.

@@ -2,6 +2,7 @@ package fuse
 
 import (
 	"context"
+	"errors"
 	"log"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,7 @@ type writable struct {
 	writeback            bool // the kernel gathers writes
 	// ENOSYS to OPEN and CREATE: the kernel does without, MKNOD creates, and no file has flags of its own
 	noOpen bool
+	killed func(thread uint32) bool // reports whether the thread of an interrupted request is dying
 	reporter
 }
 
@@ -42,6 +44,7 @@ func newWritable(fs *ext4.Writable, logger *log.Logger) *writable {
 		reporter:      reporter{log: logger, last: new(atomic.Int64), damaged: fs.Damaged},
 		listings:      new(listings),
 		lookups:       new(lookups),
+		killed:        beingKilled,
 		encrypted:     fs.Superblock().Incompat&disk.IncompatEncrypt != 0,
 	}
 }
@@ -72,6 +75,14 @@ func (f *writable) blocksChanged(id uint64, status gofuse.Status) gofuse.Status 
 
 // invalidateAttr has the kernel ask for the attributes of a node again.
 func (f *writable) invalidateAttr(id uint64) { f.changed(id, gofuse.OK) }
+
+// partlyDone has the kernel drop what it has cached of a file of which a change ended early: it expects that a request
+// that fails has changed nothing. It is done beside the request, of which the kernel may hold the inode's lock.
+func (f *writable) partlyDone(id uint64, err error) {
+	if f.server != nil && (errors.Is(err, ext4.ErrNoSpace) || errors.Is(err, context.Canceled)) {
+		go f.server.InodeNotify(id, 0, 0)
+	}
+}
 
 // handOver has the kernel write back its dirty pages of a file that is open for writing.
 func (f *writable) handOver(id uint64) {
@@ -105,17 +116,6 @@ func node(id uint64) ext4.Node {
 		return ext4.Root
 	}
 	return ext4.Node(id)
-}
-
-func cred(h *gofuse.InHeader) ext4.Cred { return ext4.Cred{UID: h.Uid, GID: h.Gid, Thread: h.Pid} }
-
-// entry answers with an inode that was made, or the error.
-func (f *writable) entry(op string, out *gofuse.EntryOut, n *ext4.Inode, err error) gofuse.Status {
-	if err == nil {
-		fillEntry(out, n)
-		f.lookups.add(out.NodeId)
-	}
-	return f.status(op, err)
 }
 
 // syncAll is syncfs(2). The kernel has written back its dirty pages before.

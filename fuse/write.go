@@ -35,7 +35,7 @@ func (f *writable) opened(h *gofuse.InHeader, flags uint32, out *gofuse.OpenOut)
 	case writing && f.writeback && f.fs.Room() < scarce && !mutant.Off(mutant.GatheredRoom):
 		out.OpenFlags = gofuse.FOPEN_DIRECT_IO
 	}
-	if writing && f.fs.MayUseReserved(cred(h)) {
+	if writing && f.fs.MayUseReserved(credOf(h, nil)) {
 		out.Fh |= openPrivileged
 	}
 	if writing && flags&syscall.O_DSYNC != 0 {
@@ -44,14 +44,24 @@ func (f *writable) opened(h *gofuse.InHeader, flags uint32, out *gofuse.OpenOut)
 }
 
 // durable makes changes durable if their handle asks for that.
-func (f *writable) durable(id, fh uint64) error {
+func (f *writable) durable(ctx context.Context, id, fh uint64) error {
 	if fh&openDurable == 0 || mutant.Off(mutant.DirectSync) {
 		return nil
 	}
-	return f.fs.SyncNode(context.Background(), node(id))
+	return f.syncDone(ctx, id)
 }
 
-func (f *writable) Write(_ <-chan struct{}, in *gofuse.WriteIn, data []byte) (uint32, gofuse.Status) {
+// syncDone makes a change durable that is done. It is no error that the thread that asked dies meanwhile: the kernel
+// would take the change for one that failed.
+func (f *writable) syncDone(ctx context.Context, id uint64) error {
+	err := f.fs.SyncNode(ctx, node(id))
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (f *writable) Write(cancel <-chan struct{}, in *gofuse.WriteIn, data []byte) (uint32, gofuse.Status) {
 	if in.WriteFlags&gofuse.WRITE_CACHE != 0 && !mutant.Off(mutant.WritebackRoot) {
 		return f.writeBack(in, data)
 	}
@@ -60,20 +70,25 @@ func (f *writable) Write(_ <-chan struct{}, in *gofuse.WriteIn, data []byte) (ui
 	if whole {
 		write = f.fs.WriteWhole
 	}
+	r := f.requester(cancel, &in.InHeader)
+	defer r.end()
 	n, err := write(
-		cred(&in.InHeader),
+		credOf(&in.InHeader, r),
 		node(in.NodeId),
 		int64(in.Offset),
 		data,
 		in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0,
 	)
 	if whole && err != nil {
+		if n > 0 {
+			f.partlyDone(in.NodeId, err)
+		}
 		n = 0 // the kernel makes EIO of a direct write that is answered short (fs/fuse/file.c, fuse_get_res_by_io)
 	}
 	if n > 0 && in.Flags&syscall.O_DSYNC != 0 && !mutant.Off(mutant.DirectSync) {
 		// O_SYNC, O_DSYNC and RWF_DSYNC: the kernel asks for no FSYNC after a direct write (fs/fuse/file.c,
 		// fuse_write_flags).
-		if err := f.fs.SyncNode(context.Background(), node(in.NodeId)); err != nil {
+		if err := f.syncDone(r, in.NodeId); err != nil {
 			return 0, f.status("write", err)
 		}
 	}

@@ -118,16 +118,38 @@ func (e *journalEpochs) wait(ctx context.Context, seq block.Seq) error {
 		}
 		e.closing = true
 		e.awaitOthers()
-		e.mu.Unlock()
-		err := e.closeEpoch()
-		e.mu.Lock()
-		e.closing, e.expected = false, e.waits
-		e.ended.Broadcast()
-		if err != nil {
+		if err := e.lead(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// lead ends the epoch for all that wait. If the context ends first, the epoch ends by itself later: the device may be
+// stuck. The caller holds mu, which is released meanwhile.
+func (e *journalEpochs) lead(ctx context.Context) error {
+	var err error
+	led := false
+	end := func() {
+		closed := e.closeEpoch()
+		e.mu.Lock()
+		err, led = closed, true
+		e.closing, e.expected = false, e.waits
+		e.ended.Broadcast()
+	}
+	if ctx.Done() == nil {
+		e.mu.Unlock()
+		end()
+		return err
+	}
+	go func() {
+		end()
+		e.mu.Unlock()
+	}()
+	for !led && ctx.Err() == nil {
+		e.ended.Wait()
+	}
+	return err
 }
 
 func (e *journalEpochs) wakeAll() {
