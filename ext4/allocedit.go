@@ -146,7 +146,10 @@ func (o *op) newInode(n *Inode, parent *Inode) error {
 	p := make([]byte, s.InodeSize)
 	s.EncodeInode(&n.Inode, p)
 	o.tx.Group(uint64(ino))
-	return o.setInode(ino, 0, p)
+	if err := o.setInode(ino, 0, p); err != nil {
+		return err
+	}
+	return o.charge(n, 0, 1)
 }
 
 // addDirs adds to the count of directories of a group.
@@ -187,6 +190,9 @@ func (o *op) freeInode(n *Inode) error {
 		if err := o.addDirs(g, -1); err != nil {
 			return err
 		}
+	}
+	if err := o.charge(n, 0, -1); err != nil {
+		return err
 	}
 	// Mode goes, too, as in the kernel: what is left says when.
 	dtime, _ := disk.PackTime(o.now, false)

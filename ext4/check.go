@@ -41,6 +41,7 @@ type checker struct {
 	inodes  inodeStates
 	xattrs  map[block.Number]int // references that were found
 	orphans map[Ino]bool
+	quotas  quotaCheck // nil without the feature
 	dirs    []Ino
 }
 
@@ -81,8 +82,12 @@ func (fs *FS) Check(progress func(done, all int) error) (*CheckReport, error) {
 	}
 	c.used.pieces = map[uint64]*[blockPiece / 64]uint64{}
 	c.inodes = inodeStates{}
+	if c.s.ROCompat&disk.ROCompatQuota != 0 {
+		c.quotas = quotaCheck{}
+	}
 	for _, step := range []func() error{
 		c.super, c.groups, c.orphanList, c.tables, c.directories, c.reach, c.linkCounts, c.references, c.maps,
+		c.usage,
 	} {
 		if err := step(); err != nil {
 			return c.out, err

@@ -15,7 +15,6 @@ var otherVerdicts = map[string]string{
 	"f_bad_encryption":         "varve does not check encryption contexts",
 	"f_short_encrypted_dirent": "varve does not check encrypted names for their least length",
 	"f_badbblocks":             "varve takes the list of bad blocks as it is",
-	"f_quota_invalid_inum":     "varve does not check the quota inodes",
 	"f_bad_gdt_csum":           "e2fsck -fn drops the checksums' word, and checks the group",
 	"f_first_meta_bg_too_big":  "e2fsck -fn corrects the superblock in memory and calls the rest clean",
 	"f_zero_inode_size":        "e2fsck -fn corrects the superblock in memory and calls the rest clean",

@@ -78,6 +78,7 @@ func (c *checker) inode(ino Ino) error {
 	st.flags |= stateInUse
 	st.stored, st.typ = n.Links, fileType(n.Mode)
 	c.out.Files++
+	c.count(n)
 	if ino < c.s.FirstIno && ino != RootIno && ino != journalIno {
 		return c.reserved(n)
 	}

@@ -37,6 +37,7 @@ var (
 	ErrAccess    = errors.New("permission denied")
 	ErrXattrName = errors.New("the attribute's name is too long")
 	ErrNoSpace   = errors.New("no space left on the file system")
+	ErrQuota     = errors.New("a limit of a quota would be exceeded")
 	ErrTooBig    = errors.New("the file would become too large")
 	ErrFailed    = errors.New("the file system has failed and takes no more changes")
 	ErrShutdown  = errors.New("the file system was shut down") // on request, see Writable.Shutdown

@@ -170,5 +170,8 @@ func (o *op) changeProject(n *Inode, project uint32) error {
 	case o.w.super.ROCompat&disk.ROCompatProject == 0 || !n.HasField(disk.OffProject):
 		return ondisk.ErrUnsupported
 	}
+	if err := o.transfer(n, func(n *Inode) { n.ProjectID = project }); err != nil {
+		return err
+	}
 	return o.setInode(n.Ino, disk.OffProject, binary.LittleEndian.AppendUint32(nil, project))
 }

@@ -140,6 +140,9 @@ func (o *op) addBlocks(n *Inode, delta int64) error {
 	if delta == 0 {
 		return nil
 	}
+	if err := o.charge(n, delta*int64(o.w.super.BlockSize), 0); err != nil {
+		return err
+	}
 	unit := int64(o.w.super.BlockSize) / 512
 	if n.Has(disk.InodeHugeFile) {
 		unit = 1

@@ -30,6 +30,8 @@ type op struct {
 	orphans []orphanChange
 	turns   uint64 // features turned on, as Writable.turned has them
 	sync    bool   // the change is to be durable when the operation returns
+	usage   []usage
+	owned   Ino // whose owner the operation depends on
 
 	// what is done now may not fail for want of a block: nodes of extent trees may use what is kept for them
 	promised bool
@@ -66,7 +68,12 @@ func (w *Writable) do(kind opKind, cred Cred, fn func(*op) error) error {
 			return nil
 		}
 		o.undo()
+		var missing *missingQuotas
 		switch {
+		case errors.As(err, &missing) && tries < maxOld:
+			if err = w.acquireQuotas(missing.keys); err == nil {
+				continue
+			}
 		case errors.Is(err, errOld) && tries < maxOld:
 			out.Aborts++
 			w.counts.lost(kind, out)
@@ -102,6 +109,9 @@ func (w *Writable) attempt(o *op, fn func(*op) error) (Outcome, error) {
 		o.begin(tx)
 		defer o.w.views.close(o.fs)
 		err := fn(o)
+		if err == nil && len(o.usage) > 0 {
+			err = o.applyUsage()
+		}
 		if err == nil && len(o.orphans) > 0 {
 			changes := o.orphans
 			tx.Sequenced(func(seq block.Seq) { w.orphans.record(seq, changes) })
@@ -124,6 +134,7 @@ func (o *op) reach(stage string) { failpoint.At(o.what, stage) }
 func (o *op) begin(tx Tx) {
 	o.undo()
 	o.turns, o.sync, o.promised = 0, false, false
+	o.usage, o.owned = o.usage[:0], 0
 	o.tx, o.fs, o.now = tx, o.w.views.open(tx), o.w.opts.Now()
 }
 

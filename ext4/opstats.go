@@ -19,6 +19,7 @@ const (
 	opAllocate
 	opEvict
 	opAtime
+	opQuota // an id gets an entry, or loses it
 	opKinds
 )
 
@@ -33,6 +34,7 @@ var opNames = [opKinds]string{
 	"fallocate",
 	"evict",
 	"atime",
+	"quota",
 }
 
 // OpStats counts the outcomes of the operations of one kind.

@@ -206,7 +206,7 @@ func (w *Writable) EvictAll() error {
 			return err
 		}
 	}
-	return nil
+	return w.dropUnusedQuotas()
 }
 
 // leaveDamaged makes of damage that keeps an orphan from being freed a note in the superblock. It stays an orphan, and

@@ -92,6 +92,17 @@ func (o *op) setOwner(n *Inode, a Attr) error {
 	if a.UID == nil && a.GID == nil {
 		return nil
 	}
+	err := o.transfer(n, func(n *Inode) {
+		if a.UID != nil {
+			n.UID = *a.UID
+		}
+		if a.GID != nil {
+			n.GID = *a.GID
+		}
+	})
+	if err != nil {
+		return err
+	}
 	le := binary.LittleEndian
 	put := func(low, high uint32, v uint32) error {
 		if err := o.setInode(n.Ino, low, le.AppendUint16(nil, uint16(v))); err != nil {

@@ -24,7 +24,8 @@ import (
 // epoch closes.
 //
 // Lock order: the allocator's locks, in its order; orphans.mu; shared.mu. None is held while the store is called, but
-// group.mu for a View. Sequenced hooks take orphans.mu and shared.mu.
+// group.mu for a View,
+// and quotas.tree. Sequenced hooks take orphans.mu and shared.mu.
 type Writable struct {
 	opts  WriteOptions
 	store Store
@@ -38,6 +39,7 @@ type Writable struct {
 	orphans orphans
 	sealer  sealer
 	shared  sharedXattrs
+	quotas  quotas
 
 	counts   counters
 	damage   damage
@@ -55,9 +57,11 @@ type WriteOptions struct {
 	OnDamage    OnDamage
 	// bytes that bitmaps of groups may take in memory, but for those in use; no bound where 0
 	Bitmaps int64
-	Log     Log              // where changes are logged
-	Cut     func()           // has nothing written any more; may be nil
-	Now     func() time.Time // the time in ticks of 4 ms where nil
+	// types of quotas of which limits are not enforced; usage is counted nevertheless
+	NoLimits [disk.QuotaTypes]bool
+	Log      Log              // where changes are logged
+	Cut      func()           // has nothing written any more; may be nil
+	Now      func() time.Time // the time in ticks of 4 ms where nil
 }
 
 // Log says where the changes of a file system are logged, and so what its superblock says of a crash.
@@ -130,7 +134,6 @@ func CheckWritable(s *disk.Superblock) error {
 		}
 	}
 	add(s.ROCompat&disk.ROCompatBigalloc != 0, "bigalloc")
-	add(s.ROCompat&disk.ROCompatQuota != 0, "quota")
 	add(s.ROCompat&disk.ROCompatSharedBlocks != 0, "shared_blocks")
 	add(s.ROCompat&disk.ROCompatReadonly != 0, "read-only")
 	add(s.ROCompat&(disk.ROCompatHasSnapshot|disk.ROCompatReplica) != 0, "snapshot or replica")
@@ -143,7 +146,7 @@ func CheckWritable(s *disk.Superblock) error {
 	add(s.BlocksPerGroup < minGroup, fmt.Sprintf("groups of %d blocks", s.BlocksPerGroup))
 	const known = disk.ROCompatSparseSuper | disk.ROCompatLargeFile | disk.ROCompatBtreeDir | disk.ROCompatHugeFile |
 		disk.ROCompatGDTCsum | disk.ROCompatDirNlink | disk.ROCompatExtraIsize | disk.ROCompatMetadataCsum |
-		disk.ROCompatProject | disk.ROCompatOrphanPresent | disk.ROCompatVerity
+		disk.ROCompatProject | disk.ROCompatQuota | disk.ROCompatOrphanPresent | disk.ROCompatVerity
 	add(s.ROCompat&^known != 0, (s.ROCompat &^ known).String())
 	if found == "" {
 		return nil
@@ -181,6 +184,9 @@ func OpenWritable(base *FS, store Store, image io.ReaderAt, opts WriteOptions) (
 		return nil, err
 	}
 	if err := w.openOrphans(); err != nil {
+		return nil, err
+	}
+	if err := w.openQuotas(); err != nil {
 		return nil, err
 	}
 	return w, nil

@@ -73,7 +73,7 @@ func (w *Writable) writeAll(cred Cred, node Node, offset int64, data []byte, how
 			return err
 		})
 		skip := (offset + int64(done)) % bs
-		if errors.Is(err, ErrNoSpace) && !how.whole && skip+int64(len(piece)) > bs {
+		if (errors.Is(err, ErrNoSpace) || errors.Is(err, ErrQuota)) && !how.whole && skip+int64(len(piece)) > bs {
 			most = max(len(piece)/2, 1) // what there is room for is written, down to the part in one block
 			if int64(most) < bs {
 				most = int(bs - skip)

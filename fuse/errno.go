@@ -29,6 +29,7 @@ var errnos = []struct {
 	{ext4.ErrShutdown, syscall.EIO},
 	{ext4.ErrFailed, syscall.EROFS},
 	{ext4.ErrNoSpace, syscall.ENOSPC},
+	{ext4.ErrQuota, syscall.EDQUOT},
 	{ext4.ErrExists, syscall.EEXIST},
 	{ext4.ErrNotExist, syscall.ENOENT},
 	{ext4.ErrNotEmpty, syscall.ENOTEMPTY},

@@ -52,6 +52,7 @@ func TestErrno_Table(t *testing.T) {
 			syscall.ERANGE,
 		}, "ErrNoSpace": {ext4.ErrNoSpace, syscall.ENOSPC}, "ErrTooBig": {ext4.ErrTooBig, syscall.EFBIG},
 		"ErrFailed": {ext4.ErrFailed, syscall.EROFS}, "ErrShutdown": {ext4.ErrShutdown, syscall.EIO},
+		"ErrQuota":    {ext4.ErrQuota, syscall.EDQUOT},
 		"ErrVerity":   {ext4.ErrVerity, syscall.EIO},
 		"ErrNeedsLog": {ext4.ErrNeedsLog, syscall.EIO}, "ErrForeignLog": {ext4.ErrForeignLog, syscall.EIO},
 

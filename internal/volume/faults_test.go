@@ -212,8 +212,6 @@ func TestFault_Data(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	for feature, args := range map[string][]string{
 		"bigalloc": {"-O", "bigalloc"}, "ea_inode": {"-O", "ea_inode"},
-
-		"quota": {"-O", "quota"},
 	} {
 		path := mkfs(t, "16M", append([]string{"-t", "ext4"}, args...)...)
 		before := oracle.HashFile(t, path)
