@@ -95,12 +95,17 @@ var ours = map[string]struct {
 		},
 		"it copies trees into a file system, and does not know what that is on",
 	},
+	"internal/pack": {
+		[]string{"ext4", "internal/importer", "internal/volume", "ondisk/ext4"},
+		[]string{"golang.org/x/sys/unix"},
+		"it drives mkfs.ext4, and an open volume by way of the importer",
+	},
 	"internal/posixacl": {nil, nil, "a form of text and bytes"},
 	"cmd/varve": {
 		[]string{
 			"bench/engine", "ext4", "fuse", "internal/daemon", "internal/demo", "internal/evidence",
-			"internal/importer", "internal/metrics", "internal/output", "internal/posixacl", "internal/volume", "mvcc",
-			"ondisk", "ondisk/ext4", "stress",
+			"internal/importer", "internal/metrics", "internal/output", "internal/pack", "internal/posixacl",
+			"internal/volume", "mvcc", "ondisk", "ondisk/ext4", "stress",
 		},
 		[]string{
 			"github.com/schollz/progressbar/v3", "github.com/spf13/cobra", "github.com/spf13/cobra/doc",

@@ -1,8 +1,6 @@
 package ext4
 
 import (
-	"math/rand/v2"
-
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/merge"
@@ -142,7 +140,7 @@ func (o *op) newInode(n *Inode, parent *Inode) error {
 			return err
 		}
 	}
-	n.Ino, n.Generation, n.fs = ino, rand.Uint32(), o.fs
+	n.Ino, n.Generation, n.fs = ino, o.w.opts.Generation(), o.fs
 	p := make([]byte, s.InodeSize)
 	s.EncodeInode(&n.Inode, p)
 	o.tx.Group(uint64(ino))

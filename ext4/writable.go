@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +63,8 @@ type WriteOptions struct {
 	Log      Log              // where changes are logged
 	Cut      func()           // has nothing written any more; may be nil
 	Now      func() time.Time // the time in ticks of 4 ms where nil
+	// the generation of the next inode; a random number where nil
+	Generation func() uint32
 }
 
 // Log says where the changes of a file system are logged, and so what its superblock says of a crash.
@@ -165,6 +168,9 @@ func OpenWritable(base *FS, store Store, image io.ReaderAt, opts WriteOptions) (
 	}
 	if opts.Now == nil {
 		opts.Now = coarse
+	}
+	if opts.Generation == nil {
+		opts.Generation = rand.Uint32
 	}
 	w := &Writable{opts: opts, store: store, base: base, super: base.super, shared: newSharedXattrs()}
 	w.views = views{

@@ -19,8 +19,18 @@ import (
 // Folder copies a file or a folder and all below it to a path, in the order of its names. Sockets are left out and
 // reported to skipped.
 func (im *Importer) Folder(ctx context.Context, source, path string, skipped func(name string)) error {
+	if err := EachFile(ctx, source, path, skipped, im.Add); err != nil {
+		return err
+	}
+	return im.Finish(ctx)
+}
+
+// EachFile calls add for each file of a folder, and the folder itself, as Folder does.
+func EachFile(
+	ctx context.Context, source, path string, skipped func(name string), add func(context.Context, Entry) error,
+) error {
 	links := map[[2]uint64]string{} // the first path of each file with several
-	err := filepath.WalkDir(source, func(name string, _ fs.DirEntry, err error) error {
+	return filepath.WalkDir(source, func(name string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -33,15 +43,13 @@ func (im *Importer) Folder(ctx context.Context, source, path string, skipped fun
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if e.Mode&disk.ModeType == disk.ModeSocket {
-			skipped(name)
+			if skipped != nil {
+				skipped(name)
+			}
 			return nil
 		}
-		return im.Add(ctx, *e)
+		return add(ctx, *e)
 	})
-	if err != nil {
-		return err
-	}
-	return im.Finish(ctx)
 }
 
 // hostEntry is the entry of a file of this machine.
@@ -66,6 +74,7 @@ func hostEntry(name, path string, links map[[2]uint64]string) (*Entry, error) {
 	switch e.Mode & disk.ModeType {
 	case disk.ModeRegular:
 		e.Size = uint64(st.Size)
+		e.Sparse = st.Blocks*512 < st.Size
 		e.Contents = func(write func([]byte, int64) error) error { return copyFile(name, write) }
 	case disk.ModeSymlink:
 		e.Target, err = os.Readlink(name)
@@ -115,7 +124,9 @@ func copyFile(name string, write func([]byte, int64) error) error {
 		return err
 	}
 	defer f.Close()
-	buf := make([]byte, pieceBytes)
+	piece := buffers.Get().(*[pieceBytes]byte)
+	defer buffers.Put(piece)
+	buf := piece[:]
 	for at := int64(0); ; {
 		start, err := f.Seek(at, unix.SEEK_DATA)
 		if errors.Is(err, unix.ENXIO) {

@@ -23,6 +23,7 @@ type Entry struct {
 	Atime, Mtime time.Time
 	Xattrs       []Xattr
 	Size         uint64 // of a regular file
+	Sparse       bool   // it has holes
 	// Contents calls write for each piece of a regular file that is no hole, in ascending order.
 	Contents func(write func(p []byte, at int64) error) error
 }
@@ -40,6 +41,8 @@ type Options struct {
 	Follow  bool    // a symlink in the place of a directory is followed, within the file system
 	UID     *uint32 // the owner of all, in place of the entries'
 	GID     *uint32
+
+	Progress func(bytes int64) // called with all that was written so far; may be nil
 }
 
 // Importer copies entries below one directory.
@@ -278,6 +281,9 @@ func (im *Importer) contents(node ext4.Node, e Entry) error {
 	err := e.Contents(func(p []byte, at int64) error {
 		n, err := im.fs.Write(root, node, at, p, false)
 		im.Bytes += int64(n)
+		if im.opts.Progress != nil {
+			im.opts.Progress(im.Bytes)
+		}
 		end = max(end, at+int64(n))
 		return err
 	})

@@ -12,6 +12,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -22,6 +23,14 @@ import (
 
 // Tar copies all entries of a tar archive, which may be compressed with gzip, bzip2 or zstd.
 func (im *Importer) Tar(ctx context.Context, archive io.Reader) error {
+	if err := EachTar(ctx, archive, im.Add); err != nil {
+		return err
+	}
+	return im.Finish(ctx)
+}
+
+// EachTar calls add for each entry of a tar archive, which may be compressed. Its contents can be read until the next.
+func EachTar(ctx context.Context, archive io.Reader, add func(context.Context, Entry) error) error {
 	plain, err := decompress(archive)
 	if err != nil {
 		return err
@@ -30,7 +39,7 @@ func (im *Importer) Tar(ctx context.Context, archive io.Reader) error {
 	for r := tar.NewReader(plain); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return im.Finish(ctx)
+			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("the archive: %w", err)
@@ -42,7 +51,7 @@ func (im *Importer) Tar(ctx context.Context, archive io.Reader) error {
 		if e == nil {
 			continue
 		}
-		if err := im.Add(ctx, *e); err != nil {
+		if err := add(ctx, *e); err != nil {
 			return err
 		}
 	}
@@ -85,7 +94,8 @@ func entryOf(h *tar.Header, r io.Reader) (*Entry, error) {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
 		e.Mode |= disk.ModeRegular
 		e.Size = uint64(h.Size)
-		e.Contents = func(write func([]byte, int64) error) error { return copyPieces(r, isSparse(h), write) }
+		e.Sparse = isSparse(h)
+		e.Contents = func(write func([]byte, int64) error) error { return copyPieces(r, e.Sparse, write) }
 	case tar.TypeLink:
 		e.Link = h.Linkname
 	case tar.TypeSymlink:
@@ -161,12 +171,17 @@ func cutRecord(key string) (kind, name string, ok bool) {
 // pieceBytes is the size of one write: one transaction.
 const pieceBytes = 1 << 20
 
-// holeBytes is the smallest run of zeros of a sparse file that becomes a hole.
-const holeBytes = 4096
+// buffers are of pieceBytes: most files are far smaller, and there may be many.
+var buffers = sync.Pool{New: func() any { return new([pieceBytes]byte) }}
 
-// copyPieces hands on what a reader has. Zeros of a sparse file are left out in runs of holeBytes.
+// HoleBytes is the smallest run of zeros of a sparse file that becomes a hole.
+const HoleBytes = 4096
+
+// copyPieces hands on what a reader has. Zeros of a sparse file are left out in runs of HoleBytes.
 func copyPieces(r io.Reader, sparse bool, write func([]byte, int64) error) error {
-	buf := make([]byte, pieceBytes)
+	piece := buffers.Get().(*[pieceBytes]byte)
+	defer buffers.Put(piece)
+	buf := piece[:]
 	for at := int64(0); ; {
 		n, err := io.ReadFull(r, buf)
 		if werr := writeData(buf[:n], at, sparse, write); werr != nil {
@@ -195,18 +210,18 @@ func writeData(p []byte, at int64, sparse bool, write func([]byte, int64) error)
 	if !sparse {
 		return write(p, at)
 	}
-	var zeros [holeBytes]byte
+	var zeros [HoleBytes]byte
 	for begin := 0; begin < len(p); {
 		end := begin
-		for end < len(p) && !bytes.Equal(p[end:min(end+holeBytes, len(p))], zeros[:min(holeBytes, len(p)-end)]) {
-			end = min(end+holeBytes, len(p))
+		for end < len(p) && !bytes.Equal(p[end:min(end+HoleBytes, len(p))], zeros[:min(HoleBytes, len(p)-end)]) {
+			end = min(end+HoleBytes, len(p))
 		}
 		if end > begin {
 			if err := write(p[begin:end], at+int64(begin)); err != nil {
 				return err
 			}
 		}
-		begin = min(end+holeBytes, len(p))
+		begin = min(end+HoleBytes, len(p))
 	}
 	return nil
 }

@@ -42,6 +42,9 @@ type WriteOptions struct {
 	Events      func(mvcc.Event)
 	Between     func()       // called between each operation and its commit, for tests of what operations depend on
 	Notice      func(string) // called where opening takes long, with the reason; may be nil
+	// the time and the next inode's generation, for images that are to be equal; the clock and random numbers where nil
+	Now        func() time.Time
+	Generation func() uint32
 }
 
 // Writable is a file system that is open for writing, and what lies below it.
@@ -340,12 +343,16 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 		w.device,
 		ext4.WriteOptions{JournalData: o.JournalData, NoAtime: o.NoAtime,
 			StrictAtime: o.StrictAtime, Sync: o.Sync, DirSync: o.DirSync, OnDamage: o.OnDamage, Bitmaps: bitmaps,
-			Log: w.log, Cut: w.cut},
+			Log: w.log, Cut: w.cut, Now: o.Now, Generation: o.Generation},
 	)
 	if err == nil {
 		w.Writable = live
 		if !mutant.Off(mutant.J3) {
-			err = w.editSuper(func(p []byte) { w.markMounted(p) })
+			now := time.Now
+			if o.Now != nil {
+				now = o.Now
+			}
+			err = w.editSuper(func(p []byte) { w.markMounted(p, now()) })
 		}
 	}
 	failpoint.At("recovery", "mounted")
@@ -422,8 +429,8 @@ func (w *Writable) clean() error {
 }
 
 // markMounted changes the bytes of a superblock to those of a file system that is mounted, and marks what it needs.
-func (w *Writable) markMounted(p []byte) {
-	w.MarkMounted(p, time.Now())
+func (w *Writable) markMounted(p []byte, now time.Time) {
+	w.MarkMounted(p, now)
 	if w.log == ext4.LogBeside && !mutant.Off(mutant.LogMark) {
 		disk.PutLogMark(p, w.logID)
 		w.Superblock().SealSuperblock(p)
