@@ -48,6 +48,8 @@ var forms = map[string][]string{
 	"ext2 1k":       {"-t", "ext2", "-b", "1024", "-I", "128"},
 	"no journal":    {"-t", "ext4", "-O", "^has_journal"},
 	"inline_data":   {"-t", "ext4", "-O", "inline_data"},
+	"quota":         {"-t", "ext4", "-O", "quota,project", "-E", "quotatype=usrquota:grpquota:prjquota"},
+	"quota ext2":    {"-t", "ext2", "-O", "quota"},
 	"inline 1k":     {"-t", "ext4", "-O", "inline_data", "-b", "1024", "-I", "512"},
 }
 

@@ -43,6 +43,8 @@ var crashForms = []form{
 	{"8k", "18M", []string{"-t", "ext4", "-b", "8192", "-J", "size=8"}, volume.WriteOptions{}, false},
 	{"inline_data", "4M", []string{"-t", "ext4", "-b", "1024", "-I", "256", "-J", "size=1", "-O", "inline_data"},
 		volume.WriteOptions{}, false},
+	{"quota", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-O", "quota,project"},
+		volume.WriteOptions{}, false},
 	{"groups", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-g", "1024"}, volume.WriteOptions{}, false},
 }
 
@@ -57,8 +59,11 @@ var largeForms = []form{
 		volume.WriteOptions{JournalData: true}, true},
 }
 
-// kernel reports whether the kernel mounts the form: most mount no blocks of more than a page.
+// kernel reports whether the kernel mounts the form: most mount no blocks of more than a page, and some have no quota.
 func (f form) kernel() bool {
+	if f.name == "quota" {
+		return false
+	}
 	i := slices.Index(f.mkfs, "-b")
 	return i < 0 || len(f.mkfs[i+1]) == 4 && f.mkfs[i+1] <= "4096"
 }

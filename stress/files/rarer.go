@@ -33,7 +33,7 @@ func (w *Workload) rarer(k int, file, fresh string) error {
 	case k < 16: // the same attributes for many, so that they share a block
 		return w.SetXattr(file, "user.shared", strings.Repeat("s", 300*r.IntN(3)))
 	case k < 18:
-		return w.SetAttr(file, uint16(r.IntN(0o1000)), uint32(r.IntN(3)))
+		return w.SetAttr(file, uint16(r.IntN(0o1000)), uint32(r.IntN(3))*uint32(1+r.IntN(2)<<15))
 	case k < 21:
 		from, _ := pick(r, s.paths("f"))
 		return w.CopyRange(from, file, r.IntN(len(s[from].Data)+1), r.IntN(size+1), 1+r.IntN(9000))
