@@ -16,7 +16,12 @@ func (o *op) readACL(n *Inode, index uint8) ([]disk.ACLEntry, error) {
 	}
 	for _, list := range [][]disk.Xattr{a.inside, a.outside} {
 		if i := findXattr(list, index, ""); i >= 0 {
-			return disk.DecodeACL(list[i].Value)
+			x := Xattr{Name: "an ACL", attr: list[i], node: n}
+			value, err := x.stored()
+			if err != nil {
+				return nil, err
+			}
+			return disk.DecodeACL(value)
 		}
 	}
 	return nil, nil

@@ -40,6 +40,7 @@ type checker struct {
 	used    blockSet // clusters that are referred to
 	inodes  inodeStates
 	xattrs  map[block.Number]int // references that were found
+	values  map[Ino]int          // the same, to values in inodes of their own; ofLustre where they are not counted
 	orphans map[Ino]bool
 	quotas  quotaCheck // nil without the feature
 	dirs    []Ino
@@ -59,6 +60,7 @@ const (
 	stateDir
 	stateReached
 	stateParented
+	stateValue     // holds an attribute's value
 	stateCountless // a directory that has too many subdirectories to count
 )
 
@@ -72,6 +74,7 @@ func (fs *FS) Check(progress func(done, all int) error) (*CheckReport, error) {
 		out:      &CheckReport{},
 		progress: progress,
 		xattrs:   map[block.Number]int{},
+		values:   map[Ino]int{},
 		orphans:  map[Ino]bool{},
 	}
 	if c.progress == nil {
@@ -86,8 +89,8 @@ func (fs *FS) Check(progress func(done, all int) error) (*CheckReport, error) {
 		c.quotas = quotaCheck{}
 	}
 	for _, step := range []func() error{
-		c.super, c.groups, c.orphanList, c.tables, c.directories, c.reach, c.linkCounts, c.references, c.maps,
-		c.usage,
+		c.super, c.groups, c.orphanList, c.tables, c.directories, c.reach, c.linkCounts, c.references, c.valueRefs,
+		c.maps, c.usage,
 	} {
 		if err := step(); err != nil {
 			return c.out, err
@@ -222,7 +225,8 @@ func (c *checker) orphanList() error {
 // linkCounts compares the links that inodes have with the names that were found.
 func (c *checker) linkCounts() error {
 	c.inodes.each(func(ino Ino, st *inodeState) {
-		if st.flags&stateInUse == 0 || ino < c.s.FirstIno && ino != RootIno || c.fs.special(ino) {
+		if st.flags&stateInUse == 0 || ino < c.s.FirstIno && ino != RootIno || c.fs.special(ino) ||
+			st.flags&stateValue != 0 {
 			return
 		}
 		switch {
@@ -231,25 +235,6 @@ func (c *checker) linkCounts() error {
 			c.problem(fmt.Sprintf("inode %d", ino), "has %d links, and %d names", st.stored, st.links)
 		}
 	})
-	return nil
-}
-
-// references compares the reference counts of blocks of attributes with the inodes that were found to have them.
-func (c *checker) references() error {
-	for at, n := range c.xattrs {
-		p, err := c.fs.block(at)
-		if err != nil {
-			return err
-		}
-		if refs := disk.XattrRefs(p); int(refs) != n {
-			c.problem(
-				fmt.Sprintf("extended attributes in block %d", uint64(at)),
-				"%d references, and %d inodes",
-				refs,
-				n,
-			)
-		}
-	}
 	return nil
 }
 

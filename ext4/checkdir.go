@@ -265,23 +265,12 @@ func (c *checker) reach() error {
 		}
 	}
 	c.inodes.each(func(ino Ino, st *inodeState) {
-		if st.flags&(stateInUse|stateReached) == stateInUse && ino >= c.s.FirstIno && !c.orphans[ino] &&
-			!c.fs.special(ino) &&
-			!c.valueInode(ino) {
+		if st.flags&(stateInUse|stateReached|stateValue) == stateInUse && ino >= c.s.FirstIno && !c.orphans[ino] &&
+			!c.fs.special(ino) {
 			c.problem(fmt.Sprintf("inode %d", ino), "has no name that leads to it")
 		}
 	})
 	return nil
-}
-
-// valueInode reports whether an inode holds an attribute's value: nothing in a directory leads to it.
-func (c *checker) valueInode(ino Ino) bool {
-	var n Inode
-	ok := c.fs.slot(&n, ino) == nil && n.Has(disk.InodeEAInode)
-	if ok {
-		c.inodes.at(ino).links = uint32(n.Links)
-	}
-	return ok
 }
 
 // parent checks that a directory names the parent that it was found in.

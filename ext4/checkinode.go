@@ -77,6 +77,9 @@ func (c *checker) inode(ino Ino) error {
 	st := c.inodes.at(ino)
 	st.flags |= stateInUse
 	st.stored, st.typ = n.Links, fileType(n.Mode)
+	if n.Has(disk.InodeEAInode) {
+		st.flags |= stateValue
+	}
 	c.out.Files++
 	c.count(n)
 	if ino < c.s.FirstIno && ino != RootIno && ino != journalIno {
@@ -120,7 +123,7 @@ func (c *checker) reserved(n *Inode) error {
 // contents checks what an inode refers to.
 func (c *checker) contents(n *Inode) error {
 	where := n.where()
-	loose, err := c.attributes(n)
+	apart, err := c.attributes(n)
 	if err != nil {
 		return err
 	}
@@ -140,7 +143,7 @@ func (c *checker) contents(n *Inode) error {
 		_, err := n.Readlink()
 		return c.damage(where, err)
 	}
-	m := &mapCheck{c: c, n: n, where: where, loose: loose}
+	m := &mapCheck{c: c, n: n, where: where, apart: apart}
 	if n.Has(disk.InodeExtents) {
 		if c.s.Incompat&disk.IncompatExtents == 0 {
 			c.problem(where, "has extents without the feature")
@@ -178,37 +181,6 @@ func (c *checker) inline(n *Inode) error {
 	return nil
 }
 
-// attributes checks an inode's attributes. elsewhere says that values lie in inodes of their own, whose blocks count as
-// this inode's, too.
-func (c *checker) attributes(n *Inode) (elsewhere bool, err error) {
-	attrs, err := disk.DecodeInodeXattrs(n.Ino, n.XattrArea)
-	if err != nil {
-		return false, c.damage(n.where(), err)
-	}
-	if n.FileACL != 0 && !c.s.Contains(n.FileACL, 1) {
-		c.problem(n.where(), "attributes in block %d", uint64(n.FileACL))
-		return false, nil
-	}
-	if n.FileACL != 0 {
-		if c.xattrs[n.FileACL]++; c.xattrs[n.FileACL] == 1 {
-			c.mark(n.where()+", attributes", n.FileACL, 1)
-		}
-		p, err := c.fs.block(n.FileACL)
-		if err != nil {
-			return false, err
-		}
-		more, err := c.s.DecodeXattrBlock(n.FileACL, p)
-		if err != nil && c.xattrs[n.FileACL] == 1 {
-			return false, c.damage(n.where(), err)
-		}
-		attrs = append(attrs, more...)
-	}
-	for _, a := range attrs {
-		elsewhere = elsewhere || a.ValueIno != 0
-	}
-	return elsewhere, nil
-}
-
 // mapCheck walks the blocks of one file.
 type mapCheck struct {
 	c     *checker
@@ -217,7 +189,7 @@ type mapCheck struct {
 	count uint64 // blocks, the tree's among them
 	next  uint64 // file block behind the last one that is mapped
 	init  uint64 // and behind the last one that is written
-	loose bool   // counts are not to be compared
+	apart uint64 // units of 512 bytes of attributes' values in inodes of their own
 	bad   bool
 }
 
@@ -338,8 +310,10 @@ func (m *mapCheck) finish() {
 	if n.FileACL != 0 {
 		count++
 	}
-	if s.ClusterBlocks == 1 && !m.loose && n.Blocks*512 != count*uint64(s.BlockSize) && n.Ino >= s.FirstIno {
-		m.c.problem(m.where, "has %d blocks, and says %d units of 512 bytes", count, n.Blocks)
+	units := count*uint64(s.BlockSize)/512 + m.apart
+	if s.ClusterBlocks == 1 && n.Blocks != units && n.Ino >= s.FirstIno {
+		m.c.problem(m.where, "has %d blocks, attributes of %d units, and says %d units of 512 bytes",
+			count, m.apart, n.Blocks)
 	}
 	size := uint64(s.BlockSize)
 	switch {

@@ -27,7 +27,7 @@
 //
 // Reads of a Writable go through View, which gives an FS over a snapshot. In memory a Writable keeps what transactions
 // must not conflict over: the bitmaps with what is reserved (group.go), windows of growing files (window.go), orphans
-// (orphans.go), attribute blocks by contents (xattrshare.go).
+// (orphans.go), attribute blocks and values by contents (xattrshare.go).
 //
 // The errors are in errors.go. A damaged structure makes the paths through it fail and leaves the rest readable. Not
 // promised: that a damaged image reads the same with another implementation, or that contents are right where the

@@ -137,25 +137,29 @@ func (o *op) addLinks(n *Inode, delta int, low, high uint64) error {
 
 // addBlocks adds file-system blocks to an inode's count of blocks.
 func (o *op) addBlocks(n *Inode, delta int64) error {
+	return o.addUnits(n, delta*int64(o.w.super.BlockSize)/512)
+}
+
+// addUnits adds whole blocks, in units of 512 bytes, to an inode's count of blocks.
+func (o *op) addUnits(n *Inode, delta int64) error {
 	if delta == 0 {
 		return nil
 	}
-	if err := o.charge(n, delta*int64(o.w.super.BlockSize), 0); err != nil {
+	if err := o.charge(n, delta*512, 0); err != nil {
 		return err
 	}
-	unit := int64(o.w.super.BlockSize) / 512
+	n.Blocks = uint64(int64(n.Blocks) + delta)
 	if n.Has(disk.InodeHugeFile) {
-		unit = 1
+		delta /= int64(o.w.super.BlockSize) / 512
 	}
-	n.Blocks = uint64(int64(n.Blocks) + delta*int64(o.w.super.BlockSize)/512)
 	return o.editInode(n.Ino, func(at uint32) merge.Edit {
 		lo := merge.Field{Off: at + disk.OffBlocksLow, Width: 4}
 		hi := merge.Field{Off: at + disk.OffBlocksHigh, Width: 2}
 		if o.w.super.ROCompat&disk.ROCompatHugeFile == 0 || n.Blocks < 1<<31 { // the upper half stays 0
-			return merge.Add(lo, delta*unit, 0, 1<<32-1)
+			return merge.Add(lo, delta, 0, 1<<32-1)
 		}
 		return merge.Reapply(func(p []byte) error {
-			v := int64(hi.Get(p)<<32|lo.Get(p)) + delta*unit
+			v := int64(hi.Get(p)<<32|lo.Get(p)) + delta
 			if v < 0 || v >= 1<<48 {
 				return merge.ErrBounds
 			}

@@ -3,7 +3,6 @@ package ext4
 import (
 	"errors"
 
-	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -14,6 +13,11 @@ const maxCut = 12
 // cut unmaps and frees blocks of a file, and reports whether that is all of them. A file with its
 // contents in its inode has none.
 func (o *op) cut(n *Inode, from, to uint64) (done bool, err error) {
+	return o.cutRuns(n, from, to, maxCut)
+}
+
+// cutRuns is cut of at most so many runs.
+func (o *op) cutRuns(n *Inode, from, to uint64, limit int) (done bool, err error) {
 	if err := o.dependMap(n); err != nil {
 		return false, err
 	}
@@ -21,9 +25,9 @@ func (o *op) cut(n *Inode, from, to uint64) (done bool, err error) {
 		return true, nil
 	}
 	if n.Has(disk.InodeExtents) {
-		return o.cutExtents(n, from, to, true, maxCut)
+		return o.cutExtents(n, from, to, true, limit)
 	}
-	return o.cutPointers(n, from, to, maxCut)
+	return o.cutPointers(n, from, to, limit)
 }
 
 // truncate sets a file's size, and frees what lies behind it. Blocks that one transaction cannot free are left to
@@ -131,13 +135,13 @@ func (w *Writable) EvictIf(node Node, unused func() bool) error {
 				}
 			}
 			o.reach("blocks")
-			if err := o.dropXattrBlock(n); errors.Is(err, ondisk.ErrCorrupt) {
-				go w.Damaged("free an inode", err) // and the block stays in use until e2fsck looks
-			} else if err != nil {
+			var err error
+			if done, err = o.dropAttributes(n); err != nil || !done {
 				return err
 			}
+			o.reach("attributes")
 			o.removeOrphan(n.Ino)
-			err := o.freeInode(n)
+			err = o.freeInode(n)
 			o.reach("inode")
 			return err
 		})

@@ -24,9 +24,8 @@ import (
 // Sealed fields (checksums, free counts, the orphans' list) are no transaction's to edit: Seal computes them when an
 // epoch closes.
 //
-// Lock order: the allocator's locks, in its order; orphans.mu; shared.mu. None is held while the store is called, but
-// group.mu for a View,
-// and quotas.tree. Sequenced hooks take orphans.mu and shared.mu.
+// Lock order: the allocator's locks, in its order; orphans.mu; shared.mu; values.mu. None is held while the store is
+// called, but group.mu for a View, and quotas.tree. Sequenced hooks take the three before.
 type Writable struct {
 	opts  WriteOptions
 	store Store
@@ -39,7 +38,8 @@ type Writable struct {
 	own     ownBlocks
 	orphans orphans
 	sealer  sealer
-	shared  sharedXattrs
+	shared  byContents[block.Number] // blocks of attributes
+	values  byContents[Ino]          // inodes that hold a value
 	quotas  quotas
 
 	counts   counters
@@ -140,7 +140,6 @@ func CheckWritable(s *disk.Superblock) error {
 	add(s.ROCompat&disk.ROCompatSharedBlocks != 0, "shared_blocks")
 	add(s.ROCompat&disk.ROCompatReadonly != 0, "read-only")
 	add(s.ROCompat&(disk.ROCompatHasSnapshot|disk.ROCompatReplica) != 0, "snapshot or replica")
-	add(s.Incompat&disk.IncompatEAInode != 0, "ea_inode")
 	add(s.Incompat&disk.IncompatCasefold != 0 && s.Encoding != disk.EncodingUTF8,
 		fmt.Sprintf("casefold by encoding %d", s.Encoding))
 	add(s.Incompat&disk.IncompatDirdata != 0, "dirdata")
@@ -172,7 +171,8 @@ func OpenWritable(base *FS, store Store, image io.ReaderAt, opts WriteOptions) (
 	if opts.Generation == nil {
 		opts.Generation = rand.Uint32
 	}
-	w := &Writable{opts: opts, store: store, base: base, super: base.super, shared: newSharedXattrs()}
+	w := &Writable{opts: opts, store: store, base: base, super: base.super,
+		shared: newByContents[block.Number](), values: newByContents[Ino]()}
 	w.views = views{
 		base:     base,
 		image:    image,

@@ -103,12 +103,9 @@ func (n *Inode) eachXattr(visit func(disk.Xattr) bool) error {
 
 // Value reads the attribute's value.
 func (x *Xattr) Value() ([]byte, error) {
-	value := x.attr.Value
-	if x.attr.ValueIno != 0 {
-		var err error
-		if value, err = x.fromInode(); err != nil {
-			return nil, err
-		}
+	value, err := x.stored()
+	if err != nil {
+		return nil, err
 	}
 	if x.attr.Index == disk.XattrACLAccess || x.attr.Index == disk.XattrACLDefault {
 		acl, err := disk.ACLToXattr(value)
@@ -120,11 +117,19 @@ func (x *Xattr) Value() ([]byte, error) {
 	return value, nil
 }
 
+// stored is the value in its form on disk.
+func (x *Xattr) stored() ([]byte, error) {
+	if x.attr.ValueIno != 0 {
+		return x.fromInode()
+	}
+	return x.attr.Value, nil
+}
+
 // Size is the length of the value in bytes; for a POSIX ACL that of its form on disk.
 func (x *Xattr) Size() int { return int(x.attr.Size) }
 
-// fromInode reads a value that lies in an inode of its own (ea_inode).
-func (x *Xattr) fromInode() ([]byte, error) {
+// valueInode is the inode that holds a value (ea_inode).
+func (x *Xattr) valueInode() (*Inode, error) {
 	fs := x.node.fs
 	if fs.super.Incompat&disk.IncompatEAInode == 0 {
 		return nil, ondisk.Corruptf(x.node.where(), "%s has its value in an inode without the ea_inode feature", x.Name)
@@ -142,11 +147,20 @@ func (x *Xattr) fromInode() ([]byte, error) {
 			n.Ino,
 		)
 	}
+	return n, nil
+}
+
+// fromInode reads a value that lies in an inode of its own.
+func (x *Xattr) fromInode() ([]byte, error) {
+	n, err := x.valueInode()
+	if err != nil {
+		return nil, err
+	}
 	value, err := n.readAll(int(x.attr.Size))
 	if err != nil {
 		return nil, err
 	}
-	if err := fs.super.CheckXattrValue(n.Ino, n.EAHash, value); err != nil && !x.lustre(n) {
+	if err := n.fs.super.CheckXattrValue(n.Ino, n.EAHash, value); err != nil && !x.lustre(n) {
 		return nil, err
 	}
 	return value, nil

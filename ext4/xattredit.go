@@ -120,7 +120,7 @@ func findXattr(list []disk.Xattr, index uint8, name string) int {
 }
 
 // setXattr sets an attribute, or, where value is nil, removes it. It goes into the inode where that has room, else into
-// the block.
+// the block; a value that has no room in either may get an inode of its own.
 func (o *op) setXattr(n *Inode, index uint8, name string, value []byte, flags uint32) error {
 	a, err := o.readXattrs(n)
 	if err != nil {
@@ -134,47 +134,125 @@ func (o *op) setXattr(n *Inode, index uint8, name string, value []byte, flags ui
 		return nil
 	case (i >= 0 || k >= 0) && flags&XattrCreate != 0:
 		return ErrExists
-	}
-	if i >= 0 && value != nil && bytes.Equal(a.inside[i].Value, value) {
+	case i >= 0 && value != nil && a.inside[i].ValueIno == 0 && bytes.Equal(a.inside[i].Value, value):
 		return nil
 	}
-	inside, outside := slices.Clone(a.inside), slices.Clone(a.outside)
-	if i >= 0 {
-		inside = slices.Delete(inside, i, i+1)
-	}
-	if k >= 0 {
-		outside = slices.Delete(outside, k, k+1)
-	}
+	c := xattrChange{op: o, n: n, old: a, inside: slices.Clone(a.inside), outside: slices.Clone(a.outside),
+		refs: valueRefs{}}
+	c.take(i, k)
 	if value != nil {
 		x := disk.Xattr{Index: index, Name: []byte(name), Value: value, Size: uint32(len(value))}
-		if _, fits := disk.EncodeInodeXattrs(len(n.XattrArea), append(slices.Clone(inside), x)); fits {
-			inside = append(inside, x)
-		} else {
-			outside = append(outside, x)
+		if err := c.put(x); err != nil {
+			return err
 		}
-	}
-	if value != nil {
 		if err := o.useXattr(); err != nil {
 			return err
 		}
 	}
-	if err := o.putInside(n, a.inside, inside); err != nil {
+	return c.write()
+}
+
+// xattrChange is a change of an inode's attributes: how they were, and how they shall be.
+type xattrChange struct {
+	*op
+	n               *Inode
+	old             attributes
+	inside, outside []disk.Xattr
+	refs            valueRefs // to values, which the change adds or takes away
+	units           int64     // of 512 bytes, that it adds to the inode's count for values
+}
+
+// take takes away the attribute that is the i-th in the inode or the k-th in the block; there is none where less than 0.
+func (c *xattrChange) take(i, k int) {
+	if i >= 0 {
+		c.units -= c.valueUnits(c.n, c.inside[i])
+		c.inside = slices.Delete(c.inside, i, i+1)
+	}
+	if k >= 0 {
+		c.units -= c.valueUnits(c.n, c.outside[k])
+		c.outside = slices.Delete(c.outside, k, k+1)
+	}
+}
+
+// put adds an attribute where it has room.
+func (c *xattrChange) put(x disk.Xattr) error {
+	s := c.w.super
+	apart := s.Incompat&disk.IncompatEAInode != 0
+	if !apart || !s.IsLargeXattr(x.Value) {
+		if c.putBeside(x, apart && !c.replaces(x)) {
+			return nil
+		}
+		if !apart || len(x.Value) == 0 {
+			return ErrNoSpace
+		}
+	}
+	if !c.putBeside(x.InValueInode(noIno, 0), false) {
+		return ErrNoSpace
+	}
+	y, err := c.putValue(c.n, x, c.refs)
+	if err != nil {
 		return err
 	}
-	o.reach("inside")
-	err = o.putOutside(n, a, outside)
-	o.reach("outside")
+	c.units += int64(s.ValueUnits(y.Size))
+	for _, list := range [][]disk.Xattr{c.inside, c.outside} {
+		if last := len(list) - 1; last >= 0 && list[last].ValueIno == noIno {
+			list[last] = y
+		}
+	}
+	return nil
+}
+
+// putBeside adds an attribute in the inode, else in the block, and reports whether it has room there. roomLeft says that
+// the values in the block have to leave room for entries.
+func (c *xattrChange) putBeside(x disk.Xattr, roomLeft bool) bool {
+	inside := append(slices.Clone(c.inside), x)
+	// e2fsck takes a short symlink without a block of attributes for a long one if it counts the blocks of a value.
+	short := x.ValueIno != 0 && c.w.super.FastSymlink(&c.n.Inode)
+	if _, fits := disk.EncodeInodeXattrs(len(c.n.XattrArea), inside); fits && !short {
+		c.inside = inside
+		return true
+	}
+	outside := append(slices.Clone(c.outside), x)
+	if s := c.w.super; !s.FitsXattrBlock(outside) || roomLeft && len(x.Value) > 0 && !s.LeavesEntryRoom(outside) {
+		return false
+	}
+	c.outside = outside
+	return true
+}
+
+// replaces reports whether a value takes the place of an old one in the block.
+func (c *xattrChange) replaces(x disk.Xattr) bool {
+	k := findXattr(c.old.outside, x.Index, string(x.Name))
+	return k >= 0 && disk.XattrSpace(c.old.outside[k]) == disk.XattrSpace(x)
+}
+
+// write makes the edits.
+func (c *xattrChange) write() error {
+	if err := c.putInside(c.n, c.old.inside, c.inside, c.refs); err != nil {
+		return err
+	}
+	c.reach("inside")
+	if err := c.putOutside(c.n, c.old, c.outside, c.refs); err != nil {
+		return err
+	}
+	c.reach("outside")
+	if err := c.addUnits(c.n, c.units); err != nil {
+		return err
+	}
+	err := c.countValues(c.n, c.refs)
+	c.reach("values")
 	return err
 }
 
 func sameXattrs(a, b []disk.Xattr) bool {
 	return slices.EqualFunc(a, b, func(x, y disk.Xattr) bool {
-		return x.Index == y.Index && bytes.Equal(x.Name, y.Name) && bytes.Equal(x.Value, y.Value)
+		return x.Index == y.Index && bytes.Equal(x.Name, y.Name) && bytes.Equal(x.Value, y.Value) &&
+			x.ValueIno == y.ValueIno && x.Size == y.Size
 	})
 }
 
 // putInside writes the attributes in an inode.
-func (o *op) putInside(n *Inode, old, now []disk.Xattr) error {
+func (o *op) putInside(n *Inode, old, now []disk.Xattr, refs valueRefs) error {
 	if sameXattrs(old, now) {
 		return nil
 	}
@@ -182,18 +260,20 @@ func (o *op) putInside(n *Inode, old, now []disk.Xattr) error {
 	if !ok {
 		return ErrNoSpace
 	}
+	refs.add(old, -1)
+	refs.add(now, 1)
 	n.XattrArea = area
 	return o.setInode(n.Ino, uint32(o.w.super.InodeSize)-uint32(len(area)), area)
 }
 
 // putOutside writes the attributes in an inode's block: one that has them already, else the inode's own, else a new
-// one.
-func (o *op) putOutside(n *Inode, a attributes, now []disk.Xattr) error {
+// one. A block refers to a value once, for all inodes that share it.
+func (o *op) putOutside(n *Inode, a attributes, now []disk.Xattr, refs valueRefs) error {
 	if sameXattrs(a.outside, now) {
 		return nil
 	}
 	if len(now) == 0 {
-		return o.dropXattrBlock(n)
+		return o.dropXattrBlock(n, refs)
 	}
 	p, ok := o.w.super.EncodeXattrBlock(now)
 	if !ok {
@@ -204,10 +284,12 @@ func (o *op) putOutside(n *Inode, a attributes, now []disk.Xattr) error {
 	case err != nil:
 		return err
 	case at == 0 && n.FileACL != 0 && a.refs == 1:
+		refs.add(a.outside, -1)
+		refs.add(now, 1)
 		o.remember(n.FileACL, p)
 		return o.edit(n.FileACL, kindXattrs, 0, merge.Whole(p))
 	}
-	if err := o.dropXattrBlock(n); err != nil {
+	if err := o.dropXattrBlock(n, refs); err != nil {
 		return err
 	}
 	if at == 0 {
@@ -218,6 +300,7 @@ func (o *op) putOutside(n *Inode, a attributes, now []disk.Xattr) error {
 		if err := o.edit(r.start, kindXattrs, 0, merge.Whole(p)); err != nil {
 			return err
 		}
+		refs.add(now, 1)
 		at = r.start
 		o.remember(at, p)
 	}
@@ -240,7 +323,7 @@ func (o *op) setFileACL(n *Inode, at block.Number) error {
 }
 
 // dropXattrBlock takes an inode's block of attributes away from it, and frees that where no other inode refers to it.
-func (o *op) dropXattrBlock(n *Inode) error {
+func (o *op) dropXattrBlock(n *Inode, refs valueRefs) error {
 	at := n.FileACL
 	if at == 0 {
 		return nil
@@ -249,15 +332,15 @@ func (o *op) dropXattrBlock(n *Inode) error {
 	if err != nil {
 		return err
 	}
-	if !mutant.Off(mutant.XattrBlock) { // what an inode names by mistake is not changed
-		if _, err := o.fs.decoder(at).DecodeXattrBlock(at, slices.Clone(p)); err != nil {
-			return n.wrap(err)
-		}
+	attrs, err := o.fs.decoder(at).DecodeXattrBlock(at, slices.Clone(p))
+	if err != nil && !mutant.Off(mutant.XattrBlock) { // what an inode names by mistake is not changed
+		return n.wrap(err)
 	}
 	f := merge.Field{Off: disk.OffXattrRefs, Width: 4}
 	if disk.XattrRefs(p) > 1 {
 		err = o.edit(at, kindXattrs, 0, merge.Add(f, -1, 1, 1<<20))
 	} else {
+		refs.add(attrs, -1)
 		// No references: a transaction that is about to add one sees that, and takes another block.
 		if err = o.edit(at, kindXattrs, 0, merge.Add(f, -1, 0, 0)); err == nil {
 			o.tx.Sequenced(func(block.Seq) { o.w.shared.forget(at) })

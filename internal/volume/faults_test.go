@@ -211,7 +211,7 @@ func TestFault_Data(t *testing.T) {
 // TestRefusals are the features that are read and not written, each by its name.
 func TestRefusals(t *testing.T) {
 	for feature, args := range map[string][]string{
-		"bigalloc": {"-O", "bigalloc"}, "ea_inode": {"-O", "ea_inode"},
+		"bigalloc": {"-O", "bigalloc"},
 	} {
 		path := mkfs(t, "16M", append([]string{"-t", "ext4"}, args...)...)
 		before := oracle.HashFile(t, path)

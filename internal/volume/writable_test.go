@@ -51,6 +51,7 @@ var forms = map[string][]string{
 	"quota":         {"-t", "ext4", "-O", "quota,project", "-E", "quotatype=usrquota:grpquota:prjquota"},
 	"quota ext2":    {"-t", "ext2", "-O", "quota"},
 	"inline 1k":     {"-t", "ext4", "-O", "inline_data", "-b", "1024", "-I", "512"},
+	"ea_inode":      {"-t", "ext4", "-O", "ea_inode", "-b", "1024"},
 }
 
 // mkfs makes an image.

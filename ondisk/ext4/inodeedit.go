@@ -93,6 +93,24 @@ func (s *Superblock) EncodeInode(n *Inode, p []byte) {
 	if extraCovers(n.ExtraIsize, OffProject) {
 		le.PutUint32(p[OffProject:], n.ProjectID)
 	}
+	if n.Has(InodeEAInode) {
+		n.putValueFields(p)
+	}
+}
+
+// putValueFields writes what an inode has in place of times if it holds the value of an attribute. The hash is one of
+// the seconds after 1970 to whoever takes it for a time.
+func (n *Inode) putValueFields(p []byte) {
+	le := binary.LittleEndian
+	le.PutUint32(p[OffAtime:], n.EAHash)
+	le.PutUint32(p[OffCtime:], uint32(n.EARefs>>32))
+	le.PutUint32(p[OffValueRefs:], uint32(n.EARefs))
+	if extraCovers(n.ExtraIsize, OffAtimeExtra) {
+		le.PutUint32(p[OffAtimeExtra:], n.EAHash>>31)
+	}
+	if extraCovers(n.ExtraIsize, OffCtimeExtra) {
+		le.PutUint32(p[OffCtimeExtra:], 0)
+	}
 }
 
 // NewExtraIsize is the ExtraIsize that new inodes get: room for all fields that are known, as far as the slot has it.

@@ -159,11 +159,3 @@ func decodeXattrs(where string, p, values []byte, first int) ([]Xattr, error) {
 	}
 	return out, nil
 }
-
-// CheckXattrValue checks the value that an inode holds for an attribute (ea_inode) against the inode's stored hash.
-func (s *Superblock) CheckXattrValue(ino Ino, stored uint32, value []byte) error {
-	if sum := CRC32C(uint32(s.seed), value); sum != stored {
-		return ondisk.Checksum(fmt.Sprintf("extended attribute value in inode %d", ino), stored, sum)
-	}
-	return nil
-}

@@ -39,8 +39,10 @@ func IsXattrPrefix(name string) bool {
 
 // XattrSpace is the room that an attribute takes among the entries and among the values.
 func XattrSpace(x Xattr) int {
-	return (xattrEntrySize+len(x.Name)+3)&^3 + (len(x.Value)+3)&^3
+	return (xattrEntrySize+len(x.Name)+3)&^3 + valueSpace(x)
 }
+
+func valueSpace(x Xattr) int { return (len(x.Value) + 3) &^ 3 }
 
 // entryHash is the hash of an attribute's name and value (kernel, fs/ext4/xattr.c).
 func entryHash(name, value []byte) uint32 {
@@ -57,12 +59,24 @@ func entryHash(name, value []byte) uint32 {
 	return h
 }
 
+// hash is the hash that an attribute's entry has. 0 is none: the kernel changes inline data in place, and leaves the hash
+// alone.
+func (x *Xattr) hash() uint32 {
+	switch {
+	case x.IsInlineData():
+		return 0
+	case x.ValueIno != 0:
+		return x.Hash
+	}
+	return entryHash(x.Name, x.Value)
+}
+
 // putXattrs writes entries from p[first:] on, and values from the end down. Offsets of values count from base.
 func putXattrs(p []byte, first, base int, attrs []Xattr) bool {
 	le := binary.LittleEndian
 	at, end := first, len(p)
 	for _, x := range attrs {
-		size := (len(x.Value) + 3) &^ 3
+		size := valueSpace(x)
 		length := (xattrEntrySize + len(x.Name) + 3) &^ 3
 		if at+length+4 > end-size {
 			return false
@@ -74,10 +88,9 @@ func putXattrs(p []byte, first, base int, attrs []Xattr) bool {
 			le.PutUint16(q[2:], uint16(end-base))
 			copy(p[end:], x.Value)
 		}
-		le.PutUint32(q[8:], uint32(len(x.Value)))
-		if !x.IsInlineData() { // 0 is no hash: the kernel changes this value in place, and leaves the hash alone
-			le.PutUint32(q[12:], entryHash(x.Name, x.Value))
-		}
+		le.PutUint32(q[4:], uint32(x.ValueIno))
+		le.PutUint32(q[8:], max(x.Size, uint32(len(x.Value))))
+		le.PutUint32(q[12:], x.hash())
 		copy(q[xattrEntrySize:], x.Name)
 		at += length
 	}
@@ -132,7 +145,7 @@ func (s *Superblock) EncodeXattrBlock(attrs []Xattr) ([]byte, bool) {
 	}
 	h := uint32(0)
 	for _, x := range sorted {
-		h = h<<16 ^ h>>16 ^ entryHash(x.Name, x.Value)
+		h = h<<16 ^ h>>16 ^ x.hash()
 	}
 	le.PutUint32(p[12:], h)
 	return p, true
