@@ -162,7 +162,7 @@ type xattrChange struct {
 	units           int64     // of 512 bytes, that it adds to the inode's count for values
 }
 
-// take takes away the attribute that is the i-th in the inode or the k-th in the block; there is none where less than 0.
+// take takes away the attribute that is the i-th in the inode or the k-th in the block; none is where less than 0.
 func (c *xattrChange) take(i, k int) {
 	if i >= 0 {
 		c.units -= c.valueUnits(c.n, c.inside[i])
@@ -202,8 +202,8 @@ func (c *xattrChange) put(x disk.Xattr) error {
 	return nil
 }
 
-// putBeside adds an attribute in the inode, else in the block, and reports whether it has room there. roomLeft says that
-// the values in the block have to leave room for entries.
+// putBeside adds an attribute in the inode, else in the block, and reports whether it has room there. roomLeft says
+// that the values in the block have to leave room for entries.
 func (c *xattrChange) putBeside(x disk.Xattr, roomLeft bool) bool {
 	inside := append(slices.Clone(c.inside), x)
 	// e2fsck takes a short symlink without a block of attributes for a long one if it counts the blocks of a value.

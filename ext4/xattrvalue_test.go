@@ -90,8 +90,8 @@ func TestXattrValue_Random(t *testing.T) {
 	})
 }
 
-// TestXattrValue_Shared: files with the same large value refer to one inode; the last that loses it frees that, and each
-// counts its blocks as its own.
+// TestXattrValue_Shared: files with the same large value refer to one inode; the last that loses it frees that, and
+// each counts its blocks as its own.
 func TestXattrValue_Shared(t *testing.T) {
 	eachForm(t, valueForms, func(t *testing.T, m *memFS) {
 		m.mkfile(Root, "spare", nil)

@@ -59,8 +59,8 @@ func entryHash(name, value []byte) uint32 {
 	return h
 }
 
-// hash is the hash that an attribute's entry has. 0 is none: the kernel changes inline data in place, and leaves the hash
-// alone.
+// hash is the hash that an attribute's entry has. 0 is none: the kernel changes inline data in place, and leaves the
+// hash alone.
 func (x *Xattr) hash() uint32 {
 	switch {
 	case x.IsInlineData():

@@ -50,15 +50,15 @@ func (x *Xattr) InValueInode(ino Ino, hash uint32) Xattr {
 	return Xattr{Index: x.Index, Name: x.Name, Size: x.Size, ValueIno: ino, Hash: entryHash(x.Name, sum[:])}
 }
 
-// IsLargeXattr reports whether a value is to lie in an inode of its own, on a file system that has such inodes, wherever
-// there is room: a block would have it and one short name at most.
+// IsLargeXattr reports whether a value is to lie in an inode of its own, on a file system that has such inodes,
+// wherever there is room: a block would have it and one short name at most.
 func (s *Superblock) IsLargeXattr(value []byte) bool {
 	const shortEntry = (xattrEntrySize + 3 + 3) &^ 3
 	return (len(value)+3)&^3 > int(s.BlockSize)-shortEntry-xattrBlockHeader-4
 }
 
-// LeavesEntryRoom reports whether the values in a block leave so much of it for entries as they have to on a file system
-// with values in inodes: an eighth, or 1 KiB.
+// LeavesEntryRoom reports whether the values in a block leave so much of it for entries as they have to on a file
+// system with values in inodes: an eighth, or 1 KiB.
 func (s *Superblock) LeavesEntryRoom(attrs []Xattr) bool {
 	left := int(s.BlockSize)
 	for _, x := range attrs {
