@@ -13,14 +13,22 @@ type quotaCheck map[quotaKey]usage
 
 // count counts an inode for its owner, group and project.
 func (c *checker) count(n *Inode) {
-	if c.quotas == nil || c.fs.uncounted(n.Ino) {
+	if c.quotas != nil && !c.fs.uncounted(n.Ino) && !n.Has(disk.InodeEAInode) {
+		c.countInodes(n, int64(n.Blocks)*512, 1)
+	}
+}
+
+// countInodes counts bytes and inodes for the owner, group and project of one: the values of its attributes, too, if
+// they lie in inodes of their own.
+func (c *checker) countInodes(n *Inode, space, inodes int64) {
+	if c.quotas == nil {
 		return
 	}
 	for t := range disk.QuotaTypes {
 		if c.s.QuotaIno(t) != 0 {
 			k := quotaKey{t, n.quotaID(t)}
 			u := c.quotas[k]
-			u.space, u.inodes = u.space+int64(n.Blocks)*512, u.inodes+1
+			u.space, u.inodes = u.space+space, u.inodes+inodes
 			c.quotas[k] = u
 		}
 	}

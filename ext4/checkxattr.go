@@ -53,6 +53,7 @@ func (c *checker) inValueInodes(n *Inode, attrs []disk.Xattr, counted bool) (uni
 		}
 		if v == nil || !x.lustre(v) {
 			units += c.s.ValueUnits(a.Size)
+			c.countInodes(n, 0, 1)
 		}
 	}
 	return units, nil

@@ -45,7 +45,9 @@ var memForms = map[string]string{
 	"values":      "8M -t ext4 -b 1024 -I 256 -O ^has_journal,ea_inode",
 	"values 4k":   "16M -t ext4 -b 4096 -I 128 -O ^has_journal,ea_inode",
 	"values ptrs": "8M -t ext4 -b 1024 -I 256 -O ^has_journal,ea_inode,inline_data,^extent,^64bit,^metadata_csum",
-	"small ext3":  "1M -t ext3 -b 1024 -N 64 -m 0 -O ^has_journal,^resize_inode",
+	"values quota": "8M -t ext4 -b 1024 -I 256 -O ^has_journal,ea_inode,quota,project " +
+		"-E quotatype=usrquota:grpquota:prjquota",
+	"small ext3": "1M -t ext3 -b 1024 -N 64 -m 0 -O ^has_journal,^resize_inode",
 }
 
 var memImages struct {

@@ -115,7 +115,7 @@ func (n *Inode) quotaID(t disk.QuotaType) uint32 {
 // those are.
 func (o *op) charge(n *Inode, space, inodes int64) error {
 	q := &o.w.quotas
-	if !q.any || o.fs.uncounted(n.Ino) {
+	if !q.any || o.fs.uncounted(n.Ino) || n.Has(disk.InodeEAInode) { // values count for the inodes that have them
 		return nil
 	}
 	if err := o.dependOwner(n); err != nil {
@@ -172,12 +172,21 @@ func (o *op) transfer(n *Inode, change func(n *Inode)) error {
 			return err
 		}
 	}
+	inodes := int64(1)
+	if n.HasXattrs() && o.w.super.Incompat&disk.IncompatEAInode != 0 {
+		a, err := o.readXattrs(n)
+		if err != nil {
+			return err
+		}
+		values, _ := o.ownValues(n, append(a.inside, a.outside...))
+		inodes += values
+	}
 	space := int64(n.Blocks) * 512
-	if err := o.charge(n, -space, -1); err != nil {
+	if err := o.charge(n, -space, -inodes); err != nil {
 		return err
 	}
 	change(n)
-	return o.charge(n, space, 1)
+	return o.charge(n, space, inodes)
 }
 
 // applyUsage changes the entries of the ids whose usage the operation changes.

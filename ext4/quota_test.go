@@ -97,6 +97,9 @@ func (q *quotaTester) step(i int) {
 		}
 	case what == 2 && !n.IsSymlink():
 		value := fill(i, q.rng.IntN(700)+1)
+		if q.super.Incompat&disk.IncompatEAInode != 0 && i%2 == 0 {
+			value = fill(i%6, 1+i%20*700)
+		}
 		is(q.t, "setxattr", q.SetXattr(cred, node, "user.x", value, 0, false), nil)
 	case what == 3:
 		remove := q.Unlink
@@ -133,7 +136,7 @@ func (q *quotaTester) step(i int) {
 // TestQuota_Usage does random operations of several users, groups and projects; e2fsck counts anew what each has, and
 // compares it.
 func TestQuota_Usage(t *testing.T) {
-	eachForm(t, []string{"quota", "quota 4k", "quota ptrs"}, func(t *testing.T, m *memFS) {
+	eachForm(t, []string{"quota", "quota 4k", "quota ptrs", "values quota"}, func(t *testing.T, m *memFS) {
 		seed := uint64(time.Now().UnixNano())
 		t.Logf("seed %d", seed)
 		q := &quotaTester{memFS: m, rng: rand.New(rand.NewPCG(seed, 0))}

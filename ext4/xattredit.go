@@ -159,19 +159,24 @@ type xattrChange struct {
 	old             attributes
 	inside, outside []disk.Xattr
 	refs            valueRefs // to values, which the change adds or takes away
-	units           int64     // of 512 bytes, that it adds to the inode's count for values
+	values, units   int64     // and their blocks of 512 bytes, that it adds to what the inode counts
 }
 
 // take takes away the attribute that is the i-th in the inode or the k-th in the block; none is where less than 0.
 func (c *xattrChange) take(i, k int) {
 	if i >= 0 {
-		c.units -= c.valueUnits(c.n, c.inside[i])
+		c.lose(c.inside[i])
 		c.inside = slices.Delete(c.inside, i, i+1)
 	}
 	if k >= 0 {
-		c.units -= c.valueUnits(c.n, c.outside[k])
+		c.lose(c.outside[k])
 		c.outside = slices.Delete(c.outside, k, k+1)
 	}
+}
+
+func (c *xattrChange) lose(x disk.Xattr) {
+	values, units := c.ownValues(c.n, []disk.Xattr{x})
+	c.values, c.units = c.values-values, c.units-units
 }
 
 // put adds an attribute where it has room.
@@ -193,7 +198,7 @@ func (c *xattrChange) put(x disk.Xattr) error {
 	if err != nil {
 		return err
 	}
-	c.units += int64(s.ValueUnits(y.Size))
+	c.values, c.units = c.values+1, c.units+int64(s.ValueUnits(y.Size))
 	for _, list := range [][]disk.Xattr{c.inside, c.outside} {
 		if last := len(list) - 1; last >= 0 && list[last].ValueIno == noIno {
 			list[last] = y
@@ -236,7 +241,7 @@ func (c *xattrChange) write() error {
 		return err
 	}
 	c.reach("outside")
-	if err := c.addUnits(c.n, c.units); err != nil {
+	if err := c.addValues(c.n, c.values, c.units); err != nil {
 		return err
 	}
 	err := c.countValues(c.n, c.refs)

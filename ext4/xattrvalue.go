@@ -110,16 +110,30 @@ func (o *op) value(ino Ino) (*Inode, error) {
 	return v, nil
 }
 
-// valueUnits is what an attribute adds to its inode's Blocks: those of its value, if that lies in an inode of its own
-// which was not made by Lustre.
-func (o *op) valueUnits(n *Inode, x disk.Xattr) int64 {
-	if x.ValueIno == 0 {
-		return 0
+// ownValues is how many values in inodes of their own an inode's attributes have, and what they add to its Blocks.
+// Those that Lustre made do not count.
+func (o *op) ownValues(n *Inode, attrs []disk.Xattr) (values, units int64) {
+	for _, x := range attrs {
+		if x.ValueIno == 0 {
+			continue
+		}
+		if v, err := o.value(x.ValueIno); err == nil && (&Xattr{node: n}).lustre(v) {
+			continue
+		}
+		values, units = values+1, units+int64(o.w.super.ValueUnits(x.Size))
 	}
-	if v, err := o.value(x.ValueIno); err == nil && (&Xattr{node: n}).lustre(v) {
-		return 0
+	return values, units
+}
+
+// addValues counts values that an inode gets or loses, and their blocks: whoever else has them, too, they count for its
+// owner.
+func (o *op) addValues(n *Inode, values, units int64) error {
+	if values != 0 {
+		if err := o.charge(n, 0, values); err != nil {
+			return err
+		}
 	}
-	return int64(o.w.super.ValueUnits(x.Size))
+	return o.addUnits(n, units)
 }
 
 // countValues counts what a change of an inode's attributes has done to the references to values, and frees the values
@@ -214,14 +228,25 @@ func (o *op) dropValues(n *Inode, refs valueRefs) (done bool, err error) {
 	if err != nil {
 		return true, err
 	}
+	lose := func(old, now []disk.Xattr) error {
+		values, units := o.ownValues(n, old)
+		left, unitsLeft := o.ownValues(n, now)
+		return o.addValues(n, left-values, unitsLeft-units)
+	}
 	if rest, more := dropFirstValues(a.inside); more {
+		if err := lose(a.inside, rest); err != nil {
+			return false, err
+		}
 		return false, o.putInside(n, a.inside, rest, refs)
 	}
 	if rest, more := dropFirstValues(a.outside); more && a.refs == 1 {
+		if err := lose(a.outside, rest); err != nil {
+			return false, err
+		}
 		return false, o.trimXattrBlock(n, a.outside, rest, refs)
 	}
 	refs.add(a.inside, -1)
-	return true, nil
+	return true, lose(append(a.inside, a.outside...), nil)
 }
 
 // trimXattrBlock takes attributes away from a block that one inode has, and keeps it.
