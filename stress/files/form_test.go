@@ -45,6 +45,8 @@ var crashForms = []form{
 		volume.WriteOptions{}, false},
 	{"quota", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-O", "quota,project"},
 		volume.WriteOptions{}, false},
+	{"ea_inode", "4M", []string{"-t", "ext4", "-b", "1024", "-I", "256", "-J", "size=1", "-O", "ea_inode"},
+		volume.WriteOptions{}, false},
 	{"groups", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-g", "1024"}, volume.WriteOptions{}, false},
 }
 

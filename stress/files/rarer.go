@@ -31,7 +31,7 @@ func (w *Workload) rarer(k int, file, fresh string) error {
 	case k < 11:
 		return w.comb(file)
 	case k < 16: // the same attributes for many, so that they share a block
-		return w.SetXattr(file, "user.shared", strings.Repeat("s", 300*r.IntN(3)))
+		return w.SetXattr(file, "user.shared", strings.Repeat("s", w.valueUnit()*r.IntN(3)))
 	case k < 18:
 		return w.SetAttr(file, uint16(r.IntN(0o1000)), uint32(r.IntN(3))*uint32(1+r.IntN(2)<<15))
 	case k < 21:
@@ -49,6 +49,15 @@ func (w *Workload) rarer(k int, file, fresh string) error {
 		return w.replace(file, fresh)
 	}
 	return nil
+}
+
+// valueUnit is what lengths of attributes' values are multiples of: such that two have room in a block, or, where a value
+// may lie in an inode of its own, sometimes more than a block has.
+func (w *Workload) valueUnit() int {
+	if w.w.Superblock().Incompat&disk.IncompatEAInode != 0 && w.rng.IntN(3) > 0 {
+		return 5 * int(w.w.Superblock().BlockSize)
+	}
+	return 300
 }
 
 // nameLength is that of a new name: mostly short; of the long ones a few fill a block of a directory.

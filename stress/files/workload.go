@@ -368,7 +368,7 @@ func (w *Workload) step() error {
 	case k < 78 && hasFile && s[fresh] == nil:
 		return w.Link(file, fresh)
 	case k < 82 && hasFile:
-		return w.SetXattr(file, fmt.Sprintf("user.x%d", r.IntN(3)), strings.Repeat("v", r.IntN(300)))
+		return w.SetXattr(file, fmt.Sprintf("user.x%d", r.IntN(3)), strings.Repeat("v", r.IntN(w.valueUnit())))
 	case k < 90:
 		return w.Sync(file)
 	case k < 93:
