@@ -21,7 +21,7 @@ MISSING   = $(sort $(foreach p,$(1),$(if $(shell PATH=$$PATH:/sbin:/usr/sbin com
 
 export PATH := $(PATH):/sbin:/usr/sbin
 
-.PHONY: help build demo test everything deps check unit race race-all announce invariants soak soak-fs crash crash-fs crash-apps apps-deps fuzz bench-mount bench-engine bench-cache bench-deps install clean
+.PHONY: help build demo test everything deps check unit race race-all announce invariants soak soak-fs crash crash-fs crash-apps apps-deps fuzz bench-mount bench-engine bench-cache bench-deps install uninstall clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -130,11 +130,27 @@ bench-engine: ## compare the engine with bbolt, badger and pebble
 bench-cache: build ## replay recorded block traces through several caches (IMAGE=FILE, see docs/cache.md)
 	cd bench/peers && $(GO) test ./cache && $(GO) run ./cache -varve $(CURDIR)/$(BIN) -image $(abspath $(IMAGE))
 
-install: build ## install varve, its mount helpers and manual pages
+HELPERS = mount.varve mount.fuse.varve umount.varve umount.fuse.varve
+SHARE = $(DESTDIR)/usr/local/share
+# where bash-completion, zsh and fish look for a program's completions
+BASH_COMPLETION = $(SHARE)/bash-completion/completions/varve
+ZSH_COMPLETION = $(SHARE)/zsh/site-functions/_varve
+FISH_COMPLETION = $(SHARE)/fish/vendor_completions.d/varve.fish
+
+install: build ## install varve, its mount helpers, manual pages and shell completions
 	install -D $(BIN) $(DESTDIR)/usr/local/bin/varve
 	mkdir -p $(DESTDIR)/sbin
-	for h in mount.varve mount.fuse.varve umount.varve umount.fuse.varve; do ln -sf /usr/local/bin/varve $(DESTDIR)/sbin/$$h; done
-	mkdir -p $(DESTDIR)/usr/local/share/man/man8 && $(BIN) man $(DESTDIR)/usr/local/share/man/man8
+	for h in $(HELPERS); do ln -sf /usr/local/bin/varve $(DESTDIR)/sbin/$$h; done
+	mkdir -p $(SHARE)/man/man8 && $(BIN) man $(SHARE)/man/man8
+	mkdir -p $(dir $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION))
+	$(BIN) completion bash >$(BASH_COMPLETION)
+	$(BIN) completion zsh >$(ZSH_COMPLETION)
+	$(BIN) completion fish >$(FISH_COMPLETION)
+
+uninstall: ## remove what install has installed
+	rm -f $(DESTDIR)/usr/local/bin/varve $(addprefix $(DESTDIR)/sbin/,$(HELPERS))
+	rm -f $(SHARE)/man/man8/varve.8 $(SHARE)/man/man8/varve-*.8
+	rm -f $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 
 clean: ## remove what was built
 	rm -rf bin

@@ -114,7 +114,9 @@ func TestOverlay_States(t *testing.T) {
 			t.Errorf("state %d over another base: %v", state, err)
 		}
 	}
-	for what, p := range map[string][]byte{"nothing": nil, "zeros": make([]byte, 4096), "a short one": file.Bytes()[:300]} {
+	for what, p := range map[string][]byte{
+		"nothing": nil, "zeros": make([]byte, 4096), "a short one": file.Bytes()[:300],
+	} {
 		if _, err := ReadOverlayState(NewRAM(p)); !errors.Is(err, ErrNoOverlay) {
 			t.Errorf("the state of %s: %v", what, err)
 		}
@@ -163,8 +165,10 @@ func TestOverlay_Adopt(t *testing.T) {
 		{16 << 10, 2, false, 5, nil},
 		{16 << 10, 1, false, 0, ErrForeign},
 	} {
-		if got, err := open(c.base, c.identity, c.adopt); !errors.Is(err, c.err) || c.err == nil && err != nil || got != c.want {
-			t.Errorf("base %d of %d bytes, adopt %v: %d, %v; expected %d, %v", c.identity, c.base, c.adopt, got, err, c.want, c.err)
+		got, err := open(c.base, c.identity, c.adopt)
+		if !errors.Is(err, c.err) || c.err == nil && err != nil || got != c.want {
+			t.Errorf("base %d of %d bytes, adopt %v: %d, %v; expected %d, %v",
+				c.identity, c.base, c.adopt, got, err, c.want, c.err)
 		}
 	}
 	if err := os.WriteFile(path, bytes.Repeat([]byte("text"), 1000), 0o600); err != nil {

@@ -126,7 +126,12 @@ func (f *writable) requester(cancel <-chan struct{}, h *gofuse.InHeader) *reques
 }
 
 // change makes a change for a request.
-func (f *writable) change(op string, cancel <-chan struct{}, h *gofuse.InHeader, do func(ext4.Cred) error) gofuse.Status {
+func (f *writable) change(
+	op string,
+	cancel <-chan struct{},
+	h *gofuse.InHeader,
+	do func(ext4.Cred) error,
+) gofuse.Status {
 	r := f.requester(cancel, h)
 	defer r.end()
 	return f.status(op, do(credOf(h, r)))

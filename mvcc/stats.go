@@ -246,7 +246,7 @@ func (k *topK) touch(n block.Number) {
 func (k *topK) list() []Hot {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	out := slices.Clone(k.hot)
+	out := append([]Hot{}, k.hot...) // in JSON an empty list, not null
 	slices.SortFunc(out, func(a, b Hot) int { return int(int64(b.Count - a.Count)) })
 	return out
 }

@@ -30,7 +30,7 @@ func newCat() *cobra.Command {
 					return err
 				}
 				if !n.IsRegular() {
-					return fmt.Errorf("%s is a %s, not a file", output.Quote(path), newNode("", n).Type)
+					return usageError{fmt.Errorf("%s is a %s, not a file", output.Quote(path), newNode("", n).Type)}
 				}
 				if err := copyContents(cmd, data(cmd), n); err != nil {
 					return fmt.Errorf("%s: %w", output.Quote(path), err)

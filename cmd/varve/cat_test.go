@@ -17,7 +17,7 @@ func TestCat(t *testing.T) {
 	image := smallImage(t)
 	checkCommands(t, []commandCase{
 		{[]string{"cat", image, "hello", "/dir/inner", "link"}, exitOK, "hello, world\ninner\nhello, world\n", ""},
-		{[]string{"cat", image, "/dir"}, exitSystem, "", "/dir is a directory, not a file"},
+		{[]string{"cat", image, "/dir"}, exitUsage, "", "/dir is a directory, not a file"},
 		{[]string{"cat", image, "/hello", "/missing", "/dir/inner"}, exitNotFound, "hello, world\n", "does not exist"},
 		{[]string{"cat", image, "/hello/below"}, exitNotFound, "", "not a directory"},
 		{[]string{"cat", image}, exitUsage, "", "usage: varve cat IMAGE PATH..."},

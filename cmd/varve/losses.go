@@ -31,7 +31,7 @@ func printLoss(out io.Writer, reports []stress.Report) {
 		if ratio, ok := predicted(s, m); ok {
 			fmt.Fprintf(out, ", which predict %.2f times\n", ratio)
 		} else {
-			fmt.Fprintln(out, ", which do not explain the rates")
+			fmt.Fprintln(out, "; the rates differ by more than these losses, so they predict nothing here")
 		}
 	}
 	if len(at) == 4 {
