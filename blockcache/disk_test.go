@@ -3,6 +3,7 @@ package blockcache_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,6 +54,42 @@ func TestDisk_SyncError(t *testing.T) {
 	for _, err := range append(errs[:], d.Sync(), d.Sync()) {
 		if !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("a Sync of a device that has lost writes returned %v", err)
+		}
+	}
+}
+
+// TestDisk_CutShort: when somebody else cuts a file shorter, no later Sync says that what was written is durable. A
+// file that became longer is as good as before.
+func TestDisk_CutShort(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(path, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := blockcache.OpenDisk(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := d.WriteAt([]byte("behind the end"), 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int64{1<<20 + 14, 2 << 20} {
+		if err := os.Truncate(path, size); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Sync(); err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+	if err := os.Truncate(path, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.WriteAt([]byte("x"), 0); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := d.Sync(); !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), path) {
+			t.Errorf("a Sync of a file that was cut short: %v", err)
 		}
 	}
 }

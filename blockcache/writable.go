@@ -24,11 +24,13 @@ type Writable interface {
 }
 
 // Disk is a regular file or a block device, opened for reading and writing and locked against other users that lock it
-// (flock(2)). Writing past the end of a regular file extends it.
+// (flock(2)). Writing past the end of a regular file extends it. Sync fails when somebody else has cut such a file
+// shorter: what was written there is lost.
 type Disk struct {
-	file *os.File
-	mu   sync.Mutex // guards size
-	size int64
+	file    *os.File
+	regular bool
+	mu      sync.Mutex // guards size
+	size    int64
 
 	flusher flusher
 }
@@ -90,6 +92,7 @@ func newDisk(f *os.File, path string) (*Disk, error) {
 		err = fmt.Errorf("%s is neither a file nor a block device", path)
 	}
 	if err == nil {
+		d.regular = info.Mode().IsRegular()
 		d.size, err = f.Seek(0, io.SeekEnd)
 	}
 	if err != nil {
@@ -154,13 +157,31 @@ func (d *Disk) datasync() error {
 		ended = d.traceFlush()
 	}
 	for {
-		if err := unix.Fdatasync(int(d.file.Fd())); err != unix.EINTR {
-			if err == nil {
-				ended()
-			}
+		err := unix.Fdatasync(int(d.file.Fd()))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
 			return err
 		}
+		ended()
+		return d.whole()
 	}
+}
+
+// whole reports whether a regular file is as long as it was, or has become by writes. A later write past the end of one
+// that was cut shorter hides the loss of what is between only if it reaches the old end.
+func (d *Disk) whole() error {
+	if !d.regular {
+		return nil
+	}
+	want := d.Size()
+	info, err := d.file.Stat()
+	if err == nil && info.Size() < want {
+		err = fmt.Errorf("%s was cut short at byte %d of %d: %w; what was written behind that is lost",
+			d.Name(), info.Size(), want, io.ErrUnexpectedEOF)
+	}
+	return err
 }
 
 // Close closes the file, which also unlocks it. It makes nothing durable.

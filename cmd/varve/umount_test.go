@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,6 +85,45 @@ func TestUmount_Killed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r := <-done; r.Code != exitMount || !strings.Contains(r.Stderr, "killed") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestUmount_CutShort: an image that was cut short beneath a mount takes no more writes for durable, and unmounting
+// says so. One that was moved or became longer is as good as before.
+func TestUmount_CutShort(t *testing.T) {
+	oracle.NeedFUSE(t)
+	image, dir := rwImage(t, "16M"), t.TempDir()
+	mountPid(t, image, dir, "rw,commit=3600")
+	moved := image + ".moved"
+	if err := os.Rename(image, moved); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(moved, 32<<20); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(dir, "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	write := func() error {
+		if _, err := f.Write(make([]byte, 100<<10)); err != nil {
+			return err
+		}
+		return f.Sync()
+	}
+	if err := write(); err != nil {
+		t.Errorf("an image that was moved and made longer: %v", err)
+	}
+	if err := os.Truncate(moved, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("fsync on an image that was cut short: %v", err)
+	}
+	f.Close()
+	if r := varve(t, "umount", dir); r.Code != exitMount || !strings.Contains(r.Stderr, "cut short") {
 		t.Errorf("%+v", r)
 	}
 }
