@@ -21,6 +21,7 @@ type chainTable struct {
 	pack      PackPolicy
 	index     *xsync.MapOf[block.Number, *chain]
 	shards    [shardCount]shard
+	dirty     chainList // changed since the last checkpoint
 	versions  versionPool
 	snapshots *registry
 
@@ -39,27 +40,15 @@ func (t *chainTable) init(o Options, snapshots *registry) {
 	t.clock.Store(time.Now().UnixNano())
 }
 
-const shardCount = 64
-
 // shard is the part of the bookkeeping that blocks with the same hash share. Chains are found without it.
 type shard struct {
 	mu      sync.Mutex
-	dirty   []*chain // changed since the last checkpoint
 	history []*chain // with more than one version, not looked at yet
 	kept    []*chain // with history that live snapshots kept; guarded by collector.mu
-	_       [48]byte
+	_       [8]byte
 }
-
-// shardIndex spreads blocks over shards.
-func shardIndex(n block.Number) uint64 { return uint64(n) * 0x9e3779b97f4a7c15 >> 32 % shardCount }
 
 func (t *chainTable) shardOf(n block.Number) *shard { return &t.shards[shardIndex(n)] }
-
-func (sh *shard) listDirty(c *chain) {
-	sh.mu.Lock()
-	sh.dirty = append(sh.dirty, c)
-	sh.mu.Unlock()
-}
 
 func (sh *shard) listHistory(c *chain) {
 	sh.mu.Lock()
@@ -92,14 +81,7 @@ func (t *chainTable) retire(c *chain) {
 
 // takeDirty takes the chains that were changed since the last checkpoint, in the order of their blocks.
 func (t *chainTable) takeDirty() []*chain {
-	var out []*chain
-	for i := range t.shards {
-		sh := &t.shards[i]
-		sh.mu.Lock()
-		out = append(out, sh.dirty...)
-		sh.dirty = nil
-		sh.mu.Unlock()
-	}
+	out := t.dirty.take()
 	slices.SortFunc(out, func(a, b *chain) int { return cmp.Compare(a.number, b.number) })
 	return out
 }
@@ -107,16 +89,8 @@ func (t *chainTable) takeDirty() []*chain {
 // relist puts chains back that a failed checkpoint had taken.
 func (t *chainTable) relist(dirty []*chain) {
 	for _, c := range dirty {
-		t.shardOf(c.number).listDirty(c)
+		t.dirty.add(c)
 	}
-}
-
-// unlistDirty takes a chain off the list of those that a checkpoint has to write.
-func (t *chainTable) unlistDirty(c *chain) {
-	sh := t.shardOf(c.number)
-	sh.mu.Lock()
-	sh.dirty = slices.DeleteFunc(sh.dirty, func(o *chain) bool { return o == c })
-	sh.mu.Unlock()
 }
 
 // seesAny reports whether the version from seq to below next must be kept (M6): a live snapshot sees it. The caller

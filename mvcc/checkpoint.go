@@ -168,7 +168,7 @@ func (p *checkpointer) dropClean(c *chain) {
 	c.latch.lock()
 	defer c.latch.unlock()
 	if c.head.Load().seq > c.home {
-		p.s.chains.shardOf(c.number).listDirty(c)
+		p.s.chains.dirty.add(c)
 		return
 	}
 	if c.markHome(&p.s.chains) {
@@ -196,7 +196,7 @@ func (p *checkpointer) forget(c *chain) error {
 	if !c.onlyNewest(&p.s.chains) {
 		return fmt.Errorf("%v cannot be used again: a snapshot still reads it", c.number)
 	}
-	p.s.chains.unlistDirty(c)
+	p.s.chains.dirty.remove(c)
 	p.s.chains.retire(c)
 	return nil
 }

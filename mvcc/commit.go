@@ -171,7 +171,7 @@ func (tx *Tx) latch(t *touched) bool {
 			t.chain, t.latched = c, true
 			if !c.dirty { // also if nothing comes of it: the checkpoint drops an unchanged chain
 				c.dirty = true
-				tx.s.chains.shardOf(c.number).listDirty(c)
+				tx.s.chains.dirty.add(c)
 			}
 			return true
 		}

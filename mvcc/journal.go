@@ -48,7 +48,7 @@ type journalEpochs struct {
 	expected int           // how many there were, served and not, when the last epoch ended
 	full     chan struct{} // closed when as many wait again; nil where none is expected
 
-	listed [shardCount]changedList
+	listed chainList // changed in the epoch that fills
 
 	last      atomic.Uint64 // block.Seq of the last durable commit
 	failed    atomic.Pointer[error]
@@ -58,13 +58,6 @@ type journalEpochs struct {
 	closeTime atomic.Int64 // nanoseconds
 	used      atomic.Int64 // blocks of the journal
 	ordered   atomic.Bool  // ordered data was written since the last epoch closed
-}
-
-// changedList lists the changes of the filling epoch to blocks with the same hash.
-type changedList struct {
-	mu     sync.Mutex
-	chains []*chain // guarded by mu
-	_      [32]byte
 }
 
 type freedBlock struct {
@@ -197,22 +190,7 @@ func (e *journalEpochs) changed(c *chain) {
 // list puts a chain into the list of the epoch that fills.
 func (e *journalEpochs) list(c *chain) {
 	e.blocks.Add(1)
-	l := &e.listed[shardIndex(c.number)]
-	l.mu.Lock()
-	l.chains = append(l.chains, c)
-	l.mu.Unlock()
-}
-
-func (e *journalEpochs) takeChanged() []*chain {
-	var out []*chain
-	for i := range e.listed {
-		l := &e.listed[i]
-		l.mu.Lock()
-		out = append(out, l.chains...)
-		l.chains = nil
-		l.mu.Unlock()
-	}
-	return out
+	e.listed.add(c)
 }
 
 // closeEpoch ends the epoch that fills: all that is published now.

@@ -44,7 +44,7 @@ func (e *journalEpochs) dropFreed(c *chain, last block.Seq) {
 	if !c.onlyNewest(&e.s.chains) {
 		return
 	}
-	e.s.chains.unlistDirty(c)
+	e.s.chains.dirty.remove(c)
 	e.s.chains.retire(c)
 }
 
@@ -191,7 +191,7 @@ func (e *journalEpochs) dropSealed(c *chain, last block.Seq, waits bool) {
 		return
 	}
 	if c.head.Load().seq > last || c.inEpoch || waits {
-		e.s.chains.shardOf(c.number).listDirty(c)
+		e.s.chains.dirty.add(c)
 		return
 	}
 	if c.markHome(&e.s.chains) {

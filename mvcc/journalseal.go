@@ -52,7 +52,7 @@ func (e *ClosingEpoch) Image(n block.Number) ([]byte, error) {
 // gather copies the blocks that the epoch changed, as of its last commit.
 func (e *journalEpochs) gather(to *ClosingEpoch) error {
 	before := e.durable()
-	for _, c := range e.takeChanged() {
+	for _, c := range e.listed.take() {
 		v, exact := c.visible(to.Last, &e.s.chains.versions)
 		data, seq := slices.Clone(v.data), v.seq
 		var err error

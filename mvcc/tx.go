@@ -3,11 +3,9 @@ package mvcc
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
-	"github.com/varvefs/varve/internal/invariant"
 	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/wal"
@@ -64,181 +62,12 @@ type Tx struct {
 	durable   bool
 }
 
-// fresh is ordered data: a newly allocated block that goes home before its commit.
-type fresh struct {
-	number block.Number
-	data   []byte
-	placed []uint32 // of the edits of it; data is the transaction's own then
-}
-
-// homeWrite is file data that goes to its own place before the commit.
-type homeWrite struct {
-	number  block.Number
-	off     uint32
-	data    []byte
-	ordered bool
-}
-
-// blocks is how many blocks the data lies in.
-func (h homeWrite) blocks(size block.Size) int {
-	return (int(h.off) + len(h.data) + int(size) - 1) / int(size)
-}
-
-// touched is a block that a transaction read or changed.
-type touched struct {
-	number  block.Number
-	chain   *chain   // nil: there was none
-	held    *version // reference that keeps base alive
-	base    []byte   // the block as the snapshot sees it
-	copied  []byte   // memory for base, where history was composed
-	view    []byte   // base with the edits, where it was asked for
-	edits   []merge.Edit
-	placed  []uint32
-	depends []merge.Range
-	all     bool // depends on the whole block
-	latched bool
-	stood   bool // newest was base
-	tag     Tag
-	next    *version
-}
-
-// reset ends the use of a touched block, and keeps its memory.
-func (t *touched) reset(pool *versionPool) {
-	if t.held != nil {
-		t.held.release(pool)
-	}
-	if t.next != nil {
-		t.next.release(pool)
-	}
-	clear(t.edits)
-	*t = touched{copied: t.copied, edits: t.edits[:0], placed: t.placed[:0], depends: t.depends[:0], view: t.view[:0]}
-}
-
 // Seq is the snapshot of the transaction; after it has committed, its commit sequence.
 func (tx *Tx) Seq() block.Seq {
 	if tx.seq != 0 {
 		return tx.seq
 	}
 	return tx.snap
-}
-
-// touch finds or loads a block at the snapshot.
-func (tx *Tx) touch(n block.Number) (*touched, error) {
-	if tx.done {
-		return nil, ErrDone
-	}
-	if t := tx.find(n); t != nil {
-		return t, nil
-	}
-	if n >= tx.s.blocks {
-		return nil, fmt.Errorf("%v: %w of %d blocks", n, ErrNoBlock, tx.s.blocks)
-	}
-	c, _ := tx.s.chains.index.Load(n)
-	if c != nil && !tx.readonly {
-		in := len(tx.queues)
-		if err := tx.waitInQueue(c); err != nil {
-			return nil, err
-		}
-		if len(tx.queues) > in &&
-			!mutant.Off(mutant.WaitedChain) { // the snapshot is a newer one, and the chain may have been dropped before it
-			c, _ = tx.s.chains.index.Load(n)
-		}
-	}
-	k := len(tx.touched)
-	if k < cap(tx.touched) {
-		tx.touched = tx.touched[:k+1]
-	} else {
-		tx.touched = append(tx.touched, touched{})
-	}
-	t := &tx.touched[k]
-	t.number = n
-	if err := tx.load(t, c); err != nil {
-		t.reset(&tx.s.chains.versions)
-		tx.touched = tx.touched[:k]
-		return nil, err
-	}
-	if k >= fewTouched {
-		tx.place(k)
-	}
-	return t, nil
-}
-
-// fewTouched is how many touched blocks are found by looking at each.
-const fewTouched = 32
-
-// place makes a touched block, and at the first call those before it, one of the map's.
-func (tx *Tx) place(k int) {
-	if tx.places == nil {
-		tx.places = map[block.Number]int{}
-	}
-	if len(tx.places) == 0 {
-		for i := range tx.touched {
-			tx.places[tx.touched[i].number] = i
-		}
-	}
-	tx.places[tx.touched[k].number] = k
-}
-
-// reuseMap is an empty map to go on with: not a large one, which takes its time to clear again and again.
-func reuseMap(m map[block.Number]int) map[block.Number]int {
-	if len(m) > 1024 {
-		return nil
-	}
-	if len(m) > 0 {
-		clear(m)
-	}
-	return m
-}
-
-// find is the block among those that the transaction touched, or nil.
-func (tx *Tx) find(n block.Number) *touched {
-	if len(tx.touched) > fewTouched {
-		if i, ok := tx.places[n]; ok {
-			return &tx.touched[i]
-		}
-		return nil
-	}
-	for i := range tx.touched {
-		if tx.touched[i].number == n {
-			return &tx.touched[i]
-		}
-	}
-	return nil
-}
-
-// load sets a block's base.
-func (tx *Tx) load(t *touched, c *chain) error {
-	if c == nil {
-		data, err := tx.s.clean.ReadBlock(t.number)
-		// The first write of the block may have come meanwhile, and its checkpoint may have written while this read.
-		if c, _ = tx.s.chains.index.Load(t.number); c == nil {
-			t.base = data
-			return err
-		}
-	}
-	t.chain = c
-	v, exact := c.visible(tx.snap, &tx.s.chains.versions)
-	if exact {
-		if invariant.On {
-			invariant.Must(invariant.SnapshotVisibility(t.number, v.seq, tx.snap))
-		}
-		t.held, t.base = v, v.data
-		if tx.readonly && mutant.Off(mutant.M2) {
-			t.held = nil
-			v.release(&tx.s.chains.versions)
-		}
-		return nil
-	}
-	defer v.release(&tx.s.chains.versions)
-	if t.copied == nil {
-		t.copied = make([]byte, tx.s.size)
-	}
-	ok, err := v.reconstruct(tx.snap, t.copied)
-	if err == nil && !ok {
-		err = fmt.Errorf("history of %v does not reach back to snapshot %d: this is a bug", t.number, tx.snap)
-	}
-	t.base = t.copied
-	return err
 }
 
 // ReadBlock returns a block as the snapshot sees it, with this transaction's own edits. The bytes have the length of a
@@ -279,31 +108,6 @@ func (tx *Tx) ReadRange(n block.Number, off uint32, p []byte) error {
 		copy(p, b[off:])
 	}
 	return err
-}
-
-// current returns base with the transaction's own edits.
-func (tx *Tx) current(t *touched) ([]byte, error) {
-	if len(t.edits) == 0 {
-		return t.base, nil
-	}
-	if len(t.view) == 0 {
-		if err := t.replay(); err != nil {
-			return nil, err
-		}
-	}
-	return t.view, nil
-}
-
-// replay makes the view of a block.
-func (t *touched) replay() error {
-	t.view = append(t.view[:0], t.base...)
-	for i := range t.edits {
-		if _, err := merge.Apply(t.view, &t.edits[i]); err != nil {
-			t.view = t.view[:0]
-			return err
-		}
-	}
-	return nil
 }
 
 // Edit changes a block. An edit that cannot be applied to what the transaction sees is an error of package merge, and
@@ -393,73 +197,6 @@ func (tx *Tx) Depend(n block.Number, r merge.Range) error {
 		return err
 	}
 	t.depends = append(t.depends, r)
-	return nil
-}
-
-// WriteNew gives a newly allocated block its contents. They go home before the transaction commits (W3), and never
-// become a version: no other transaction may know the block yet. The bytes are kept until then. From here on the
-// transaction reads and edits these contents; a block that it has edited before is refused with ErrEdited.
-func (tx *Tx) WriteNew(n block.Number, data []byte) error {
-	switch {
-	case tx.done:
-		return ErrDone
-	case tx.readonly:
-		return ErrReadOnly
-	case n >= tx.s.blocks || len(data) != int(tx.s.size):
-		return fmt.Errorf("%d bytes for %v: %w of %d blocks of %d bytes", len(data), n, ErrNoBlock, tx.s.blocks, tx.s.size)
-	}
-	if t := tx.find(n); t != nil && len(t.edits) > 0 {
-		return fmt.Errorf("new contents for %v: %w", n, ErrEdited)
-	}
-	if f := tx.freshBlock(n); f != nil {
-		f.data, f.placed = data, nil
-		return nil
-	}
-	if tx.freshAt == nil {
-		tx.freshAt = map[block.Number]int{}
-	}
-	tx.freshAt[n] = len(tx.fresh)
-	tx.fresh = append(tx.fresh, fresh{number: n, data: data})
-	return nil
-}
-
-// freshBlock is the block among those that the transaction gave new contents, or nil.
-func (tx *Tx) freshBlock(n block.Number) *fresh {
-	if len(tx.fresh) == 0 {
-		return nil
-	}
-	if i, ok := tx.freshAt[n]; ok && !mutant.Off(mutant.FreshEdit) {
-		return &tx.fresh[i]
-	}
-	return nil
-}
-
-// edit changes new contents: on a copy, the first of which leaves the caller's bytes as they are.
-func (f *fresh) edit(e *merge.Edit) error {
-	data := slices.Clone(f.data)
-	at, err := merge.Apply(data, e)
-	if err != nil {
-		return fmt.Errorf("%s in %v: %w", e.Kind(), f.number, err)
-	}
-	f.data, f.placed = data, append(f.placed, at)
-	return nil
-}
-
-// WriteHome writes file data to its own place, from byte off of block n on, before the transaction commits: what the
-// commit makes readable, above all newly allocated blocks, which no other transaction knows yet (ordered: W3), or an
-// overwrite, of which a crash or a reader may see any part (W6). The data is kept until then. It never becomes a
-// version, and blocks that hold it must not be read through the store.
-func (tx *Tx) WriteHome(n block.Number, off uint32, data []byte, ordered bool) error {
-	end := uint64(off) + uint64(len(data))
-	switch {
-	case tx.done:
-		return ErrDone
-	case tx.readonly:
-		return ErrReadOnly
-	case n >= tx.s.blocks || uint64(n)+(end+uint64(tx.s.size)-1)/uint64(tx.s.size) > uint64(tx.s.blocks):
-		return fmt.Errorf("%d bytes for %v: %w of %d blocks of %d bytes", len(data), n, ErrNoBlock, tx.s.blocks, tx.s.size)
-	}
-	tx.homes = append(tx.homes, homeWrite{n, off, data, ordered})
 	return nil
 }
 
