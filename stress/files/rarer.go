@@ -51,8 +51,8 @@ func (w *Workload) rarer(k int, file, fresh string) error {
 	return nil
 }
 
-// valueUnit is what lengths of attributes' values are multiples of: such that two have room in a block, or, where a value
-// may lie in an inode of its own, sometimes more than a block has.
+// valueUnit is what lengths of attributes' values are multiples of: such that two have room in a block, or, where a
+// value may lie in an inode of its own, sometimes more than a block has.
 func (w *Workload) valueUnit() int {
 	if w.w.Superblock().Incompat&disk.IncompatEAInode != 0 && w.rng.IntN(3) > 0 {
 		return 5 * int(w.w.Superblock().BlockSize)
