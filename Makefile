@@ -110,7 +110,8 @@ crash: ## explore 100,000 crash states of the engine, and 20,000 of concurrent w
 
 crash-fs: ## explore 20,000 crash states of file systems, with e2fsck and the kernel as judges, and 20,000 of concurrent operations in each of four forms; switch off each promise
 	VARVE_CRASH_FS_STATES=$(or $(STATES),20000) VARVE_CRASH_FSCK=8 VARVE_CRASH_KERNEL=60 VARVE_CRASH_CONCURRENT=$(CONCURRENT) \
-		$(GO) test -tags testhooks -count=1 -timeout 80m -run 'TestCrash|TestConcurrent|TestCuts' -v ./stress/files
+		VARVE_CRASH_UNLOGGED=2000 VARVE_MODEL_STEPS=5000 \
+		$(GO) test -tags testhooks -count=1 -timeout 80m -run 'TestCrash|TestConcurrent|TestCuts|TestModel' -v ./stress/files
 
 crash-apps: apps-deps ## cut the power below sqlite, git, a maildir, bbolt and PostgreSQL in four modes, and kill the daemon
 	VARVE_APPS_CUTS=$(APPS_CUTS) VARVE_APPS_KILLS=$(APPS_KILLS) $(GO) test -tags testhooks -count=1 -timeout 120m -v -run TestApps ./stress/apps

@@ -34,19 +34,26 @@ func (e Event) Covers(w Event) bool {
 // Sector is the unit, in bytes, into which a crash tears a write (docs/guarantees.md).
 const Sector = 512
 
+// Pieces gives the parts of a write that a crash keeps or loses as one: its sector i, and where that begins.
+func (e Event) Pieces(do func(i int, offset int64, data []byte)) {
+	for at, i := 0, 0; at < len(e.Data); i++ {
+		n := min(len(e.Data)-at, Sector-int((e.Offset+int64(at))%Sector))
+		do(i, e.Offset+int64(at), e.Data[at:at+n])
+		at += n
+	}
+}
+
 // Apply makes the event's write in an image, which grows as needed, or that of its sectors that keep says. keep may be
 // nil.
 func (e Event) Apply(img []byte, keep func(i int) bool) []byte {
 	if end := e.Offset + int64(len(e.Data)); end > int64(len(img)) {
 		img = append(img, make([]byte, end-int64(len(img)))...)
 	}
-	for at, i := 0, 0; at < len(e.Data); i++ {
-		n := min(len(e.Data)-at, Sector-int((e.Offset+int64(at))%Sector))
+	e.Pieces(func(i int, offset int64, data []byte) {
 		if keep == nil || keep(i) {
-			copy(img[e.Offset+int64(at):], e.Data[at:at+n])
+			copy(img[offset:], data)
 		}
-		at += n
-	}
+	})
 	return img
 }
 

@@ -94,17 +94,21 @@ func (f form) besideTrace(both []byte, at int64, seed uint64, steps int) (*block
 func (f form) beside(t testing.TB, at int64, seed uint64) *Explorer {
 	x := NewExplorer(seed, f.opts, t.TempDir())
 	x.Open, x.At, x.Stop, x.Fsck = opener(at), []int64{0, at}, true, 1
-	x.Image = func(device []byte) ([]byte, error) { return device[:at], nil }
+	x.Image = func(device *Medium) (blockcache.Device, error) { return blockcache.NewWindow(device, 0, at) }
 	if f.name == externalForm {
-		x.Closed = func(device []byte) error { return cleanExternal(x.Dir, device, at) }
+		x.Closed = func(device *Medium) error { return cleanExternal(x.Dir, device, at) }
 	}
 	return x
 }
 
 // cleanExternal has e2fsck look at an image with an external journal.
-func cleanExternal(dir string, device []byte, at int64) error {
+func cleanExternal(dir string, device *Medium, at int64) error {
+	p, err := split(device, at)
+	if err != nil {
+		return err
+	}
 	image, journal := filepath.Join(dir, "closed"), filepath.Join(dir, "journal")
-	if err := errors.Join(os.WriteFile(image, device[:at], 0o600), os.WriteFile(journal, device[at:], 0o600)); err != nil {
+	if err := errors.Join(writeFile(image, p.image), writeFile(journal, p.log)); err != nil {
 		return err
 	}
 	if out, err := exec.Command("e2fsck", "-fn", "-j", journal, image).CombinedOutput(); err != nil {
@@ -125,6 +129,7 @@ func TestCrash_Beside(t *testing.T) {
 			}
 			both, at := f.withLog(t)
 			x := f.beside(t, at, base)
+			x.Limit = want
 			for seed := base; x.States < want; seed++ {
 				tr, m, err := f.besideTrace(both, at, seed, 60)
 				if err == nil {

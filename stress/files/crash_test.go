@@ -18,7 +18,7 @@ func TestCrash_Random(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			image := f.image(t)
 			x := f.explorer(image, base, t.TempDir())
-			x.Fsck, x.Stop = wanted("VARVE_CRASH_FSCK", 10), true
+			x.Fsck, x.Stop, x.Limit = wanted("VARVE_CRASH_FSCK", 10), true, want
 			if os.Geteuid() == 0 && f.kernel() {
 				x.Kernel, x.Mount = wanted("VARVE_CRASH_KERNEL", 100), func(path string) (State, error) {
 					return kernelTree(t, path)

@@ -3,7 +3,6 @@
 package files
 
 import (
-	"bytes"
 	"maps"
 	"strings"
 	"testing"
@@ -24,8 +23,8 @@ func TestCuts_Rejects(t *testing.T) {
 	if err := c.explore(actors, image, tr); err != nil {
 		t.Fatal(err)
 	}
-	all := (&instant{flushed: image, open: writesOf(tr)}).all()
-	device := blockcache.NewRAM(bytes.Clone(all))
+	all := (&instant{flushed: NewMedium(image), open: writesOf(tr)}).all()
+	device := all.Clone()
 	got, _, err := c.recover(device)
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +35,7 @@ func TestCuts_Rejects(t *testing.T) {
 			t.Errorf("%s: got %v, want an error that says %q", what, err, why)
 		}
 	}
-	rejects("an image without the actors", "is not there", c.check(image))
+	rejects("an image without the actors", "is not there", c.check(NewMedium(image)))
 	other := maps.Clone(got)
 	other["/actor0/strange"] = &Node{Kind: 'f', Links: 1}
 	rejects("a file that no actor made", "actor0 is as after operation -1", c.legal(other))
@@ -45,10 +44,17 @@ func TestCuts_Rejects(t *testing.T) {
 	rejects("another tree after a cut recovery", "trees differ",
 		c.cutRecovery(all, []blockcache.Event{{Data: []byte{0}}}, other))
 
-	bad, desc := device.Bytes(), f.bitmap(t, device)
-	bad[desc+1] ^= 0xf0
+	bad, bitmap := device.Clone(), make([]byte, 1)
+	at := f.bitmap(t, device) + 1
+	if _, err := bad.ReadAt(bitmap, at); err != nil {
+		t.Fatal(err)
+	}
+	bitmap[0] ^= 0xf0
+	if _, err := bad.WriteAt(bitmap, at); err != nil {
+		t.Fatal(err)
+	}
 	rejects("a bitmap for e2fsck", "had to mend", c.judged(bad, device, got))
-	_, _, err = c.recover(blockcache.NewRAM(bad))
+	_, _, err = c.recover(bad)
 	rejects("a bitmap for the checker", "checksum", err)
 
 	lag := c.state(map[int]int{1: 0})

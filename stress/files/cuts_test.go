@@ -3,7 +3,6 @@
 package files
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -51,7 +50,7 @@ func (f form) cuts(t *testing.T, image []byte, seed uint64, judges bool) *cuts {
 
 // explore cuts a trace at its writes and flushes, and returns what was wrong first.
 func (c *cuts) explore(actors []*actor, image []byte, tr *blockcache.Trace) error {
-	i := &instant{flushed: bytes.Clone(c.form.before(image))}
+	i := &instant{flushed: NewMedium(c.form.before(image))}
 	c.actors, c.began, c.ended, c.synced = actors, nil, nil, make([]int, len(actors))
 	for range actors {
 		c.began, c.ended = append(c.began, []int{0}), append(c.ended, []int{0})
@@ -102,7 +101,7 @@ func (c *cuts) note(mark string, k int) error {
 // cut makes states of a crash after a write: nothing of what is not flushed, all of it, the last write torn, and a
 // random subset, torn.
 func (c *cuts) cut(i *instant) error {
-	for _, img := range [][]byte{i.flushed, i.all(), c.torn(i), c.subset(i)} {
+	for _, img := range []*Medium{i.flushed, i.all(), c.torn(i), c.subset(i)} {
 		if err := c.check(img); err != nil {
 			return err
 		}
@@ -111,15 +110,17 @@ func (c *cuts) cut(i *instant) error {
 }
 
 // torn is all that was written, but of the last write the first or the last sectors only.
-func (c *cuts) torn(i *instant) []byte {
+func (c *cuts) torn(i *instant) *Medium {
 	last := i.open[len(i.open)-1]
 	cut, first := 1+c.rng.IntN(max(1, len(last.Data)/blockcache.Sector)), c.rng.IntN(2) == 0
 	before := instant{flushed: i.flushed, open: i.open[:len(i.open)-1]}
-	return last.Apply(before.all(), func(k int) bool { return k < cut == first })
+	img := before.all()
+	img.Apply(last, func(k int) bool { return k < cut == first })
+	return img
 }
 
 // subset is a random subset of what was written and not flushed, torn.
-func (c *cuts) subset(i *instant) []byte {
+func (c *cuts) subset(i *instant) *Medium {
 	fates, bits := make([]int, len(i.open)), make([]uint64, len(i.open))
 	for j := range fates {
 		fates[j], bits[j] = c.rng.IntN(4), c.rng.Uint64()
@@ -129,9 +130,9 @@ func (c *cuts) subset(i *instant) []byte {
 
 // check recovers a state: what is there is legal, a second recovery changes nothing, one that is cut itself comes to
 // the same, and the judges are content.
-func (c *cuts) check(img []byte) error {
+func (c *cuts) check(img *Medium) error {
 	c.states++
-	n, device := c.states, blockcache.NewRAM(bytes.Clone(img))
+	n, device := c.states, img.Clone()
 	got, events, err := c.recover(device)
 	if err == nil {
 		err = c.legal(got)
@@ -143,7 +144,7 @@ func (c *cuts) check(img []byte) error {
 }
 
 // more is for some states only: it takes its time.
-func (c *cuts) more(img []byte, device *blockcache.RAM, events []blockcache.Event, got State, n int) (err error) {
+func (c *cuts) more(img, device *Medium, events []blockcache.Event, got State, n int) (err error) {
 	if n%everyTwice == 0 {
 		err = c.again(device, got, "the second recovery")
 		c.twice++

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -29,6 +27,11 @@ type Explorer struct {
 
 	// Subsets is how many random subsets of what was not flushed are made an instant, Cuts how many torn forms of a write.
 	Subsets, Cuts int
+	// Limit is about how many states are made of a trace, beside those inside recovery; 0: all. Instants are drawn at
+	// random, over the whole trace.
+	Limit int
+	// Inside says that the recovery of one state of so many is cut, too; 0 is none.
+	Inside int
 	// Fsck and Kernel say that one state of so many is also recovered by e2fsck, and by Mount; 0 is none.
 	Fsck, Kernel int
 	// Mount mounts an image with the kernel, which recovers it, and returns its tree.
@@ -38,50 +41,50 @@ type Explorer struct {
 	// Open opens a device. Image makes the image of a device that was closed, where it is not the device itself; then no
 	// others than varve recover it.
 	Open  Opener
-	Image func(device []byte) ([]byte, error)
+	Image func(device *Medium) (blockcache.Device, error)
 	// Repair takes the place of recovery where there is no journal: it has a state repaired, and looks at what is left of
 	// the operations that were promised, those up to durable, when those up to now had begun.
-	Repair func(img []byte, m *Model, durable, now int) error
+	Repair func(img *Medium, m *Model, durable, now int) error
 	// Closed looks at a device after a clean unmount, where it is none that e2fsck takes by itself.
-	Closed func(device []byte) error
+	Closed func(device *Medium) error
 	// At is where, in the image of a state, each device of a trace begins; nil: there is one.
 	At []int64
 
 	opts volume.WriteOptions
-	seen map[uint64]int // by hash of the contents: the most that was promised
-	hash maphash.Seed
+	seen map[uint64]int // by sum of the contents: the most that was promised
 	rng  *rand.Rand
 }
 
 // NewExplorer makes an explorer for workloads with these options.
 func NewExplorer(seed uint64, opts volume.WriteOptions, dir string) *Explorer {
-	return &Explorer{Classes: map[string]int{}, Open: volume.OpenOn, Subsets: 2, Cuts: 2, Dir: dir, opts: opts,
-		seen: map[uint64]int{}, hash: maphash.MakeSeed(),
-		rng: rand.New(rand.NewPCG(seed, 3))}
+	return &Explorer{Classes: map[string]int{}, Open: volume.OpenOn, Subsets: 2, Cuts: 2, Inside: 16, Dir: dir, opts: opts,
+		seen: map[uint64]int{}, rng: rand.New(rand.NewPCG(seed, 3))}
 }
 
 var errEnough = errors.New("one failure is enough")
 
 // instant is one moment of a trace.
 type instant struct {
-	flushed      []byte
+	flushed      *Medium
 	open         []blockcache.Event // since the last flush
 	durable, now int                // operations that were promised, and that had begun
 }
 
 // all is the device where everything that was asked for is there.
-func (i *instant) all() []byte {
-	img := bytes.Clone(i.flushed)
+func (i *instant) all() *Medium {
+	img := i.flushed.Clone()
 	for _, e := range i.open {
-		img = e.Apply(img, nil)
+		img.Apply(e, nil)
 	}
 	return img
 }
 
 // Explore goes through the instants of a trace that began with an image.
 func (x *Explorer) Explore(image []byte, tr *blockcache.Trace, m *Model, what string) error {
-	i := &instant{flushed: bytes.Clone(image), now: 1}
-	for k, e := range tr.Events() {
+	i := &instant{flushed: NewMedium(image), now: 1}
+	events := tr.Events()
+	share := x.share(events)
+	for k, e := range events {
 		at := fmt.Sprintf("%s, event %d", what, k)
 		switch {
 		case e.Mark != "":
@@ -103,7 +106,9 @@ func (x *Explorer) Explore(image []byte, tr *blockcache.Trace, m *Model, what st
 				e.Offset += x.At[e.Device]
 			}
 			i.open = append(i.open, e)
-			x.written(i, m, at)
+			if x.rng.Float64() < share {
+				x.written(i, m, at)
+			}
 		}
 		if x.Stop && len(x.Failed) > 0 {
 			return errEnough
@@ -112,12 +117,27 @@ func (x *Explorer) Explore(image []byte, tr *blockcache.Trace, m *Model, what st
 	return nil
 }
 
+// share is the chance of an instant to be cut.
+func (x *Explorer) share(events []blockcache.Event) float64 {
+	if x.Limit == 0 {
+		return 1
+	}
+	writes := 0
+	for _, e := range events {
+		if e.Data != nil {
+			writes++
+		}
+	}
+	perInstant := 3 + x.Subsets + x.Cuts
+	return float64(x.Limit) / float64(max(1, writes*perInstant))
+}
+
 // flush makes the writes that a flush covers durable.
 func (i *instant) flush(e blockcache.Event) {
 	var rest []blockcache.Event
 	for _, o := range i.open {
 		if e.Covers(o) {
-			i.flushed = o.Apply(i.flushed, nil)
+			i.flushed.Apply(o, nil)
 		} else {
 			rest = append(rest, o)
 		}
@@ -134,16 +154,18 @@ func (x *Explorer) written(i *instant, m *Model, at string) {
 	for c := range min(x.Cuts, sectors) {
 		cut := 1 + x.rng.IntN(sectors)
 		first := c%2 == 0
-		x.check(last.Apply(before.all(), func(k int) bool { return k < cut == first }), i, m, at, "torn")
+		torn := before.all()
+		torn.Apply(last, func(k int) bool { return k < cut == first })
+		x.check(torn, i, m, at, "torn")
 	}
 	lost := x.rng.IntN(len(i.open))
 	x.check(i.survive(func(j, _ int) bool { return j != lost }), i, m, at, "one write lost")
 	kept := map[int64]bool{}
 	eachSector(i.open[lost], func(_ int, sector int64) { kept[sector] = true })
-	only := bytes.Clone(i.flushed)
+	only := i.flushed.Clone()
 	for _, e := range i.open[:lost+1] {
 		sectors := sectorsOf(e)
-		only = e.Apply(only, func(k int) bool { return kept[sectors[k]] })
+		only.Apply(e, func(k int) bool { return kept[sectors[k]] })
 	}
 	x.check(only, i, m, at, "only one write there")
 	for range x.Subsets {
@@ -160,12 +182,12 @@ func (x *Explorer) written(i *instant, m *Model, at string) {
 // survive is the device where of each write those sectors got through that the function says: write j, its sector k. A
 // sector that one write did not change on the medium is as before for all later ones, too: what goes to the medium is
 // whole sectors, of which an older form is all that a lost or reordered write can leave.
-func (i *instant) survive(through func(j, k int) bool) []byte {
-	img := bytes.Clone(i.flushed)
+func (i *instant) survive(through func(j, k int) bool) *Medium {
+	img := i.flushed.Clone()
 	dead := map[int64]bool{}
 	for j, e := range i.open {
 		sectors := sectorsOf(e)
-		img = e.Apply(img, func(k int) bool {
+		img.Apply(e, func(k int) bool {
 			if !dead[sectors[k]] && !through(j, k) {
 				dead[sectors[k]] = true
 			}
@@ -189,7 +211,7 @@ func eachSector(e blockcache.Event, do func(k int, sector int64)) {
 }
 
 // check recovers a state that was not seen before, and compares it with the model.
-func (x *Explorer) check(img []byte, i *instant, m *Model, what, class string) {
+func (x *Explorer) check(img *Medium, i *instant, m *Model, what, class string) {
 	if x.Stop && len(x.Failed) > 0 || !x.fresh(img, i.durable, class) {
 		return
 	}
@@ -204,7 +226,7 @@ func (x *Explorer) check(img []byte, i *instant, m *Model, what, class string) {
 		}
 		return
 	}
-	tree, events, err := x.recover(bytes.Clone(img))
+	tree, events, err := x.recover(img.Clone())
 	if err == nil {
 		err = m.Allows(tree, i.durable, i.now, x.opts.JournalData)
 	}
@@ -212,7 +234,7 @@ func (x *Explorer) check(img []byte, i *instant, m *Model, what, class string) {
 		fail("varve", err)
 		return
 	}
-	if x.States%16 == 0 {
+	if x.Inside > 0 && x.States%x.Inside == 0 {
 		if err := x.again(img, tree, events); err != nil {
 			fail("varve, after a crash inside recovery", err)
 		}
@@ -231,8 +253,8 @@ func (x *Explorer) check(img []byte, i *instant, m *Model, what, class string) {
 	}
 }
 
-func (x *Explorer) fresh(img []byte, durable int, class string) bool {
-	sum := maphash.Bytes(x.hash, img)
+func (x *Explorer) fresh(img *Medium, durable int, class string) bool {
+	sum := img.Sum()
 	highest, seen := x.seen[sum]
 	if seen && highest >= durable {
 		return false
@@ -247,10 +269,9 @@ func (x *Explorer) fresh(img []byte, durable int, class string) bool {
 
 // recover opens a state for writing, which recovers it, and returns its tree and what the recovery wrote. Now and then
 // it also unmounts, and e2fsck looks.
-func (x *Explorer) recover(img []byte) (State, []blockcache.Event, error) {
+func (x *Explorer) recover(device *Medium) (State, []blockcache.Event, error) {
 	tr := &blockcache.Trace{}
-	ram := blockcache.NewRAM(img)
-	w, err := x.Open(blockcache.Record(ram, tr, 0), x.opts)
+	w, err := x.Open(blockcache.Record(device, tr, 0), x.opts)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -263,17 +284,17 @@ func (x *Explorer) recover(img []byte) (State, []blockcache.Event, error) {
 	if err := w.Close(); err != nil {
 		return nil, nil, err
 	}
-	closed := ram.Bytes()
+	if x.Closed != nil {
+		return tree, events, x.Closed(device)
+	}
+	closed := blockcache.Device(device)
 	if x.Image != nil {
-		if closed, err = x.Image(closed); err != nil {
+		if closed, err = x.Image(device); err != nil {
 			return nil, nil, err
 		}
 	}
-	if x.Closed != nil {
-		return tree, events, x.Closed(ram.Bytes())
-	}
 	path := filepath.Join(x.Dir, "closed")
-	if err := os.WriteFile(path, closed, 0o600); err != nil {
+	if err := writeFile(path, closed); err != nil {
 		return nil, nil, err
 	}
 	if out, err := exec.Command("e2fsck", "-fn", path).CombinedOutput(); err != nil {
@@ -282,20 +303,25 @@ func (x *Explorer) recover(img []byte) (State, []blockcache.Event, error) {
 	return tree, events, nil
 }
 
-// again crashes inside recovery, and recovers again: the same tree (W5).
-func (x *Explorer) again(img []byte, want State, events []blockcache.Event) error {
-	part := bytes.Clone(img)
+// again crashes inside recovery, and recovers again: the same tree (W5). Where the number of states is limited, so is
+// that of the writes of the recovery that are cut.
+func (x *Explorer) again(img *Medium, want State, events []blockcache.Event) error {
+	part := img.Clone()
 	for _, e := range events {
 		if e.Flush() || e.Mark != "" {
 			continue
 		}
-		torn := e.Apply(bytes.Clone(part), func(i int) bool { return i%2 == 0 })
-		part = e.Apply(part, nil)
-		for _, p := range [][]byte{torn, part} {
+		torn := part.Clone()
+		torn.Apply(e, func(i int) bool { return i%2 == 0 })
+		part.Apply(e, nil)
+		if x.Limit > 0 && x.rng.IntN(len(events)) >= x.Limit/8 {
+			continue
+		}
+		for _, p := range []*Medium{torn, part} {
 			if !x.fresh(p, 0, "inside recovery") {
 				continue
 			}
-			got, _, err := x.recover(bytes.Clone(p))
+			got, _, err := x.recover(p.Clone())
 			if err != nil {
 				return err
 			}
@@ -309,9 +335,9 @@ func (x *Explorer) again(img []byte, want State, events []blockcache.Event) erro
 
 // judge has e2fsck recover a copy. It must find nothing wrong but what recovery is there for, and come to the same
 // tree.
-func (x *Explorer) judge(img []byte, want State) error {
+func (x *Explorer) judge(img blockcache.Device, want State) error {
 	path := filepath.Join(x.Dir, "state")
-	if err := os.WriteFile(path, img, 0o600); err != nil {
+	if err := writeFile(path, img); err != nil {
 		return err
 	}
 	out, err := exec.Command("e2fsck", "-fy", path).CombinedOutput()
@@ -352,9 +378,9 @@ func complaints(out string) string {
 }
 
 // mount has the kernel recover a copy: the same tree.
-func (x *Explorer) mount(img []byte, want State) error {
+func (x *Explorer) mount(img blockcache.Device, want State) error {
 	path := filepath.Join(x.Dir, "mounted")
-	if err := os.WriteFile(path, img, 0o600); err != nil {
+	if err := writeFile(path, img); err != nil {
 		return err
 	}
 	got, err := x.Mount(path)

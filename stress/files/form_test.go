@@ -107,14 +107,9 @@ func (f form) explorer(image []byte, seed uint64, dir string) *Explorer {
 	x := NewExplorer(seed, f.opts, dir)
 	if f.overlay {
 		_, x.Open = f.device(image)
-		x.Image = func(device []byte) ([]byte, error) {
-			o, _, err := blockcache.OpenOverlayOn(blockcache.NewRAM(device), blockcache.Memory(image), [64]byte{}, 0)
-			if err != nil {
-				return nil, err
-			}
-			p := make([]byte, len(image))
-			_, err = o.ReadAt(p, 0)
-			return p, err
+		x.Image = func(device *Medium) (blockcache.Device, error) {
+			o, _, err := blockcache.OpenOverlayOn(device.Clone(), blockcache.Memory(image), [64]byte{}, 0)
+			return o, err
 		}
 	}
 	return x

@@ -2,19 +2,19 @@ package files
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/varvefs/varve/blockcache"
 	"github.com/varvefs/varve/internal/oracle"
 )
 
 // TestModel does many random operations on each form of image and compares the whole tree with the model's, as it is
 // and after a remount; then e2fsck looks.
 func TestModel(t *testing.T) {
-	steps := wanted("VARVE_MODEL_STEPS", 1500)
+	steps := wanted("VARVE_MODEL_STEPS", 500)
 	seed := uint64(wanted("VARVE_MODEL_SEED", int(time.Now().UnixNano()>>20)))
 	for _, f := range slices.Concat(crashForms, largeForms) {
 		t.Run(f.name, func(t *testing.T) {
@@ -53,13 +53,13 @@ func TestModel(t *testing.T) {
 				t.Fatal(err)
 			}
 			path := filepath.Join(t.TempDir(), "image")
-			closed := ram.Bytes()
+			closed := blockcache.Device(ram)
 			if x := f.explorer(image, seed, ""); x.Image != nil {
-				if closed, err = x.Image(closed); err != nil {
+				if closed, err = x.Image(NewMedium(ram.Bytes())); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := os.WriteFile(path, closed, 0o600); err != nil {
+			if err := writeFile(path, closed); err != nil {
 				t.Fatal(err)
 			}
 			oracle.Clean(t, path)

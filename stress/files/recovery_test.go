@@ -3,7 +3,6 @@
 package files
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/varvefs/varve/blockcache"
@@ -11,7 +10,7 @@ import (
 )
 
 // again recovers a device: the same tree.
-func (c *cuts) again(device *blockcache.RAM, want State, what string) error {
+func (c *cuts) again(device *Medium, want State, what string) error {
 	got, _, err := c.recover(device)
 	if err == nil {
 		err = Same(want, got)
@@ -23,7 +22,7 @@ func (c *cuts) again(device *blockcache.RAM, want State, what string) error {
 }
 
 // cutRecovery cuts the recovery itself at some of its writes. The next recovery comes to the same tree.
-func (c *cuts) cutRecovery(img []byte, events []blockcache.Event, want State) error {
+func (c *cuts) cutRecovery(img *Medium, events []blockcache.Event, want State) error {
 	var writes []int
 	for k, e := range events {
 		if !e.Flush() {
@@ -36,7 +35,7 @@ func (c *cuts) cutRecovery(img []byte, events []blockcache.Event, want State) er
 			cutAt[writes[c.rng.IntN(len(writes))]] = true
 		}
 	}
-	i := &instant{flushed: bytes.Clone(img)}
+	i := &instant{flushed: img.Clone()}
 	for k, e := range events {
 		if e.Flush() {
 			i.flush(e)
@@ -46,10 +45,10 @@ func (c *cuts) cutRecovery(img []byte, events []blockcache.Event, want State) er
 		if !cutAt[k] {
 			continue
 		}
-		for _, part := range [insideOf][]byte{i.all(), c.torn(i), c.subset(i)} {
+		for _, part := range [insideOf]*Medium{i.all(), c.torn(i), c.subset(i)} {
 			c.states++
 			c.inside++
-			if err := c.again(blockcache.NewRAM(part), want,
+			if err := c.again(part, want,
 				fmt.Sprintf("after a crash at write %d of the recovery", k)); err != nil {
 				return err
 			}
@@ -59,9 +58,9 @@ func (c *cuts) cutRecovery(img []byte, events []blockcache.Event, want State) er
 }
 
 // judged has e2fsck recover a state; of an overlay it sees what varve recovered.
-func (c *cuts) judged(img []byte, recovered *blockcache.RAM, got State) (err error) {
+func (c *cuts) judged(img blockcache.Device, recovered *Medium, got State) (err error) {
 	if c.form.overlay {
-		if img, err = c.x.Image(recovered.Bytes()); err != nil {
+		if img, err = c.x.Image(recovered); err != nil {
 			return err
 		}
 	}
@@ -69,7 +68,7 @@ func (c *cuts) judged(img []byte, recovered *blockcache.RAM, got State) (err err
 }
 
 // recover opens a device, reads its tree, and has the checker look. The events are what the recovery wrote.
-func (c *cuts) recover(device *blockcache.RAM) (got State, events []blockcache.Event, err error) {
+func (c *cuts) recover(device *Medium) (got State, events []blockcache.Event, err error) {
 	tr := &blockcache.Trace{}
 	w, err := c.open(blockcache.Record(device, tr, 0), c.form.opts)
 	if err != nil {
@@ -83,13 +82,13 @@ func (c *cuts) recover(device *blockcache.RAM) (got State, events []blockcache.E
 	if err = w.Store.Checkpoint(); err != nil {
 		return nil, nil, err
 	}
-	image := device.Bytes()
+	image := blockcache.Device(device)
 	if c.x.Image != nil {
-		if image, err = c.x.Image(image); err != nil {
+		if image, err = c.x.Image(device); err != nil {
 			return nil, nil, err
 		}
 	}
-	v, err := ext4.Open(blockcache.Memory(image), ext4.Options{})
+	v, err := ext4.Open(image, ext4.Options{})
 	if err != nil {
 		return nil, nil, err
 	}
