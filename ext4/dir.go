@@ -20,7 +20,9 @@ type Dirent struct {
 }
 
 // ReadDir calls visit for each entry from position on ("." and ".." among them) until it returns false. Position 0 is
-// the start; other positions are the Next of an entry. The order is that of the blocks, which is not sorted.
+// the start; other positions are the Next of an entry. The order is that of the blocks, which is not sorted. Where the
+// directory may change between two calls it is the order of the names' hashes, as in the kernel: a name that stays is
+// visited once, wherever splits move it.
 //
 // Damaged blocks and names that no path can hold are passed over, all other entries are visited, and then the first
 // damage is returned. A position remembers that there was damage before it, so a caller that reads a directory in
@@ -34,7 +36,7 @@ func (n *Inode) ReadDir(position int64, visit func(Dirent) bool) error {
 			return d.readDir(n, position, visit)
 		}
 	}
-	return n.readDirHome(position, visit)
+	return n.readDirIn(position, position&hashedPosition != 0 || position == 0 && n.movesNames(), visit)
 }
 
 // damagedPosition is set in positions behind damage.
@@ -55,8 +57,12 @@ type dirReader struct {
 	damaged int
 }
 
-// readDirHome is ReadDir by the directory's own blocks.
+// readDirHome is ReadDir by the directory's own blocks, in their order.
 func (n *Inode) readDirHome(position int64, visit func(Dirent) bool) error {
+	return n.readDirIn(position, false, visit)
+}
+
+func (n *Inode) readDirIn(position int64, byHash bool, visit func(Dirent) bool) error {
 	r := &dirReader{dir: n, format: n.fs.super.DirentFormat(n.Flags), visit: visit}
 	if position&damagedPosition != 0 {
 		position &^= damagedPosition
@@ -66,10 +72,10 @@ func (n *Inode) readDirHome(position int64, visit func(Dirent) bool) error {
 	if r.naming, err = n.noKeyNaming(); err != nil {
 		return err
 	}
-	if n.Has(disk.InodeInlineData) {
-		err = r.inline(position)
+	if byHash {
+		err = r.hashed(position)
 	} else {
-		err = r.blocks(position)
+		err = r.stored(position)
 	}
 	if r.stopped {
 		return nil
@@ -87,6 +93,14 @@ func (r *dirReader) failed(err error) bool {
 	}
 	r.damaged++
 	return r.damaged <= maxDamaged && errors.Is(err, ondisk.ErrCorrupt)
+}
+
+// stored reads the entries from position on as they are stored.
+func (r *dirReader) stored(position int64) error {
+	if r.dir.Has(disk.InodeInlineData) {
+		return r.inline(position)
+	}
+	return r.blocks(position)
 }
 
 // blocks reads the directory's blocks from position on.

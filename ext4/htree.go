@@ -75,25 +75,35 @@ func (n *Inode) hashPath(path []hashStep, root hashStep, hash uint32, visit func
 // nextHashed moves a path to the next leaf if names with this hash go on there: its entry then has the same hash with
 // the lowest bit set. Leaves are visited in ascending order of entries, so that ends, too.
 func (n *Inode) nextHashed(path []hashStep, hash uint32) (bool, error) {
-	level := len(path) - 1
-	for path[level].entry+1 >= path[level].node.Count() {
-		if level == 0 {
-			return false, nil
-		}
-		level--
-	}
-	path[level].entry++
-	if path[level].node.Hash(path[level].entry) != hash|1 {
+	level, next := bumpPath(path)
+	if level < 0 || next != hash|1 {
 		return false, nil
 	}
+	return true, n.descend(path, level)
+}
+
+// bumpPath moves a path to the next entry of the lowest level that has one, and gives that level and the entry's hash.
+// A negative level says that there is none.
+func bumpPath(path []hashStep) (level int, hash uint32) {
+	for level = len(path) - 1; level >= 0; level-- {
+		if step := &path[level]; step.entry+1 < step.node.Count() {
+			step.entry++
+			return level, step.node.Hash(step.entry)
+		}
+	}
+	return level, 0
+}
+
+// descend reads the steps of a path below a level, the first entry of each.
+func (n *Inode) descend(path []hashStep, level int) error {
 	for ; level+1 < len(path); level++ {
 		step, err := n.hashBlock(path[level].child(), hashNodeBase)
 		if err != nil {
-			return false, err
+			return err
 		}
 		path[level+1] = step
 	}
-	return true, nil
+	return nil
 }
 
 // lookupHashed finds a name by the directory's hash tree.

@@ -8,6 +8,8 @@ const (
 	ForgetCount Promise = "forget-count"
 	// ListingCount: entries of READDIRPLUS are not counted as lookups.
 	ListingCount Promise = "listing-count"
+	// ListingOrder: a directory that changes is listed by the places of its entries.
+	ListingOrder Promise = "listing-order"
 	// SeekPages: a search for data does not see what the page cache holds.
 	SeekPages Promise = "seek-pages"
 	// SyncSignal: an fsync fails with EINTR for any signal.
