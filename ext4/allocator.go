@@ -169,7 +169,7 @@ func (a *allocator) reserveIn(g disk.Group, at, want, need uint32, any bool) (ru
 		gr.blocks[(start+i)/8] |= 1 << ((start + i) % 8)
 	}
 	gr.freeBlocks -= int(length)
-	gr.pins += int(length)
+	gr.refs += int(length)
 	return run{a.super.GroupFirst(g) + block.Number(start), length}, true, nil
 }
 
@@ -190,13 +190,13 @@ func (a *allocator) eachPart(r run, do func(gr *group, at uint32, part run)) {
 func (a *allocator) release(r run) {
 	a.eachPart(r, func(gr *group, at uint32, part run) {
 		gr.clearBlocks(at, part.n)
-		gr.unpin(int(part.n))
+		gr.release(int(part.n))
 	})
 	a.freeBlocks.Add(int64(r.n))
 }
 
-// ripen makes freed blocks usable.
-func (a *allocator) ripen(r run) {
+// mature makes blocks usable that a durable commit has freed.
+func (a *allocator) mature(r run) {
 	a.eachPart(r, func(gr *group, at uint32, part run) {
 		gr.clearBlocks(at, part.n)
 		gr.drop(part)

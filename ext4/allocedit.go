@@ -92,7 +92,7 @@ func (o *op) free(start block.Number, n uint32, metadata bool) error {
 		}
 		if sound {
 			o.gave = append(o.gave, run{start, k})
-			o.w.alloc.eachPart(run{start, k}, func(gr *group, _ uint32, part run) { gr.hold(part) })
+			o.w.alloc.eachPart(run{start, k}, func(gr *group, _ uint32, part run) { gr.retain(part) })
 			if err := o.edit(d.BlockBitmap, kindBlockMap, uint64(g), merge.ClearBits(0, sequence(at, k)...)); err != nil {
 				return err
 			}
@@ -171,7 +171,7 @@ func (o *op) freeInode(n *Inode) error {
 		sound = !o.w.alloc.groups[g].badInodes
 	}
 	if sound { // the inode may be used as soon as the commit is there: not before releaseInode
-		o.w.alloc.groups[g].pins++
+		o.w.alloc.groups[g].refs++
 		o.freed = append(o.freed, taken{n.Ino, n.IsDir()})
 	}
 	o.w.alloc.groups[g].mu.Unlock()

@@ -80,7 +80,7 @@ func (fs *FS) Check(progress func(done, all int) error) (*CheckReport, error) {
 	if c.progress == nil {
 		c.progress = func(int, int) error { return nil }
 	}
-	if err := fs.reaches(c.s.BlockSize.Offset(c.s.Blocks)); err != nil {
+	if err := fs.requireSize(c.s.BlockSize.Offset(c.s.Blocks)); err != nil {
 		return c.out, c.damage("superblock", err) // what to check is not known
 	}
 	c.used.pieces = map[uint64]*[blockPiece / 64]uint64{}

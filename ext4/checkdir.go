@@ -89,7 +89,7 @@ func (d *dirCheck) run() error {
 		d.c.problem(d.where, "does not begin with entries for itself and its parent")
 	}
 	if n.hasIndex() {
-		return d.tree()
+		return d.checkHashTree()
 	}
 	if n.Has(disk.InodeIndex) {
 		d.c.problem(d.where, "has a hash tree without the feature")
@@ -138,8 +138,8 @@ func (d *dirCheck) entry(name string, ino Ino, typ uint8) {
 	}
 }
 
-// tree checks the directory's hash tree: every leaf is in it, and its names have the hashes that the index says.
-func (d *dirCheck) tree() error {
+// checkHashTree checks the directory's hash tree: every leaf is in it, and its names have the hashes that the index says.
+func (d *dirCheck) checkHashTree() error {
 	root, err := d.n.hashRoot()
 	if err != nil {
 		return d.c.damage(d.where, err)

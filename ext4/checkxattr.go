@@ -51,7 +51,7 @@ func (c *checker) inValueInodes(n *Inode, attrs []disk.Xattr, counted bool) (uni
 		if err := c.damage(n.where(), err); err != nil {
 			return units, err
 		}
-		if v == nil || !x.lustre(v) {
+		if v == nil || !x.madeByLustre(v) {
 			units += c.s.ValueUnits(a.Size)
 			c.countInodes(n, 0, 1)
 		}
@@ -62,7 +62,7 @@ func (c *checker) inValueInodes(n *Inode, attrs []disk.Xattr, counted bool) (uni
 // value checks the inode of an attribute's value, and counts the reference if it is a new one.
 func (c *checker) value(x *Xattr, v *Inode, counted bool) error {
 	switch {
-	case x.lustre(v):
+	case x.madeByLustre(v):
 		c.values[v.Ino] = ofLustre
 		return nil
 	case !x.attr.HasValueHash(v.EAHash):

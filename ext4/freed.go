@@ -43,7 +43,7 @@ func (a *allocator) reuseFreed() {
 		q.list = q.list[1:]
 		q.mu.Unlock()
 		for _, r := range runs {
-			a.ripen(r)
+			a.mature(r)
 		}
 		q.blocks.Add(-count(runs))
 	}

@@ -71,7 +71,7 @@ func Open(image io.ReaderAt, opts Options) (*FS, error) {
 		return nil, err
 	}
 	fs := &FS{super: super, image: image}
-	if err := fs.reaches(int64(super.Groups()) * int64(super.DescSize)); err != nil {
+	if err := fs.requireSize(int64(super.Groups()) * int64(super.DescSize)); err != nil {
 		return nil, fmt.Errorf("%d block groups: %w", super.Groups(), err)
 	}
 	fs.tables = newTableCache(super.Groups())
@@ -108,9 +108,9 @@ func ReadSuperblock(image io.ReaderAt, offset int64) (*disk.Superblock, error) {
 	return disk.DecodeSuperblock(p)
 }
 
-// reaches says that an image has fewer bytes than it claims, where that is so: how much it claims bounds nothing, so
+// requireSize says that an image has fewer bytes than it claims, where that is so: how much it claims bounds nothing, so
 // what takes memory or time by it asks first.
-func (fs *FS) reaches(bytes int64) error {
+func (fs *FS) requireSize(bytes int64) error {
 	n, err := fs.image.ReadAt(make([]byte, 1), bytes-1)
 	switch {
 	case n == 1:

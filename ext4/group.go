@@ -12,21 +12,21 @@ import (
 // transactions under way have reserved, and what was freed and must not be used yet: so two transactions never take the
 // same, and their edits of one bitmap never conflict.
 //
-// Bitmaps without reservations may leave memory: what is on the image, or in the store, is all of them
-// but for held.
+// Bitmaps without reservations may leave memory: the image, or the store, has all that is in them but for the retained
+// blocks.
 type group struct {
 	mu      sync.Mutex // guards the rest
 	blocks  []byte     // nil: not in memory
 	inodes  []byte     // nil with blocks
 	counted bool       // the bitmaps were in memory once, so that the counts are theirs
 	recent  bool       // used since eviction looked here
-	merged  bool       // held was not empty when the bitmaps came into memory
-	stale   bool       // is to leave memory when nothing is pinned
+	merged  bool       // retained was not empty when the bitmaps came into memory
+	stale   bool       // leaves memory when nothing refers to it
 	// blocks and inodes that were reserved, or inodes that were freed, by transactions under way and windows
-	pins       int
-	badBlocks  bool // the block bitmap's checksum is wrong (verify)
-	badInodes  bool // the inode bitmap's is
-	held       map[run]int32
+	refs       int
+	badBlocks  bool          // the block bitmap's checksum is wrong (verify)
+	badInodes  bool          // the inode bitmap's is
+	retained   map[run]int32 // freed blocks that must not be used yet, counted
 	freeBlocks int
 	freeInodes int
 	dirs       int
@@ -41,24 +41,24 @@ func (gr *group) clearBlocks(at, n uint32) {
 	gr.freeBlocks += int(n)
 }
 
-// unpin notes that so much is as the newest commits have it, which no transaction has reserved. The caller holds mu.
-func (gr *group) unpin(n int) {
-	if gr.pins -= n; gr.pins == 0 && gr.stale {
+// release ends n references to the bitmaps: so many blocks or inodes are reserved no more. The caller holds mu.
+func (gr *group) release(n int) {
+	if gr.refs -= n; gr.refs == 0 && gr.stale {
 		gr.blocks, gr.inodes, gr.stale = nil, nil, false
 	}
 }
 
-// hold notes blocks that a transaction frees, which are not to be used until drop. The caller holds mu.
-func (gr *group) hold(r run) {
-	if gr.held == nil {
-		gr.held = map[run]int32{}
+// retain keeps blocks that a transaction frees from being used until drop. The caller holds mu.
+func (gr *group) retain(r run) {
+	if gr.retained == nil {
+		gr.retained = map[run]int32{}
 	}
-	gr.held[r]++
+	gr.retained[r]++
 }
 
 func (gr *group) drop(r run) {
-	if gr.held[r]--; gr.held[r] <= 0 {
-		delete(gr.held, r)
+	if gr.retained[r]--; gr.retained[r] <= 0 {
+		delete(gr.retained, r)
 	}
 }
 
@@ -68,7 +68,7 @@ func (gr *group) abandon(r run) {
 	gr.drop(r)
 	if gr.blocks != nil && gr.merged {
 		gr.stale = true
-		gr.unpin(0)
+		gr.release(0)
 	}
 }
 
@@ -105,13 +105,13 @@ func (a *allocator) load(g disk.Group) (*group, error) {
 	if gr.badInodes {
 		allInUse(inodes)
 	}
-	for r := range gr.held {
+	for r := range gr.retained {
 		_, at := a.place(r.start)
 		for i := at; i < at+r.n; i++ {
 			blocks[i/8] |= 1 << (i % 8)
 		}
 	}
-	gr.blocks, gr.inodes, gr.merged = blocks, inodes, len(gr.held) > 0
+	gr.blocks, gr.inodes, gr.merged = blocks, inodes, len(gr.retained) > 0
 	if free := countClear(blocks, int(a.super.GroupBlocks(g))); free != gr.freeBlocks {
 		a.freeBlocks.Add(int64(free - gr.freeBlocks))
 		gr.freeBlocks = free
@@ -126,7 +126,7 @@ func (a *allocator) load(g disk.Group) (*group, error) {
 }
 
 // bitmaps are those in memory. A group that was not used since the hand came by leaves it (the CLOCK algorithm),
-// unless it is pinned.
+// unless something refers to it.
 type bitmaps struct {
 	limit int // groups; 0: no limit
 
@@ -165,7 +165,7 @@ func (gr *group) leave() bool {
 		return false
 	}
 	defer gr.mu.Unlock()
-	if gr.pins > 0 || gr.recent && gr.blocks != nil {
+	if gr.refs > 0 || gr.recent && gr.blocks != nil {
 		gr.recent = false
 		return false
 	}

@@ -73,7 +73,7 @@ func (a *allocator) reserveInodeIn(g disk.Group, dir bool) (Ino, error) {
 	}
 	gr.inodes[at/8] |= 1 << (at % 8)
 	gr.freeInodes--
-	gr.pins++
+	gr.refs++
 	if dir {
 		gr.dirs++
 	}
@@ -85,7 +85,7 @@ func (a *allocator) reserveInodeIn(g disk.Group, dir bool) (Ino, error) {
 func (a *allocator) keepInode(t taken) {
 	gr := &a.groups[uint32(t.ino-1)/a.super.InodesPerGroup]
 	gr.mu.Lock()
-	gr.unpin(1)
+	gr.release(1)
 	gr.mu.Unlock()
 }
 
@@ -96,7 +96,7 @@ func (a *allocator) releaseInode(t taken) {
 	gr.mu.Lock()
 	gr.inodes[at/8] &^= 1 << (at % 8)
 	gr.freeInodes++
-	gr.unpin(1)
+	gr.release(1)
 	if t.dir {
 		gr.dirs--
 	}

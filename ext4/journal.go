@@ -115,7 +115,7 @@ func (fs *FS) openLog() (*log, error) {
 	if err := l.checkSize(fs.super.BlockSize); err != nil {
 		return nil, err
 	}
-	if err := fs.reaches(fs.super.BlockSize.Offset(block.Number(l.super.Blocks))); err != nil {
+	if err := fs.requireSize(fs.super.BlockSize.Offset(block.Number(l.super.Blocks))); err != nil {
 		return nil, fmt.Errorf("journal superblock: %d blocks: %w", l.super.Blocks, err)
 	}
 	return l, nil

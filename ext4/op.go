@@ -163,7 +163,7 @@ func (o *op) settle(seq block.Seq) {
 		o.w.alloc.keepInode(t)
 	}
 	for _, r := range o.took {
-		o.w.alloc.eachPart(r, func(gr *group, _ uint32, part run) { gr.unpin(int(part.n)) })
+		o.w.alloc.eachPart(r, func(gr *group, _ uint32, part run) { gr.release(int(part.n)) })
 	}
 	if len(o.gave) > 0 {
 		o.w.alloc.waiting.add(seq, o.gave)

@@ -160,13 +160,13 @@ func (x *Xattr) fromInode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := n.fs.super.CheckXattrValue(n.Ino, n.EAHash, value); err != nil && !x.lustre(n) {
+	if err := n.fs.super.CheckXattrValue(n.Ino, n.EAHash, value); err != nil && !x.madeByLustre(n) {
 		return nil, err
 	}
 	return value, nil
 }
 
-// lustre reports whether a value's inode was made by Lustre, which stored no hash but the inode that it belongs to.
-func (x *Xattr) lustre(n *Inode) bool {
+// madeByLustre reports whether a value's inode was made by Lustre, which stored no hash but the inode that it belongs to.
+func (x *Xattr) madeByLustre(n *Inode) bool {
 	return n.Mtime.Unix() == int64(x.node.Ino) && n.Generation == x.node.Generation
 }

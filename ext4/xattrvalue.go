@@ -117,7 +117,7 @@ func (o *op) ownValues(n *Inode, attrs []disk.Xattr) (values, units int64) {
 		if x.ValueIno == 0 {
 			continue
 		}
-		if v, err := o.value(x.ValueIno); err == nil && (&Xattr{node: n}).lustre(v) {
+		if v, err := o.value(x.ValueIno); err == nil && (&Xattr{node: n}).madeByLustre(v) {
 			continue
 		}
 		values, units = values+1, units+int64(o.w.super.ValueUnits(x.Size))
@@ -155,7 +155,7 @@ func (o *op) countValue(n *Inode, ino Ino, delta int) error {
 	if err != nil {
 		return n.wrap(err)
 	}
-	if delta < 0 && (&Xattr{node: n}).lustre(v) {
+	if delta < 0 && (&Xattr{node: n}).madeByLustre(v) {
 		return o.freeValue(v)
 	}
 	left := int64(v.EARefs) + int64(delta)

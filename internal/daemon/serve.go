@@ -118,7 +118,7 @@ func (s *session) serveUntilGone(ctx context.Context, mount *fuse.Mount, d *Moun
 	} else if s.life, err = announceLife(dev); err != nil {
 		s.logger.Printf("%v: umount commands will not wait for this daemon", err)
 	}
-	if forget, err := noteHelper(mount.Source(), s.dir); err != nil {
+	if forget, err := enterHelper(mount.Source(), s.dir); err != nil {
 		s.logger.Printf("%v: umount(8) will not wait for this daemon", err)
 	} else {
 		defer forget()

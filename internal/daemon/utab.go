@@ -22,16 +22,16 @@ const umountHelper = "fuse.varve"
 
 var systemUtab = utab{path: "/run/mount/utab", helper: "/sbin/umount." + umountHelper}
 
-// noteHelper enters a mount in libmount's table, where the helper is installed and this process is root. forget removes
+// enterHelper enters a mount in libmount's table, where the helper is installed and this process is root. forget removes
 // the entry.
-func noteHelper(source, dir string) (forget func(), err error) {
+func enterHelper(source, dir string) (forget func(), err error) {
 	if os.Geteuid() != 0 {
 		return func() {}, nil
 	}
-	return systemUtab.note(source, dir)
+	return systemUtab.enter(source, dir)
 }
 
-func (u utab) note(source, dir string) (forget func(), err error) {
+func (u utab) enter(source, dir string) (forget func(), err error) {
 	for _, needed := range []string{u.helper, filepath.Dir(u.path)} {
 		if _, err := os.Stat(needed); err != nil {
 			return func() {}, nil

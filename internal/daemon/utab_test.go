@@ -18,8 +18,8 @@ func newUtab(t *testing.T) utab {
 	return utab{path: filepath.Join(dir, "utab"), helper: helper}
 }
 
-// TestUtab_Note enters a mount once, and removes it and nothing else (rule 6).
-func TestUtab_Note(t *testing.T) {
+// TestUtab_Enter enters a mount once, and removes it and nothing else (rule 6).
+func TestUtab_Enter(t *testing.T) {
 	u := newUtab(t)
 	other := "SRC=/x TARGET=/mnt/other ROOT=/ OPTS=uhelper=other\n"
 	if err := os.WriteFile(u.path, []byte(other), 0o644); err != nil {
@@ -27,11 +27,11 @@ func TestUtab_Note(t *testing.T) {
 	}
 	parent := t.TempDir()
 	for range 2 { // the second one takes the place of the first
-		if _, err := u.note("/disk image", filepath.Join(parent, "a b")); err != nil {
+		if _, err := u.enter("/disk image", filepath.Join(parent, "a b")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	forget, err := u.note("/disk image", filepath.Join(parent, "a b"))
+	forget, err := u.enter("/disk image", filepath.Join(parent, "a b"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestUtab_Absent(t *testing.T) {
 	u := newUtab(t)
 	for _, u := range []utab{{u.path, u.helper + ".missing"},
 		{filepath.Join(filepath.Dir(u.path), "missing", "utab"), u.helper}} {
-		forget, err := u.note("/disk", "/mnt")
+		forget, err := u.enter("/disk", "/mnt")
 		if err != nil {
 			t.Errorf("%+v: %v", u, err)
 		}
