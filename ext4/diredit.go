@@ -173,6 +173,10 @@ func (d *dirOp) grow(kind uint8, p []byte) (FileBlock, error) {
 	if err != nil {
 		return 0, err
 	}
+	if d.grown == nil {
+		d.grown = map[block.Number]uint64{}
+	}
+	d.grown[r.start] = owner64(d.n)
 	if err := d.edit(r.start, kind, owner64(d.n), merge.Whole(p)); err != nil {
 		return 0, err
 	}

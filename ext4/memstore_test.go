@@ -251,6 +251,9 @@ func (e *memEpoch) Image(n block.Number) ([]byte, error) {
 
 func (e *memEpoch) Last() block.Seq { return e.s.seq }
 
+// Late follows Epoch: an epoch of this store is home at once.
+func (e *memEpoch) Late(block.Number) {}
+
 // memTx follows Tx.
 type memTx struct {
 	s    *memStore

@@ -28,8 +28,9 @@ type op struct {
 	inos    []taken
 	freed   []taken
 	orphans []orphanChange
-	turns   uint64 // features turned on, as Writable.turned has them
-	sync    bool   // the change is to be durable when the operation returns
+	grown   map[block.Number]uint64 // blocks that directories got, with these
+	turns   uint64                  // features turned on, as Writable.turned has them
+	sync    bool                    // the change is to be durable when the operation returns
 	usage   []usage
 	owned   Ino // whose owner the operation depends on
 
@@ -116,6 +117,10 @@ func (w *Writable) attempt(o *op, fn func(*op) error) (Outcome, error) {
 			changes := o.orphans
 			tx.Sequenced(func(seq block.Seq) { w.orphans.record(seq, changes) })
 		}
+		if err == nil && len(o.grown) > 0 && w.opts.Log == LogNone {
+			blocks := o.grown
+			tx.Sequenced(func(seq block.Seq) { w.grown.record(seq, blocks) })
+		}
 		return err
 	})
 }
@@ -152,6 +157,7 @@ func (o *op) undo() {
 		o.w.alloc.eachPart(r, func(gr *group, _ uint32, part run) { gr.abandon(part) })
 	}
 	o.took, o.gave, o.inos, o.freed, o.orphans = o.took[:0], o.gave[:0], o.inos[:0], o.freed[:0], nil
+	o.grown = nil
 }
 
 // settle makes what a committed attempt freed usable: inodes at once, blocks when the commit is durable.

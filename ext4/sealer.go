@@ -40,6 +40,8 @@ type sealing struct {
 	maps   []fixed                     // bitmaps
 	descs  map[block.Number]bool       // blocks of descriptors
 	counts bool                        // the superblock's counts change
+	grown  map[block.Number]bool       // blocks that directories got, where there is no journal
+	grew   map[uint64]bool             // those directories
 	failed error                       // the first error of image
 }
 
@@ -50,12 +52,14 @@ func (w *Writable) Seal(e Epoch) error {
 	if err := w.orphanTables(s.tables); err != nil {
 		return err
 	}
+	s.grown, s.grew = w.grown.until(e.Last())
 	e.Blocks(s.block)
 	if s.failed == nil {
 		s.derive()
 	}
 	if s.failed == nil {
 		w.orphans.form.sealed()
+		w.grown.closed(e.Last())
 	}
 	return s.failed
 }
@@ -88,12 +92,21 @@ func (s *sealing) block(n block.Number, kind uint8, owner uint64) {
 		s.counts = true
 	case kindDirLeaf:
 		s.super.SealDirBlock(seed, p)
+		s.order(n, owner)
 	case kindHtreeRoot, kindHtreeNode:
 		s.super.SealHtree(seed, p, kind == kindHtreeRoot)
+		s.order(n, owner)
 	case kindExtents:
 		s.super.SealExtentBlock(seed, p)
 	case kindXattrs:
 		s.super.SealXattrBlock(n, p)
+	}
+}
+
+// order has a block of a directory go home behind those that its entries may have moved into.
+func (s *sealing) order(n block.Number, owner uint64) {
+	if s.grew[owner] && !s.grown[n] && !mutant.Off(mutant.UnloggedOrder) {
+		s.epoch.Late(n)
 	}
 }
 

@@ -60,6 +60,8 @@ type Epoch interface {
 	// Image is the copy of a block that goes to the journal; it is completed in place, and added where no commit
 	// changed it.
 	Image(n block.Number) ([]byte, error)
+	// Late has a block go home when the others are there, where no log keeps an epoch together.
+	Late(n block.Number)
 	// Last is the last commit of the epoch.
 	Last() block.Seq
 }

@@ -42,6 +42,7 @@ type Writable struct {
 	values  byContents[Ino]          // inodes that hold a value
 	quotas  quotas
 
+	grown    grown // where there is no journal
 	counts   counters
 	damage   damage
 	shutdown shutdown

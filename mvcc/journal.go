@@ -255,7 +255,7 @@ func (e *journalEpochs) abort(err error) error {
 func (e *journalEpochs) commitEpoch(sealing *ClosingEpoch) error {
 	images := make([]wal.Image, 0, len(sealing.images))
 	for n, p := range sealing.images {
-		images = append(images, wal.Image{Number: n, Data: p})
+		images = append(images, wal.Image{Number: n, Data: p, Late: sealing.late[n]})
 	}
 	slices.SortFunc(images, func(a, b wal.Image) int { return int(int64(a.Number) - int64(b.Number)) })
 	freed := make([]block.Number, 0, len(sealing.freed))

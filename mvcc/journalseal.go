@@ -21,6 +21,7 @@ type ClosingEpoch struct {
 	images  map[block.Number][]byte
 	tags    map[block.Number]Tag
 	freed   map[block.Number]bool
+	late    map[block.Number]bool
 }
 
 // Blocks calls do for each block that the epoch's commits changed, in ascending order.
@@ -47,6 +48,14 @@ func (e *ClosingEpoch) Image(n block.Number) ([]byte, error) {
 	}
 	e.images[n] = slices.Clone(p)
 	return e.images[n], nil
+}
+
+// Late has a block go home only when the epoch's others are there, where the epoch has no log (wal.Image).
+func (e *ClosingEpoch) Late(n block.Number) {
+	if e.late == nil {
+		e.late = map[block.Number]bool{}
+	}
+	e.late[n] = true
 }
 
 // gather copies the blocks that the epoch changed, as of its last commit.

@@ -118,7 +118,9 @@ func (f *journalFixture) replay(t *testing.T) map[block.Number][]byte {
 }
 
 // image is a block of one byte's repetitions.
-func image(n block.Number, v byte) Image { return Image{n, bytes.Repeat([]byte{v}, int(size))} }
+func image(n block.Number, v byte) Image {
+	return Image{Number: n, Data: bytes.Repeat([]byte{v}, int(size))}
+}
 
 func mustCommit(t *testing.T, j *Journal, freed []block.Number, images ...Image) {
 	t.Helper()

@@ -13,8 +13,8 @@ import (
 )
 
 // Unlogged is the EpochLog of a file system without a journal. Epochs go straight home: file data, a flush, the
-// images, a flush. A Commit that returned is durable; a crash inside of one leaves any part of its images, torn, and
-// fsck has to repair that.
+// images, a flush, and, where there are any, the late images and a flush. A Commit that returned is durable; a crash
+// inside of one leaves any part of its images, torn, and fsck has to repair that.
 type Unlogged struct {
 	home    blockcache.Writable
 	size    block.Size
@@ -36,6 +36,23 @@ func (u *Unlogged) Commit(images []Image, _ []block.Number, ordered bool) error 
 		}
 		failpoint.At("unlogged", "data")
 	}
+	var early, late []Image
+	for _, i := range images {
+		if i.Late {
+			late = append(late, i)
+		} else {
+			early = append(early, i)
+		}
+	}
+	if err := u.writeAll(early); err != nil || len(late) == 0 {
+		return err
+	}
+	failpoint.At("unlogged", "late")
+	return u.writeAll(late)
+}
+
+// writeAll writes images home, and flushes.
+func (u *Unlogged) writeAll(images []Image) error {
 	for len(images) > 0 {
 		n := 1
 		for n < len(images) && n < maxRun && images[n].Number == images[n-1].Number+1 {

@@ -10,6 +10,8 @@ const (
 	UnloggedFlush Promise = "unlogged-flush"
 	// UnloggedOrphans: without a journal the image has a list of orphans.
 	UnloggedOrphans Promise = "unlogged-orphans"
+	// UnloggedOrder: without a journal a directory may lose the entries that moved into a new block before that has them.
+	UnloggedOrder Promise = "unlogged-order"
 	// LogApart: with the log on another device, what was written home is not flushed before a commit.
 	LogApart Promise = "log-apart"
 	// LogDamage: damage in the middle of a log beside an image is taken for its end.

@@ -88,6 +88,7 @@ func TestUnlogged_Mutants(t *testing.T) {
 	noticed.By(t, mutant.UnloggedOrphans, "TestUnlogged_State")
 	noticed.By(t, mutant.UnloggedData, "TestUnlogged_Order")
 	noticed.By(t, mutant.UnloggedFlush, "TestUnlogged_Order")
+	noticed.By(t, mutant.UnloggedOrder, "TestUnlogged_Directories")
 }
 
 // TestLog_Mutants: each of these mutants makes its test fail.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -110,6 +111,80 @@ func TestUnlogged_Order(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestUnlogged_Directories splits the blocks of a directory without a journal: entries are in their new block, and that
+// is in the inode, before a flush behind which the old block loses them.
+func TestUnlogged_Directories(t *testing.T) {
+	image := must[[]byte](t)(os.ReadFile(mkfs(t, "16M", "-t", "ext4", "-b", "1024", "-O", "^has_journal")))
+	tr := &blockcache.Trace{}
+	w := must[*volume.Writable](t)(
+		volume.OpenOn(blockcache.Record(blockcache.NewRAM(image), tr, 0), volume.WriteOptions{}),
+	)
+	old, split := rootBlocks(t, w), 0
+	for i := range 60 {
+		begin := len(tr.Events())
+		mkfile(t, w, ext4.Root, fmt.Sprintf("%0100d", i), nil)
+		if err := w.Sync(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		blocks := rootBlocks(t, w)
+		if len(blocks) > len(old) {
+			split++
+			checkSplit(t, tr.Events()[begin:], old, blocks)
+		}
+		old = blocks
+	}
+	if split < 5 {
+		t.Errorf("the directory grew %d times only", split)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rootBlocks are the blocks of the root directory, of 1 KiB.
+func rootBlocks(t *testing.T, w *volume.Writable) map[int64]bool {
+	t.Helper()
+	out := map[int64]bool{}
+	err := w.View(func(fs *ext4.FS) error {
+		n, err := fs.Inode(ext4.RootIno)
+		if err != nil {
+			return err
+		}
+		for b := range ext4.FileBlock(n.Size / 1024) {
+			r, err := n.Map(b)
+			if err != nil {
+				return err
+			}
+			out[int64(r.Start)] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// checkSplit finds the flush before which a new block of a directory was written and none of the old ones.
+func checkSplit(t *testing.T, events []blockcache.Event, old, now map[int64]bool) {
+	t.Helper()
+	fresh, changed := false, false
+	for _, e := range events {
+		if e.Flush() && fresh {
+			return
+		}
+		for b := e.Offset / 1024; b < (e.Offset+int64(len(e.Data)))/1024; b++ {
+			changed = changed || old[b]
+			fresh = fresh || now[b] && !old[b]
+		}
+		if changed {
+			t.Error("an old block of the directory was written before a flush of the new one")
+			return
+		}
+	}
+	t.Error("no new block of the directory was written and flushed")
 }
 
 // TestUnlogged_JournalData: what needs a journal is refused.

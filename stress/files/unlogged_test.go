@@ -101,12 +101,27 @@ func repaired(image string, img *Medium, m *Model, durable, now int) error {
 	}
 	for p, n := range m.States[durable] {
 		if n.Kind == 'f' && m.untouched(p, durable, now) {
-			if err := promised(got, found, p, n, m.quiet(p, durable, now)); err != nil {
+			quiet := m.quiet(p, durable, now)
+			if !quiet && hasName(got, m.States[durable], n) {
+				continue
+			}
+			if err := promised(got, found, p, n, quiet); err != nil {
 				return fmt.Errorf("%w\nof operations up to %d, of %d; e2fsck said\n%s", err, durable, now, out)
 			}
 		}
 	}
 	return nil
+}
+
+// hasName reports whether a file is there by another one of its names: that in a directory which was being changed may
+// be lost.
+func hasName(got, durable State, n *Node) bool {
+	for p, other := range durable {
+		if g := got[p]; other.ID == n.ID && g != nil && g.Kind == 'f' && bytes.Equal(g.Data, n.Data) {
+			return true
+		}
+	}
+	return false
 }
 
 // promised looks for a file at its path, or, where its directories were being changed, in lost+found.
