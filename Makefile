@@ -81,11 +81,14 @@ check: lint-deps ## format, length of lines, Markdown, vet, staticcheck
 unit: ## unit and mounted tests, with the test hooks: mutants, failpoints, yield points
 	VARVE_CORPUS=$(CORPUS) $(GO) test -tags testhooks -count=1 -timeout 20m ./...
 
-# The packages with concurrency. The unit rung has mounts in all their forms; the race rung has them once.
-RACE := ./blockcache ./wal ./mvcc ./fuse ./internal/evidence ./internal/volume ./stress
+# The packages with concurrency. The unit rung has mounts in all their forms; the race rung has them once, and of
+# internal/volume the tests where goroutines meet. race-all has everything.
+RACE := ./blockcache ./wal ./mvcc ./fuse ./internal/evidence ./stress
+RACE_VOLUME := Concurrent|TestWindows|TestGate|TestSlowReader|TestGroups|TestFault|TestFull_Pinned|TestFull_Promised|TestTmpfile|TestTruncate|TestBitmaps_Churn|TestOverlay|TestLog_Recovers|TestInline_Kernel
 
 race: ## the packages with concurrency, and mounts once, under the race detector
 	$(GO) test -race -count=1 -timeout 20m $(RACE)
+	$(GO) test -race -count=1 -timeout 20m -run '$(RACE_VOLUME)' ./internal/volume
 	$(GO) test -race -count=1 -timeout 20m -run 'TestMount_(Lifecycle|Concurrent|ReadOnly)|TestRW_(Posix|Exerciser|DirectSync)|TestStats' ./cmd/varve
 
 race-all: ## every test under the race detector

@@ -322,10 +322,10 @@ func TestRW_Errno(t *testing.T) {
 		}
 	}
 	ops := slices.Sorted(maps.Keys(errnoOps))
-	if os.Getenv("VARVE_ERRNO_ALL") == "" { // a fifth of them, another one each day
+	if os.Getenv("VARVE_ERRNO_ALL") == "" { // a tenth of them, another one each day
 		day := time.Now().YearDay()
 		ops = slices.DeleteFunc(ops,
-			func(op string) bool { return (slices.Index(slices.Sorted(maps.Keys(errnoOps)), op)+day)%5 != 0 })
+			func(op string) bool { return (slices.Index(slices.Sorted(maps.Keys(errnoOps)), op)+day)%10 != 0 })
 	}
 	for _, uid := range []int{0, 1000} {
 		want, got := runErrno(t, kernel, uid, ops, errnoTargets), runErrno(t, dir, uid, ops, errnoTargets)

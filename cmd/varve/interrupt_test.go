@@ -17,6 +17,7 @@ import (
 // TestMount_Interrupted ends a command while it waits for an image that may be in use: nothing is mounted then or
 // later, and the exit code says why.
 func TestMount_Interrupted(t *testing.T) {
+	t.Parallel()
 	oracle.NeedFUSE(t)
 	for _, args := range [][]string{{"mount", "--rw"}, {"mount", "-f", "--rw"}} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {

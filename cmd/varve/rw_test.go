@@ -192,7 +192,7 @@ func shapeless(m oracle.Manifest) oracle.Manifest {
 // TestRW_Exerciser is an fsx: random reads, writes, truncates, punches, mapped writes and reopenings of one file, each
 // checked against a copy in memory.
 func TestRW_Exerciser(t *testing.T) {
-	steps := 3000
+	steps := 1000
 	if n, err := strconv.Atoi(os.Getenv("VARVE_FSX_STEPS")); err == nil {
 		steps = n
 	}
