@@ -8,6 +8,7 @@ import (
 	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/merge"
+	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -59,20 +60,38 @@ func (m *missingQuotas) Error() string {
 	return fmt.Sprintf("no quota of %s %d", m.keys[0].typ, m.keys[0].id)
 }
 
+// QuotaOptions say which limits of quotas are enforced: all that the image has, or those of the types asked for, which
+// it must have, or none. Usage is counted either way.
+type QuotaOptions struct {
+	Asked [disk.QuotaTypes]bool
+	Off   bool
+}
+
+// enforced reports whether limits of a type are enforced.
+func (q QuotaOptions) enforced(t disk.QuotaType) bool {
+	return !q.Off && (q.Asked[t] || q.Asked == [disk.QuotaTypes]bool{})
+}
+
 // openQuotas reads the headers of the files with quotas.
 func (w *Writable) openQuotas() error {
 	q := &w.quotas
 	q.places, q.unused = map[quotaKey]quotaPlace{}, map[quotaKey]bool{}
 	for t := range disk.QuotaTypes {
 		f, err := w.base.quotaFile(t)
-		if errors.Is(err, ErrNotExist) && w.super.QuotaIno(t) == 0 {
+		if w.super.QuotaIno(t) == 0 {
+			if w.opts.Quotas.Asked[t] {
+				return &ondisk.UnsupportedError{
+					Feature: fmt.Sprintf("limits of %ss on an image that does not count them", t),
+					Advice:  "give it the feature with tune2fs -O quota (for projects: -O project, -Q prjquota)",
+				}
+			}
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("%s quota: %w: repair the image with e2fsck", t, err)
 		}
 		q.on[t], q.any = true, true
-		q.limits[t] = !w.opts.NoLimits[t]
+		q.limits[t] = w.opts.Quotas.enforced(t)
 		q.grace[t] = graces{f.header.SpaceGrace, f.header.InodeGrace}
 	}
 	return nil

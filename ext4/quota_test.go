@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -284,9 +285,15 @@ func TestQuota_Grace(t *testing.T) {
 	is(t, "an inode after the grace time", err, ErrQuota)
 	ok(m.Create(Cred{UID: 0, GID: 7}, Root, "e", CreateOptions{Mode: disk.ModeRegular | 0o644}))(t)
 	m.check()
-	without := openMemWith(t, m.store.image.p, WriteOptions{NoLimits: [disk.QuotaTypes]bool{disk.UserQuota: true}})
+	without := openMemWith(t, m.store.image.p, WriteOptions{Quotas: QuotaOptions{Off: true}})
 	ok(without.Create(user(7), Root, "f", CreateOptions{Mode: disk.ModeRegular | 0o644}))(t)
 	without.check()
+	others := QuotaOptions{Asked: [disk.QuotaTypes]bool{disk.GroupQuota: true}}
+	groups := openMemWith(t, m.store.image.p, WriteOptions{Quotas: others})
+	ok(groups.Create(user(7), Root, "g", CreateOptions{Mode: disk.ModeRegular | 0o644}))(t)
+	store := newMemStore(memImageOf(t, "1k"), 1024)
+	_, err = OpenWritable(ok(Open(store.image, Options{}))(t), store, store.image, WriteOptions{Quotas: others})
+	is(t, "limits of an image without quotas", err, ondisk.ErrUnsupported)
 }
 
 // TestQuota_Transfer: chown and a change of the project take usage along, and are refused where the new id's limits

@@ -59,11 +59,10 @@ type WriteOptions struct {
 	OnDamage    OnDamage
 	// bytes that bitmaps of groups may take in memory, but for those in use; no bound where 0
 	Bitmaps int64
-	// types of quotas of which limits are not enforced; usage is counted nevertheless
-	NoLimits [disk.QuotaTypes]bool
-	Log      Log              // where changes are logged
-	Cut      func()           // has nothing written any more; may be nil
-	Now      func() time.Time // the time in ticks of 4 ms where nil
+	Quotas  QuotaOptions
+	Log     Log              // where changes are logged
+	Cut     func()           // has nothing written any more; may be nil
+	Now     func() time.Time // the time in ticks of 4 ms where nil
 	// the generation of the next inode; a random number where nil
 	Generation func() uint32
 }

@@ -121,7 +121,7 @@ var allOptions = map[mountKind]string{
 		"no_lock,journal_path=/j,wal=/w",
 	readOnlyOnly: "sb=32,norecovery",
 	readWriteOnly: "rw,overlay=/o,overlay_adopt,data=journal,commit=9,strictatime,sync,dirsync,errors=remount-ro," +
-		"memory=5M,policy=wait,writeback_cache,no_open,syncfs",
+		"usrquota,prjquota,memory=5M,policy=wait,writeback_cache,no_open,syncfs",
 }
 
 // TestMountOptions_InForce: the options in force are options that lead to the same mount, and each one that was given

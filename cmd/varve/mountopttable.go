@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/varvefs/varve/fuse"
 	"github.com/varvefs/varve/internal/volume"
 	"github.com/varvefs/varve/mvcc"
+	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
 // mountKind says for which mounts an option is.
@@ -178,6 +180,26 @@ var optionTable = []option{
 			}
 			return ""
 		}},
+	{names: []string{"quota", "usrquota", "grpquota", "prjquota", "noquota"}, initial: "all that the image has",
+		mounts: writing,
+		meaning: "enforce limits of users (quota, usrquota), groups, projects, as far as they are named, or none; usage is " +
+			"counted either way",
+		set: setQuota,
+		inForce: func(o *mountOptions) string {
+			var out []string
+			for t, name := range quotaOptions {
+				if o.Write.Quotas.Asked[t] {
+					out = append(out, name)
+				}
+			}
+			return either(o.Write.Quotas.Off, "noquota", strings.Join(out, ","))
+		}},
+	{names: []string{"usrjquota", "grpjquota", "jqfmt"}, values: "NAME", mounts: writing,
+		meaning: "refused: quotas in ordinary files are not kept (tune2fs -O quota has the file system keep them)",
+		set: func(*mountOptions, string, string) error {
+			return errors.New("quotas in ordinary files are not kept: tune2fs -O quota has the file system keep them")
+		},
+		inForce: func(*mountOptions) string { return "" }},
 	{names: []string{"memory"}, values: "SIZE", initial: formatSize(volume.DefaultMemory), mounts: readWriteOnly,
 		meaning: "bound of versions, cached blocks and bitmaps",
 		set:     bound(func(o *mountOptions) *int64 { return &o.Write.Memory }),
@@ -203,6 +225,22 @@ var optionTable = []option{
 			"(root only; the mount has the type fuseblk and a loop device of its own, and some operations cost more)",
 		set:     toggle(func(o *mountOptions) *bool { return &o.Fuse.SyncFS }, "syncfs"),
 		inForce: func(o *mountOptions) string { return either(o.Fuse.SyncFS, "syncfs", "") }},
+}
+
+// quotaOptions are the options that name a type of quotas.
+var quotaOptions = [disk.QuotaTypes]string{"usrquota", "grpquota", "prjquota"}
+
+func setQuota(o *mountOptions, name, _ string) error {
+	q := &o.Write.Quotas
+	if name == "noquota" {
+		*q = ext4.QuotaOptions{Off: true}
+		return nil
+	}
+	q.Off = false
+	for t, n := range quotaOptions {
+		q.Asked[t] = q.Asked[t] || n == name || name == "quota" && t == int(disk.UserQuota)
+	}
+	return nil
 }
 
 // onDamage are the values of errors=.

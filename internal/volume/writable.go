@@ -36,6 +36,7 @@ type WriteOptions struct {
 	Sync        bool
 	DirSync     bool
 	OnDamage    ext4.OnDamage
+	Quotas      ext4.QuotaOptions
 	Commit      time.Duration // an epoch ends at least so often: 5 s where 0
 	Memory      int64         // bytes: DefaultMemory where 0
 	Policy      mvcc.Policy
@@ -343,7 +344,7 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 		w.device,
 		ext4.WriteOptions{JournalData: o.JournalData, NoAtime: o.NoAtime,
 			StrictAtime: o.StrictAtime, Sync: o.Sync, DirSync: o.DirSync, OnDamage: o.OnDamage, Bitmaps: bitmaps,
-			Log: w.log, Cut: w.cut, Now: o.Now, Generation: o.Generation},
+			Quotas: o.Quotas, Log: w.log, Cut: w.cut, Now: o.Now, Generation: o.Generation},
 	)
 	if err == nil {
 		w.Writable = live
