@@ -218,3 +218,19 @@ func (fs *FS) Quotas(t disk.QuotaType) (*QuotaReport, error) {
 	}
 	return r, nil
 }
+
+// AllQuotas reads the quotas of each type that the image counts.
+func (fs *FS) AllQuotas() ([]*QuotaReport, error) {
+	var out []*QuotaReport
+	for t := range disk.QuotaTypes {
+		r, err := fs.Quotas(t)
+		if errors.Is(err, ErrNotExist) && fs.super.QuotaIno(t) == 0 {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}

@@ -40,12 +40,14 @@ var rwModes = []rwMode{
 	{"overlay 1k wait writeback", []string{"-b", "1024"}, "overlay=OVERLAY,policy=wait,writeback_cache"},
 	{"64k blocks", []string{"-b", "65536"}, "rw"},
 	{"no journal, 1k", []string{"-O", "^has_journal", "-b", "1024"}, "rw"},
+	{"quotas", []string{"-O", "quota,project"}, "rw"},
 	{"data=journal, no checksums, adaptive", []string{"-O", "^metadata_csum"}, "rw,data=journal,policy=adaptive"},
 }
 
-// kernelMkfs are the options for an image to compare with: most kernels mount no blocks of more than a page.
+// kernelMkfs are the options for an image to compare with: most kernels mount no blocks of more than a page, and not
+// all have quotas.
 func (m rwMode) kernelMkfs() []string {
-	if slices.Contains(m.mkfs, "65536") {
+	if slices.Contains(m.mkfs, "65536") || slices.Contains(m.mkfs, "quota,project") {
 		return nil
 	}
 	return m.mkfs

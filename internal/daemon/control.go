@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -13,10 +15,17 @@ import (
 const controlTime = 5 * time.Second
 
 // maxAnswer bounds the answer of a daemon, in bytes.
-const maxAnswer = 16 << 20
+const maxAnswer = 64 << 20
 
-// serveControl answers with statistics on the control socket of the mount with a device number, until stop is called.
-func serveControl(dev uint64, stats func() Stats) (stop func(), err error) {
+// A request is a line. One that does not come within requestTime, as that of an older varve, is for statistics.
+const (
+	requestStats  = "stats"
+	requestQuotas = "quotas"
+	requestTime   = time.Second
+)
+
+// serveControl answers requests on the control socket of the mount with a device number, until stop is called.
+func serveControl(dev uint64, reply func(request string) any) (stop func(), err error) {
 	dir, err := makePrivate()
 	if err != nil {
 		return nil, err
@@ -35,7 +44,7 @@ func serveControl(dev uint64, stats func() Stats) (stop func(), err error) {
 		dir.Close()
 		return nil, err
 	}
-	go answer(l, stats)
+	go answer(l, reply)
 	return func() {
 		l.Close()
 		if now, err := os.Lstat(path); err == nil && os.SameFile(own, now) { // rule 6
@@ -46,15 +55,17 @@ func serveControl(dev uint64, stats func() Stats) (stop func(), err error) {
 }
 
 // answer answers each connection of this user and of root (rule 5).
-func answer(l net.Listener, stats func() Stats) {
+func answer(l net.Listener, reply func(request string) any) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
 			return
 		}
 		if peer, err := peerOf(c); err == nil && (peer == 0 || int(peer) == os.Getuid()) {
+			_ = c.SetDeadline(time.Now().Add(requestTime))
+			request, _ := bufio.NewReader(io.LimitReader(c, 64)).ReadString('\n')
 			_ = c.SetDeadline(time.Now().Add(controlTime))
-			_ = json.NewEncoder(c).Encode(stats())
+			_ = json.NewEncoder(c).Encode(reply(strings.TrimSpace(request)))
 		}
 		c.Close()
 	}
@@ -76,17 +87,45 @@ func AskStats(dir string) (*Stats, error) {
 	return m, nil
 }
 
-// ask asks the daemon of the mount with a device number, which a user has mounted.
+// AskQuotas asks the daemon of the read-write mount on a directory for the quotas that its image keeps.
+func AskQuotas(dir string) (*Quotas, error) {
+	info, err := findOurs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if info.ReadOnly {
+		return nil, fmt.Errorf("%s is a read-only mount: name its image", info.Dir)
+	}
+	var q Quotas
+	if err := request(info.Dev, int(info.Owner), requestQuotas, &q); err != nil {
+		return nil, fmt.Errorf("%s: %w", info.Dir, err)
+	}
+	if q.Failed != "" {
+		return nil, fmt.Errorf("%s: %s", info.Dir, q.Failed)
+	}
+	return &q, nil
+}
+
+// ask asks the daemon of the mount with a device number, which a user has mounted, for statistics.
 func ask(dev uint64, owner int) (*Stats, error) {
+	m := new(Stats)
+	if err := request(dev, owner, requestStats, m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// request asks a daemon for something, and decodes the answer.
+func request(dev uint64, owner int, what string, answer any) error {
 	c, err := dialControl(dev, owner)
 	if err != nil {
-		return nil, fmt.Errorf("its daemon does not answer: %w", err)
+		return fmt.Errorf("its daemon does not answer: %w", err)
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(controlTime))
-	var m Stats
-	if err := json.NewDecoder(io.LimitReader(c, maxAnswer)).Decode(&m); err != nil {
-		return nil, fmt.Errorf("its daemon answers nothing: only the user who mounted, and root, may ask: %w", err)
+	_, _ = fmt.Fprintln(c, what) // an older daemon answers without a request
+	if err := json.NewDecoder(io.LimitReader(c, maxAnswer)).Decode(answer); err != nil {
+		return fmt.Errorf("its daemon answers nothing: only the user who mounted, and root, may ask: %w", err)
 	}
-	return &m, nil
+	return nil
 }

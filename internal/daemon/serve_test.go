@@ -38,17 +38,21 @@ func TestControl_Exchange(t *testing.T) {
 	openTemp(t)
 	const dev = 12345
 	asked := uint64(0)
-	stats := func() Stats { asked++; return Stats{Image: "disk.img", Free: asked} }
+	stats := func(request string) any {
+		asked++
+		return Stats{Image: "disk.img", Free: asked, Policy: request}
+	}
 	first, err := serveControl(dev, stats)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for want := uint64(1); want <= 2; want++ {
-		if m, err := ask(dev, os.Getuid()); err != nil || m.Image != "disk.img" || m.Free != want {
+		if m, err := ask(dev, os.Getuid()); err != nil || m.Image != "disk.img" || m.Free != want ||
+			m.Policy != requestStats {
 			t.Fatalf("question %d: %+v, %v", want, m, err)
 		}
 	}
-	second, err := serveControl(dev, func() Stats { return Stats{Image: "successor"} })
+	second, err := serveControl(dev, func(string) any { return Stats{Image: "successor"} })
 	if err != nil {
 		t.Fatal(err)
 	}

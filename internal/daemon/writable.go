@@ -69,13 +69,18 @@ func (s *session) serveWritable(ctx context.Context) (err error) {
 	return nil
 }
 
-// serveControl answers varve stats for a mount.
+// serveControl answers varve stats and varve quota for a mount.
 func (s *session) serveControl(mount *fuse.Mount, w *volume.Writable) (stop func(), err error) {
 	dev, err := mount.Device()
 	if err != nil {
 		return nil, err
 	}
-	return serveControl(dev, func() Stats { return s.statsOf(w) })
+	return serveControl(dev, func(request string) any {
+		if request == requestQuotas {
+			return quotasOf(w)
+		}
+		return s.statsOf(w)
+	})
 }
 
 // observe begins metrics and ledger, where they are configured.
