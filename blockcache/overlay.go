@@ -300,9 +300,37 @@ func (o *Overlay) WriteAt(p []byte, offset int64) (int, error) {
 	return o.copyUp(p, offset, first, last)
 }
 
+// Reserve follows Reserver.
+func (o *Overlay) Reserve(offset, n int64) error {
+	if n <= 0 {
+		return nil
+	}
+	first, last := offset/overlayBlock/blocksPerPage, (offset+n-1)/overlayBlock/blocksPerPage
+	if err := Reserve(o.file, overlayBlock*(1+first), overlayBlock*(last-first+1)); err != nil {
+		return err
+	}
+	return Reserve(o.file, o.place(0)+offset, n)
+}
+
+// reserveMap gets room for the map's pages of blocks that come into the file: Sync has to write them.
+func (o *Overlay) reserveMap(first, last int64) error {
+	for page := first / blocksPerPage; page <= last/blocksPerPage; page++ {
+		if o.present.pages[page] != nil {
+			continue
+		}
+		if err := Reserve(o.file, overlayBlock*(1+page), overlayBlock); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // copyUp writes to blocks some of which are not in the file yet: those get the base's contents around the new bytes.
 // The caller holds mu.
 func (o *Overlay) copyUp(p []byte, offset, first, last int64) (int, error) {
+	if err := o.reserveMap(first, last); err != nil {
+		return 0, err
+	}
 	start := first * overlayBlock
 	buf := make([]byte, (last+1)*overlayBlock-start)
 	for _, edge := range slices.Compact([]int64{first, last}) {

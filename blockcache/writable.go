@@ -184,6 +184,39 @@ func (d *Disk) whole() error {
 	return err
 }
 
+// Reserver is a device that can get room for bytes before they are written.
+type Reserver interface {
+	// Reserve has a later write of so many bytes at offset find room, where the device can promise that. It changes
+	// neither contents nor sizes.
+	Reserve(offset, n int64) error
+}
+
+// Reserve asks a device to reserve, if it can.
+func Reserve(d Device, offset, n int64) error {
+	if r, ok := d.(Reserver); ok {
+		return r.Reserve(offset, n)
+	}
+	return nil
+}
+
+// Reserve follows Reserver: the holes of a regular file get blocks. File systems that have no such call promise
+// nothing.
+func (d *Disk) Reserve(offset, n int64) error {
+	if !d.regular {
+		return nil
+	}
+	for {
+		err := unix.Fallocate(int(d.file.Fd()), unix.FALLOC_FL_KEEP_SIZE, offset, n)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EOPNOTSUPP || err == unix.ENOSYS:
+			return nil
+		}
+		return err
+	}
+}
+
 // Close closes the file, which also unlocks it. It makes nothing durable.
 func (d *Disk) Close() error { return d.file.Close() }
 
@@ -251,3 +284,6 @@ func (w writableWindow) WriteAt(p []byte, offset int64) (int, error) {
 
 // Sync follows Writable.
 func (w writableWindow) Sync() error { return w.below.Sync() }
+
+// Reserve follows Reserver.
+func (w writableWindow) Reserve(offset, n int64) error { return Reserve(w.below, w.offset+offset, n) }

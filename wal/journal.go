@@ -103,11 +103,27 @@ func (j *Journal) check() error {
 	return nil
 }
 
-// Reset says on the device that there is nothing to replay. The journal has the features that are given, beside its
+// Reset says on the device that there is nothing to replay, and reserves the journal's room. The journal has the features that are given, beside its
 // own, while it is empty.
 func (j *Journal) Reset(features uint32) error {
 	j.clean |= features
+	j.reserve()
 	return j.empty()
+}
+
+// reserve gets room for the journal's blocks where the device is a file with holes: a device that is full then does not
+// end the journal. Without room for all of them the journal goes on with what there is.
+func (j *Journal) reserve() {
+	for rest := j.places[:j.super.Blocks]; len(rest) > 0; {
+		k := 1
+		for k < len(rest) && rest[k] == rest[k-1]+1 {
+			k++
+		}
+		if blockcache.Reserve(j.dev, j.size.Offset(rest[0]), j.size.Offset(block.Number(k))) != nil {
+			return
+		}
+		rest = rest[k:]
+	}
 }
 
 // Errno is the error that ended an earlier use of the journal: a negative errno, or 0. ForgetErrno has the next Reset

@@ -25,6 +25,16 @@ func (g *gate) WriteAt(p []byte, offset int64) (int, error) {
 	return g.Writable.WriteAt(p, offset)
 }
 
+// Reserve follows blockcache.Reserver.
+func (g *gate) Reserve(offset, n int64) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.shut {
+		return ext4.ErrShutdown
+	}
+	return blockcache.Reserve(g.Writable, offset, n)
+}
+
 // Sync follows blockcache.Writable.
 func (g *gate) Sync() error {
 	g.mu.RLock()
