@@ -5,7 +5,7 @@ import (
 	"io"
 )
 
-// Device is what blocks are read from. ReadAt may be called concurrently.
+// Device is the source of blocks. ReadAt may be called concurrently.
 type Device interface {
 	io.ReaderAt
 	// Size is the device's length in bytes.

@@ -57,7 +57,7 @@ func (e Event) Apply(img []byte, keep func(i int) bool) []byte {
 	return img
 }
 
-// Trace is what several devices were asked for, in one order. Crash states are made from it.
+// Trace records the requests to several devices, in one order. Crash states are made from it.
 type Trace struct {
 	mu     sync.Mutex
 	events []Event // guarded by mu

@@ -15,10 +15,10 @@ type Problem struct {
 	What  string `json:"what"`
 }
 
-// CheckReport is what Check found.
+// CheckReport lists the findings of Check.
 type CheckReport struct {
 	Problems    []Problem
-	More        int // problems beside those that are listed
+	More        int // problems that are not listed
 	Files       int // inodes in use
 	Directories int
 	UsedBlocks  uint64

@@ -138,7 +138,8 @@ func (d *dirCheck) entry(name string, ino Ino, typ uint8) {
 	}
 }
 
-// checkHashTree checks the directory's hash tree: every leaf is in it, and its names have the hashes that the index says.
+// checkHashTree checks the directory's hash tree: every leaf is in it, and its names have the hashes that the index
+// says.
 func (d *dirCheck) checkHashTree() error {
 	root, err := d.n.hashRoot()
 	if err != nil {

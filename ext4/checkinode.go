@@ -187,8 +187,8 @@ type mapCheck struct {
 	n     *Inode
 	where string
 	count uint64 // blocks, the tree's among them
-	next  uint64 // file block behind the last one that is mapped
-	init  uint64 // and behind the last one that is written
+	next  uint64 // file block behind the last mapped one
+	init  uint64 // and behind the last written one
 	apart uint64 // units of 512 bytes of attributes' values in inodes of their own
 	bad   bool
 }

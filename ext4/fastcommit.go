@@ -13,9 +13,9 @@ import (
 	"github.com/varvefs/varve/ondisk/jbd2"
 )
 
-// fastOverlay is what the fast commits behind the last whole transaction change (ext4 doc, Journal, "Fast commits").
-// The kernel writes them home at recovery; a reader keeps them beside the image: inodes by number, and for the inodes
-// that they touch the mapping and the names that differ.
+// fastOverlay has the changes of the fast commits behind the last whole transaction (ext4 doc, Journal, "Fast
+// commits"). The kernel writes them home at recovery; a reader keeps them beside the image: inodes by number, and for
+// the inodes that they touch the mapping and the names that differ.
 type fastOverlay struct {
 	inodes map[Ino][]byte
 	maps   map[Ino]*fastMap
@@ -204,7 +204,7 @@ func (m *fastMap) lookup(n *Inode, b FileBlock) (Run, error) {
 	return run, err
 }
 
-// fastDir is what fast commits changed in a directory: names that were added (with their inode) or removed (0).
+// fastDir has the changes of fast commits to a directory: names that were added (with their inode) or removed (0).
 type fastDir struct {
 	names map[string]Ino
 }

@@ -4,7 +4,7 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// FileAttr is what FS_IOC_FSGETXATTR and FS_IOC_FSSETXATTR hand over (linux/fs.h, struct fsxattr).
+// FileAttr has the attributes of FS_IOC_FSGETXATTR and FS_IOC_FSSETXATTR (linux/fs.h, struct fsxattr).
 type FileAttr struct {
 	Xflags  uint32 // FS_XFLAG_...
 	Project uint32

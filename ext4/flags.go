@@ -11,11 +11,11 @@ import (
 // VisibleFlags are the flags of inodes that lsattr(1) shows (kernel, fs/ext4: EXT4_FL_USER_VISIBLE).
 const VisibleFlags = 0x725bdfff
 
-// Those that chattr(1) sets (EXT4_FL_USER_MODIFIABLE), and those that files have not (EXT4_REG_FLMASK).
+// The flags that chattr(1) sets (EXT4_FL_USER_MODIFIABLE), and the flags that files do not have (EXT4_REG_FLMASK).
 const (
 	userModifiable = 0x604bc0ff | disk.InodeDAX
 	notOfFiles     = dirOnlyFlags | disk.InodeCasefold
-	// Those that need more than a bit, and that varve does not act upon.
+	// Flags that need more than a bit, and that varve does not act upon.
 	refusedFlags = disk.InodeJournalData
 )
 

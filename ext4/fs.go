@@ -108,8 +108,8 @@ func ReadSuperblock(image io.ReaderAt, offset int64) (*disk.Superblock, error) {
 	return disk.DecodeSuperblock(p)
 }
 
-// requireSize says that an image has fewer bytes than it claims, where that is so: how much it claims bounds nothing, so
-// what takes memory or time by it asks first.
+// requireSize says that an image has fewer bytes than it claims, where that is so: how much it claims bounds nothing,
+// so what takes memory or time by it asks first.
 func (fs *FS) requireSize(bytes int64) error {
 	n, err := fs.image.ReadAt(make([]byte, 1), bytes-1)
 	switch {

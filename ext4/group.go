@@ -173,7 +173,7 @@ func (gr *group) leave() bool {
 	return true
 }
 
-// BitmapBytes is what bitmaps of groups take in memory.
+// BitmapBytes is the memory that bitmaps of groups take.
 func (w *Writable) BitmapBytes() int64 {
 	w.alloc.bitmaps.mu.Lock()
 	defer w.alloc.bitmaps.mu.Unlock()

@@ -180,7 +180,7 @@ func (d *dirOp) splitLeaf(path []hashStep, at block.Number, version uint8) error
 	return d.insertIndex(path[len(path)-1], split, b)
 }
 
-// insertIndex puts an entry behind the one that a step took. The index block has room.
+// insertIndex puts an entry behind the entry of a step. The index block has room.
 func (d *dirOp) insertIndex(s hashStep, hash uint32, child FileBlock) error {
 	p, err := d.fs.block(s.at)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// inlined is what an operation knows of an inode whose contents lie in it, or are to: Block, and behind that the
+// inlined describes an inode whose contents lie in it, or will: Block, and behind that the
 // value of system.data. All of it is one value: an operation that changes it depends on the whole.
 type inlined struct {
 	data   []byte       // what is stored: at least the bytes of Block; a copy

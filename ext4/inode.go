@@ -167,7 +167,7 @@ func (n *Inode) seed() disk.Seed { return n.fs.super.Seed().Inode(n.Ino, n.Gener
 // FS is the file system that the inode belongs to.
 func (n *Inode) FS() *FS { return n.fs }
 
-// StatSize is what stat(2) gives as the size in bytes. It differs from Size for encrypted symlinks only, whose target
+// StatSize is the size of stat(2) in bytes. It differs from Size for encrypted symlinks only, whose target
 // is shown in its no-key form.
 func (n *Inode) StatSize() uint64 {
 	if n.IsSymlink() && n.Has(disk.InodeEncrypt) {
@@ -178,7 +178,7 @@ func (n *Inode) StatSize() uint64 {
 	return n.Size
 }
 
-// StatBlocks is what stat(2) gives as the number of 512-byte units. Like the kernel it counts the contents of files
+// StatBlocks is the number of 512-byte units of stat(2). Like the kernel it counts the contents of files
 // that lie in their inodes.
 func (n *Inode) StatBlocks() uint64 {
 	if n.IsRegular() && n.Has(disk.InodeInlineData) {

@@ -144,7 +144,7 @@ func (m matcher) is(stored []byte) bool {
 // entry is is for an entry of a block that is being changed.
 func (m matcher) entry(e *disk.Dirent) bool { return m.is(e.Name) }
 
-// validName reports whether the directory takes a name: one that ignores case strictly takes UTF-8 alone.
+// validName reports whether the directory takes a name: a directory that ignores case strictly takes UTF-8 only.
 func (n *Inode) validName(name string) bool {
 	s := n.fs.super
 	strict := n.Has(disk.InodeCasefold) && s.Incompat&disk.IncompatCasefold != 0 &&

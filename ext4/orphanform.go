@@ -12,7 +12,7 @@ import (
 type orphanForm struct {
 	slots [][]Ino // by block of the orphan file; 0 is free
 	place map[Ino]orphanSlot
-	free  []orphanSlot // the one that is used next last
+	free  []orphanSlot // the next one to be used comes last
 	dirty map[int]bool // blocks of the file that changed since the last epoch
 
 	head       Ino         // of the list, the newest; 0: it is empty

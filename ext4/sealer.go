@@ -248,7 +248,7 @@ func (w *Writable) putInUse(q []byte) {
 }
 
 // ClearRecovery changes the bytes of a superblock to those of a file system that was unmounted cleanly, and seals them.
-// One that was not clean before, and has no journal, is not clean now (kernel, fs/ext4: ext4_put_super).
+// A file system that was not clean before, and has no journal, is not clean now (kernel, fs/ext4: ext4_put_super).
 func (w *Writable) ClearRecovery(q []byte) {
 	w.super.PutRecovery(q, false, false)
 	if w.opts.Log.unclean() {

@@ -9,13 +9,13 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// Attr says which attributes to change: those that are not nil.
+// Attr has the attributes to change; nil leaves one alone.
 type Attr struct {
 	Mode         *uint16 // permissions, setuid, setgid and sticky
 	UID, GID     *uint32
 	Size         *uint64
 	Atime, Mtime *time.Time
-	Explicit     bool // a time is one that the caller chose, and not now
+	Explicit     bool // the caller chose one of the times: it is not the time of the call
 	// the time is that of a write which the kernel took before: flags that came later do not refuse it
 	Gathered        bool
 	ClearPrivileges ClearPrivileges // setuid and setgid go, where the size changes

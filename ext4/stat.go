@@ -5,7 +5,7 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// Stat is what statfs(2) gives for a file system. Blocks are file-system blocks.
+// Stat has the counts of statfs(2). Blocks are file-system blocks.
 type Stat struct {
 	BlockSize   block.Size
 	Blocks      uint64 // without the file system's own overhead

@@ -81,7 +81,7 @@ const (
 // is clean.
 func (l Log) unclean() bool { return l >= LogBeside && !mutant.Off(mutant.Unclean) }
 
-// fixed is what lies at a fixed place of the image.
+// fixed describes a block of metadata at a fixed place of the image.
 type fixed struct {
 	kind  uint8
 	group disk.Group
@@ -231,7 +231,7 @@ func (w *Writable) Superblock() *disk.Superblock { return w.super }
 // View runs fn over a snapshot of the file system. Nothing that it gives may be used afterwards.
 func (w *Writable) View(fn func(*FS) error) error { return w.ViewNamed("a reader", fn) }
 
-// ViewNamed is View for one that may take long, and so hold writers back: its name is reported then.
+// ViewNamed is View for a caller that may take long, and so hold writers back: its name is reported then.
 func (w *Writable) ViewNamed(name string, fn func(*FS) error) error {
 	return w.store.View(context.Background(), name, func(tx Tx) error {
 		fs := w.views.open(tx)

@@ -17,7 +17,7 @@ type ClearPrivileges bool
 // maxJournalled bounds the bytes that one transaction writes to the journal as file data, in blocks.
 const maxJournalled = 16
 
-// writing is what distinguishes the kinds of writes.
+// writing distinguishes the kinds of writes.
 type writing struct {
 	clear     ClearPrivileges
 	whole     bool // nothing is written where there is no room for all

@@ -166,7 +166,8 @@ func (x *Xattr) fromInode() ([]byte, error) {
 	return value, nil
 }
 
-// madeByLustre reports whether a value's inode was made by Lustre, which stored no hash but the inode that it belongs to.
+// madeByLustre reports whether a value's inode was made by Lustre, which stored no hash but the inode that it belongs
+// to.
 func (x *Xattr) madeByLustre(n *Inode) bool {
 	return n.Mtime.Unix() == int64(x.node.Ino) && n.Generation == x.node.Generation
 }

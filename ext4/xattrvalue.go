@@ -111,7 +111,7 @@ func (o *op) value(ino Ino) (*Inode, error) {
 }
 
 // ownValues is how many values in inodes of their own an inode's attributes have, and what they add to its Blocks.
-// Those that Lustre made do not count.
+// Values that Lustre made do not count.
 func (o *op) ownValues(n *Inode, attrs []disk.Xattr) (values, units int64) {
 	for _, x := range attrs {
 		if x.ValueIno == 0 {

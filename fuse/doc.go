@@ -10,7 +10,7 @@
 //
 // A front keeps no state of files or directories beyond the count of the kernel's lookups of each inode (a file without
 // links is freed when the kernel has forgotten all of them), and which files have written back pages that found no
-// room. A node id is made of inode number and generation: one that does not fit its inode any more is ESTALE.
+// room. A node id is made of inode number and generation: a request for a node that is gone, or taken anew, is ESTALE.
 //
 // The kernel interrupts a request for any signal that its process handles. A copy then ends between two chunks, short.
 // An fsync, or a change that waits for room, goes on, unless its thread is dying (interrupt.go). A flush that is under

@@ -14,9 +14,9 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// live answers the kernel's requests for one read-write mount. It keeps nothing of the file system: questions go to a
-// front over a snapshot, changes to ext4.Writable. The kernel alone changes things, and drops what it has cached as it
-// does so; so everything may be cached for ever.
+// writable answers the kernel's requests for one read-write mount. It keeps nothing of the file system: questions go to
+// a front over a snapshot, changes to ext4.Writable. The kernel alone changes things, and drops what it has cached as
+// it does so; so everything may be cached for ever.
 type writable struct {
 	gofuse.RawFileSystem // ENOSYS for all other requests
 	fs                   *ext4.Writable

@@ -100,7 +100,7 @@ func (t *chainTable) seesAny(seq, next block.Seq) bool {
 	return mutant.Off(mutant.M6) || t.snapshots.used.Load() > chunkSlots || t.snapshots.anyWithin(seq, next)
 }
 
-// memory is what versions and history take, in bytes. Each chain has two whole versions.
+// memory is the size of versions and history in memory, in bytes. Each chain has two whole versions.
 func (t *chainTable) memory() int64 { return t.count.Load()*2*int64(t.size) + t.historyBytes.Load() }
 
 // awaitCommit waits for a commit of a block that is under way: a transaction that latches the chain after this finds

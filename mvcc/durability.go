@@ -29,8 +29,8 @@ type durability interface {
 	admit(ctx context.Context) error
 	release()
 
-	// wroteHome notes that a transaction that has not committed yet wrote home; ordered: the data must be durable before
-	// the commit (W3).
+	// wroteHome notes that a transaction that has not committed yet wrote home; ordered: the data must be durable
+	// before the commit (W3).
 	wroteHome(ordered bool)
 	// encode makes a resolved transaction's record, which may have size bytes.
 	encode(tx *Tx, size int) error
@@ -40,8 +40,8 @@ type durability interface {
 	awaitRoom(ctx context.Context, tx *Tx) error
 	// noRoom is the device's error that keeps the log from growing now, if any.
 	noRoom() error
-	// changed notes that a chain is about to have a new version. The caller holds the chain's latch, and the sequencer's
-	// until that is published.
+	// changed notes that a chain is about to have a new version. The caller holds the chain's latch, and the
+	// sequencer's until that is published.
 	changed(c *chain)
 	// freed takes the blocks that a commit frees. The caller holds the sequencer's latch.
 	freed(blocks []block.Number, seq block.Seq)
@@ -62,8 +62,8 @@ type durability interface {
 
 	// pressure is how full the log is: 0 to 1, and in a moment of need beyond.
 	pressure() float64
-	// checkpoint writes home what is published, once it is durable (W2), and gives up the part of the log that only this
-	// needed.
+	// checkpoint writes home what is published, once it is durable (W2), and gives up the part of the log that only
+	// this needed.
 	checkpoint() error
 	// homeCached reports whether the cache has what lies home when a chain is dropped: else the store puts the newest
 	// version there.
@@ -75,7 +75,7 @@ type durability interface {
 	// count fills in its part of the statistics.
 	count(out *Stats)
 
-	// run is what it does in the background until the store's stop is closed.
+	// run does the work in the background until the store's stop is closed.
 	run()
 	// halt makes waits return; close and abandon end it, after run has ended.
 	halt()

@@ -56,7 +56,7 @@ func (tx *Tx) WriteNew(n block.Number, data []byte) error {
 	return nil
 }
 
-// freshBlock is the block among those that the transaction gave new contents, or nil.
+// freshBlock finds a block that the transaction gave new contents; nil for all others.
 func (tx *Tx) freshBlock(n block.Number) *fresh {
 	if len(tx.fresh) == 0 {
 		return nil

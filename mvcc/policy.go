@@ -11,7 +11,8 @@ import (
 	"github.com/varvefs/varve/merge"
 )
 
-// Policy is what happens when another transaction has changed a block first. Policies change speed, never results.
+// Policy decides how a transaction goes on when another one has changed a block first. Policies change speed, never
+// results.
 type Policy int32
 
 // The policies, weakest first. The strongest one of a transaction's blocks counts.

@@ -59,7 +59,7 @@ func (b *backPressure) updateStep() (p float64, now step) {
 	return p, now
 }
 
-// level is what share of the log's space or of the memory is in use.
+// level is the share of the log's space, or of the memory, that is in use.
 func (b *backPressure) level() float64 {
 	p := float64(b.s.chains.memory()) / float64(b.s.opts.Memory-b.s.opts.Memory/4)
 	return max(p, b.s.durability.pressure())

@@ -107,7 +107,7 @@ func reuseMap(m map[block.Number]int) map[block.Number]int {
 	return m
 }
 
-// find is the block among those that the transaction touched, or nil.
+// find finds a block that the transaction has touched; nil for all others.
 func (tx *Tx) find(n block.Number) *touched {
 	if len(tx.touched) > fewTouched {
 		if i, ok := tx.places[n]; ok {

@@ -70,7 +70,7 @@ func (s *Store) UpdateWith(ctx context.Context, o TxOptions, fn func(*Tx) error)
 	}
 }
 
-// queueYields is how often a transaction yields the processor to those that wait for a block before it.
+// queueYields is how often a transaction yields the processor to transactions that wait for a block before it.
 const queueYields = 16
 
 // attempts is the state that one call of Update keeps between its attempts.

@@ -53,7 +53,7 @@ type versionPool struct {
 	size block.Size
 }
 
-// get returns a version that the caller holds the only reference of. Its data is whatever was there.
+// get returns a version to which the caller has the only reference. Its data is undefined.
 func (p *versionPool) get() *version {
 	v, _ := p.pool.Get().(*version)
 	if v == nil {

@@ -197,7 +197,7 @@ func (tx *Tx) leaveQueues() {
 	tx.queues = tx.queues[:0]
 }
 
-// queueFor adds a queue to those that the next attempt waits in.
+// queueFor adds a queue for the next attempt to wait in.
 func (a *attempts) queueFor(n block.Number) {
 	if i, found := slices.BinarySearch(a.queues, n); !found {
 		a.queues = slices.Insert(a.queues, i, n)

@@ -122,7 +122,7 @@ func (r *Run) violation(what string) {
 	}
 }
 
-// compare compares what is there with the number of commits. While writers run it lies between those that have returned
+// compare compares the state with the number of commits. While writers run it lies between those that have returned
 // and those that have begun.
 func (r *Run) compare(what string, have uint64, running bool) []string {
 	started, done := r.started.Load(), r.commits.Load()

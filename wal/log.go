@@ -183,7 +183,7 @@ func (l *Log) Append(r *Record, seq block.Seq) {
 // Ordered notes that data was written home that the commits from here on point at (W3).
 func (l *Log) Ordered() { l.ordered.Store(true) }
 
-// Pressure is what share of the log's space, and of its memory, is in use: 1 is all that the options allow.
+// Pressure is the share of the log's space, or of its memory, that is in use: 1 is all that the options allow.
 func (l *Log) Pressure() float64 {
 	pending := l.gather.Load()
 	return max(

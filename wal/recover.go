@@ -13,7 +13,8 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// Recovery is what opening a log found and did. Nothing is thrown away silently.
+// Recovery reports the contents of a log that was opened, and what recovery did with them. Nothing is thrown away
+// silently.
 type Recovery struct {
 	Fresh   bool        // there was no log; one was made
 	Epochs  int         // whole epochs that were applied

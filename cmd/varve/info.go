@@ -164,7 +164,7 @@ func (i *imageInfo) judgeWriting(s *disk.Superblock) {
 	}
 }
 
-// writing is what judgeWriting found, in words.
+// writing is the result of judgeWriting in words.
 func (i *imageInfo) writing() string {
 	if i.Writable == writableInPlace {
 		if i.Caution != "" {

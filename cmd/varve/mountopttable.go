@@ -295,7 +295,7 @@ func bound(of func(*mountOptions) *int64) func(*mountOptions, string, string) er
 	}
 }
 
-// oneOf checks a value against those that there are.
+// oneOf checks that a value is one of a list.
 func oneOf(value string, allowed ...string) error {
 	for _, a := range allowed {
 		if value == a {

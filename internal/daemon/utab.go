@@ -22,8 +22,8 @@ const umountHelper = "fuse.varve"
 
 var systemUtab = utab{path: "/run/mount/utab", helper: "/sbin/umount." + umountHelper}
 
-// enterHelper enters a mount in libmount's table, where the helper is installed and this process is root. forget removes
-// the entry.
+// enterHelper enters a mount in libmount's table, where the helper is installed and this process is root. forget
+// removes the entry.
 func enterHelper(source, dir string) (forget func(), err error) {
 	if os.Geteuid() != 0 {
 		return func() {}, nil

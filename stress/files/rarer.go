@@ -60,7 +60,7 @@ func (w *Workload) valueUnit() int {
 	return 300
 }
 
-// nameLength is that of a new name: mostly short; of the long ones a few fill a block of a directory.
+// nameLength is the length of a new name: mostly short; a few of the long names fill a block of a directory.
 func (w *Workload) nameLength() int {
 	if w.rng.IntN(8) == 0 {
 		return 150 + w.rng.IntN(100)
@@ -315,7 +315,7 @@ func (w *Workload) churn(fresh string) error {
 	return nil
 }
 
-// replace is what careful programs do: a new file takes the place of an old one, with fsync before and after.
+// replace does as careful programs do: a new file takes the place of an old one, with fsync before and after.
 func (w *Workload) replace(file, fresh string) error {
 	for _, do := range []func() error{
 		func() error { return w.Create(fresh, 'f', "") },
