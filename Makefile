@@ -21,7 +21,7 @@ MISSING   = $(sort $(foreach p,$(1),$(if $(shell PATH=$$PATH:/sbin:/usr/sbin com
 
 export PATH := $(PATH):/sbin:/usr/sbin
 
-.PHONY: help build demo test everything deps check unit race race-all announce invariants soak soak-fs crash crash-fs crash-apps apps-deps fuzz bench-mount bench-engine bench-cache bench-deps install uninstall clean
+.PHONY: help build demo test everything deps check unit race race-all announce invariants soak soak-fs combos crash crash-fs crash-apps apps-deps fuzz bench-mount bench-engine bench-cache bench-deps install uninstall clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ test: deps ## every rung, with the time of each: check, unit and mounted tests, 
 		echo "rung $$rung: $$(($$(date +%s) - began)) s"; done
 	@$(MAKE) --no-print-directory announce CORPUS="$(CORPUS)"
 
-everything: test race-all soak soak-fs crash crash-fs crash-apps fuzz ## the tests, and every long run
+everything: test race-all soak soak-fs combos crash crash-fs crash-apps fuzz ## the tests, and every long run
 
 # go test prints no reasons of skipped tests without -v.
 announce:
@@ -107,6 +107,9 @@ soak-fs: bench-deps ## the file system's long runs: 50 kills of a mount in each 
 	VARVE_KILL_ROUNDS=50 VARVE_FSX_STEPS=100000 VARVE_ERRNO_ALL=1 VARVE_STRESS_SECONDS=3 $(GO) test -count=1 -timeout 60m -run 'TestRW|TestOverlay' -v ./cmd/varve
 	VARVE_RW_ALL=1 VARVE_FSX_STEPS=1000 $(GO) test -count=1 -timeout 60m -run 'TestRW_(Posix|Tools|Exerciser)' ./cmd/varve
 	VARVE_CRASH_ROUNDS=2000 $(GO) test -count=1 -timeout 30m -run TestCrash_Concurrent -v ./internal/volume
+
+combos: ## 200 random combinations of mke2fs's options, written to by varve and by the kernel; COMBO=N begins with seed N
+	VARVE_COMBO_SEED=$(or $(COMBO),1) VARVE_COMBO_ROUNDS=200 $(GO) test -count=1 -timeout 30m -run TestCombos -v ./internal/volume
 
 crash: ## explore 100,000 crash states of the engine, and 20,000 of concurrent writers; switch off each promise on purpose
 	VARVE_CRASH_STATES=100000 VARVE_CRASH_CONCURRENT=$(CONCURRENT) $(GO) test -tags testhooks -count=1 -timeout 30m -run 'TestCrash|TestInterleavings' -v ./stress

@@ -100,13 +100,15 @@ func (o *op) editSuper(change func(super []byte)) error {
 }
 
 // turnOn turns a feature of the superblock on at its first use, as the kernel does. at is where its word lies in the
-// superblock, turned is the feature's bit in Writable.turned.
+// superblock, turned is the feature's bit in Writable.turned. A superblock of revision 0 becomes one of revision 1, as
+// readers of the first know no features.
 func (o *op) turnOn(at int, bit uint32, turned uint64, has bool) error {
 	if has || o.w.turned.Load()&turned != 0 || mutant.Off(mutant.FirstUse) {
 		return nil
 	}
 	o.turns |= turned
 	return o.editSuper(func(p []byte) {
+		disk.PutDynamicRevision(p)
 		binary.LittleEndian.PutUint32(p[at:], binary.LittleEndian.Uint32(p[at:])|bit)
 	})
 }

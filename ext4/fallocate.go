@@ -10,6 +10,7 @@ type span struct {
 	offset, length uint64
 	keep           bool // leaves the size alone
 	edges          bool // zeros the parts of blocks at its ends, and leaves whole blocks to step
+	pointers       bool // is for files without extents, too
 	// step works on file blocks at to end in one transaction, and returns where it stopped.
 	step func(o *op, n *Inode, at, end uint64) (uint64, error)
 }
@@ -19,7 +20,7 @@ func (w *Writable) Allocate(cred Cred, node Node, offset, length uint64, keep bo
 	return w.ranges(
 		cred,
 		node,
-		span{offset, length, keep, false, func(o *op, n *Inode, at, end uint64) (uint64, error) {
+		span{offset, length, keep, false, false, func(o *op, n *Inode, at, end uint64) (uint64, error) {
 			return o.preallocate(n, at, end, false)
 		}},
 	)
@@ -27,7 +28,9 @@ func (w *Writable) Allocate(cred Cred, node Node, offset, length uint64, keep bo
 
 // Punch frees the whole blocks of a range, and zeros the rest.
 func (w *Writable) Punch(cred Cred, node Node, offset, length uint64) error {
-	return w.ranges(cred, node, span{offset, length, true, true, func(o *op, n *Inode, at, end uint64) (uint64, error) {
+	return w.ranges(cred, node, span{offset, length, true, true, true, func(o *op, n *Inode,
+		at, end uint64,
+	) (uint64, error) {
 		o.promised = true // as in the kernel, a hole can be punched where there is no room
 		done, err := o.cut(n, at, end)
 		o.promised = false
@@ -40,7 +43,9 @@ func (w *Writable) Punch(cred Cred, node Node, offset, length uint64) error {
 
 // ZeroRange makes a range read as zeros, and keeps it allocated.
 func (w *Writable) ZeroRange(cred Cred, node Node, offset, length uint64, keep bool) error {
-	err := w.ranges(cred, node, span{offset, length, keep, true, func(o *op, n *Inode, at, end uint64) (uint64, error) {
+	err := w.ranges(cred, node, span{offset, length, keep, true, false, func(o *op, n *Inode,
+		at, end uint64,
+	) (uint64, error) {
 		return o.preallocate(n, at, end, true)
 	}})
 	if err != nil {
@@ -58,14 +63,15 @@ func (w *Writable) ranges(cred Cred, node Node, s span) error {
 	}
 	if w.super.Incompat&disk.IncompatInlineData != 0 {
 		// contents in the inode move out first, in a transaction of their own, as in the kernel
-		if err := w.do(opAllocate, cred, func(o *op) error { _, err := o.ranged(node, stop); return err }); err != nil {
+		err := w.do(opAllocate, cred, func(o *op) error { _, err := o.ranged(node, stop, s.pointers); return err })
+		if err != nil {
 			return err
 		}
 	}
 	for first := true; first || at < end; first = false {
 		next := end
 		err := w.do(opAllocate, cred, func(o *op) error {
-			n, err := o.ranged(node, stop)
+			n, err := o.ranged(node, stop, s.pointers)
 			if err != nil {
 				return err
 			}
@@ -102,8 +108,8 @@ func (w *Writable) ranges(cred Cred, node Node, s span) error {
 	return nil
 }
 
-// ranged reads a file whose range up to stop is to be changed.
-func (o *op) ranged(node Node, stop uint64) (*Inode, error) {
+// ranged reads a file whose range up to stop is to be changed. pointers says that it may be one without extents.
+func (o *op) ranged(node Node, stop uint64, pointers bool) (*Inode, error) {
 	n, err := o.inode(node)
 	switch {
 	case err != nil:
@@ -114,7 +120,8 @@ func (o *op) ranged(node Node, stop uint64) (*Inode, error) {
 		return nil, ErrInvalid
 	case n.Has(disk.InodeImmutable), n.Has(disk.InodeAppend):
 		return nil, ErrNotPermit
-	case !n.Has(disk.InodeExtents | disk.InodeInlineData), o.w.super.Incompat&disk.IncompatExtents == 0:
+	case !pointers &&
+		(!n.Has(disk.InodeExtents|disk.InodeInlineData) || o.w.super.Incompat&disk.IncompatExtents == 0):
 		return nil, ondisk.ErrUnsupported
 	case stop > o.w.maxSize(n):
 		return nil, ErrTooBig

@@ -171,15 +171,13 @@ func TestFile_Random(t *testing.T) {
 					f.write(at, length)
 				case op == 6:
 					f.truncate(at)
-				case !extents:
-					is(
-						t,
-						"punch without extents",
-						m.Punch(Cred{}, f.node, uint64(at), uint64(length)),
-						ondisk.ErrUnsupported,
-					)
 				case op < 9:
 					f.punch(at, length)
+				case !extents:
+					is(t, "zero without extents", m.ZeroRange(Cred{}, f.node, uint64(at), uint64(length), false),
+						ondisk.ErrUnsupported)
+					is(t, "allocate without extents", m.Allocate(Cred{}, f.node, uint64(at), uint64(length), false),
+						ondisk.ErrUnsupported)
 				case op == 9:
 					f.zero(at, length, random.IntN(2) == 0)
 				default:

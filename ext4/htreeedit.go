@@ -213,40 +213,44 @@ func (d *dirOp) indexLimit(base int) int {
 	return room / hashEntry
 }
 
-// makeIndexRoom sees to room for one more entry in the last index block of a path: where it is full it is split, or, if
-// it is the root, moved into a new level below it. grown says that it was, and that the path must be walked again.
+// makeIndexRoom sees to room for one more entry in the last index block of a path. Where that is full, the highest full
+// block that has a parent with room is split; where all are full to the root, the root's entries move into a new level
+// below it. grown says that the path must be walked again.
 func (d *dirOp) makeIndexRoom(path []hashStep) (grown bool, err error) {
-	last := path[len(path)-1]
-	if last.node.Count() < d.indexLimit(last.base) {
+	full := func(s hashStep) bool { return s.node.Count() >= d.indexLimit(s.base) }
+	level := len(path) - 1
+	if !full(path[level]) {
 		return false, nil
 	}
-	p, err := d.fs.block(last.at)
+	for level > 0 && full(path[level-1]) {
+		level--
+	}
+	s := path[level]
+	p, err := d.fs.block(s.at)
 	if err != nil {
 		return false, err
 	}
-	entries := slices.Clone(p[last.base : last.base+hashEntry*last.node.Count()])
-	if len(path) == 1 {
-		return true, d.growIndex(last, entries)
+	entries := slices.Clone(p[s.base : s.base+hashEntry*s.node.Count()])
+	if level == 0 {
+		if len(path) > d.w.super.MaxHtreeLevels() {
+			return false, ErrNoSpace
+		}
+		return true, d.growIndex(s, entries)
 	}
-	up := path[len(path)-2]
-	if up.node.Count() >= d.indexLimit(up.base) {
-		return false, ErrNoSpace // a third level
-	}
-	cut := last.node.Count() / 2
-	le := binary.LittleEndian
-	hash := le.Uint32(entries[hashEntry*cut:])
+	cut := s.node.Count() / 2
+	hash := binary.LittleEndian.Uint32(entries[hashEntry*cut:])
 	b, err := d.grow(kindHtreeNode, d.indexBlock(entries[hashEntry*cut:]))
 	if err != nil {
 		return false, err
 	}
 	left := merge.Set(0, d.indexBlock(entries[:hashEntry*cut])[:8+hashEntry*cut])
-	if err := d.edit(last.at, kindHtreeNode, owner64(d.n), left); err != nil {
+	if err := d.edit(s.at, kindHtreeNode, owner64(d.n), left); err != nil {
 		return false, err
 	}
-	return true, d.insertIndex(up, hash, b)
+	return true, d.insertIndex(path[level-1], hash, b)
 }
 
-// growIndex moves the root's entries into a node below it.
+// growIndex moves the root's entries into a node below it, and so adds a level.
 func (d *dirOp) growIndex(root hashStep, entries []byte) error {
 	b, err := d.grow(kindHtreeNode, d.indexBlock(entries))
 	if err != nil {
@@ -257,7 +261,7 @@ func (d *dirOp) growIndex(root hashStep, entries []byte) error {
 		return err
 	}
 	q := slices.Clone(p[0x1c : hashRootBase+hashEntry])
-	q[2] = 1 // levels
+	q[2]++ // levels
 	le := binary.LittleEndian
 	le.PutUint16(q[6:], 1) // entries
 	le.PutUint32(q[8:], uint32(b))

@@ -144,7 +144,7 @@ func CheckWritable(s *disk.Superblock) error {
 		fmt.Sprintf("casefold by encoding %d", s.Encoding))
 	add(s.Incompat&disk.IncompatDirdata != 0, "dirdata")
 	add(s.Incompat&disk.IncompatMMP != 0 && !s.Contains(s.MMPBlock, 1), "mmp without its block")
-	add(s.Revision == 0, "revision 0")
+	add(s.IsHurd(), "an image of the Hurd, whose inodes have other fields,")
 	add(s.BlocksPerGroup < minGroup, fmt.Sprintf("groups of %d blocks", s.BlocksPerGroup))
 	const known = disk.ROCompatSparseSuper | disk.ROCompatLargeFile | disk.ROCompatBtreeDir | disk.ROCompatHugeFile |
 		disk.ROCompatGDTCsum | disk.ROCompatDirNlink | disk.ROCompatExtraIsize | disk.ROCompatMetadataCsum |

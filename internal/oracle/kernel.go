@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,6 +29,21 @@ func MountKernel(t testing.TB, image, options string) (dir string, unmount func(
 	}
 	t.Cleanup(unmount)
 	return dir, unmount
+}
+
+// Mountable reports whether the kernel's ext4 mounts an image, and writes to it.
+func Mountable(t testing.TB, image string) bool {
+	t.Helper()
+	NeedRoot(t)
+	dir := t.TempDir()
+	device, detach := Loop(t, image)
+	defer detach()
+	if out, err := exec.Command("mount", "-t", "ext4", device, dir).CombinedOutput(); err != nil {
+		t.Logf("the kernel does not mount it: %s", out)
+		return false
+	}
+	MustRun(t, "umount", dir)
+	return true
 }
 
 // NewImage makes an image of size bytes with mkfs.ext4 and the given arguments.

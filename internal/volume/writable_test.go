@@ -45,6 +45,8 @@ var forms = map[string][]string{
 	"64k":           {"-t", "ext4", "-b", "65536"},
 	"64k ext2":      {"-t", "ext2", "-b", "65536"},
 	"ext2":          {"-t", "ext2"},
+	"revision 0":    {"-t", "ext2", "-O", "none", "-r", "0"},
+	"no filetype":   {"-t", "ext4", "-O", "^filetype"},
 	"ext2 1k":       {"-t", "ext2", "-b", "1024", "-I", "128"},
 	"no journal":    {"-t", "ext4", "-O", "^has_journal"},
 	"inline_data":   {"-t", "ext4", "-O", "inline_data"},

@@ -78,9 +78,12 @@ func (f DirentFormat) Decode(p []byte, offset int) (Dirent, error) {
 	q := p[offset:]
 	e := Dirent{Ino: Ino(le.Uint32(q)), RecLen: decodeRecLen(le.Uint16(q[4:]), len(p))}
 	nameLen := int(q[6])
-	if f.Filetype {
+	switch {
+	case f.Filetype:
 		e.Type = q[7]
-	} else {
+	case e.Ino == 0 && e.RecLen == direntTailSize && q[6] == 0 && q[7] == fileTypeTail:
+		e.Type = fileTypeTail // the checksum is marked by a type also where entries have none
+	default:
 		nameLen |= int(q[7]) << 8
 	}
 	need := direntHeader + nameLen

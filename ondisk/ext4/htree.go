@@ -43,17 +43,21 @@ func (s *Superblock) DecodeHtreeRoot(seed Seed, p []byte) (HtreeNode, error) {
 		return n, err
 	}
 	n.HashVersion, n.Levels = p[0x1c], int(p[0x1e])
-	limit := maxHtreeLevels
-	if s.Incompat&IncompatLargedir != 0 {
-		limit = maxHtreeLevelsLargedir
-	}
-	if n.Levels > limit {
+	if limit := s.MaxHtreeLevels(); n.Levels > limit {
 		return n, ondisk.Corruptf("hash tree", "it has %d levels, at most %d", n.Levels, limit)
 	}
 	if n.HashVersion > HashSiphash || n.HashVersion > HashTea && n.HashVersion != HashSiphash {
 		return n, ondisk.Corruptf("hash tree", "hash version is %d", n.HashVersion)
 	}
 	return n, nil
+}
+
+// MaxHtreeLevels is how many levels of inner nodes a hash tree may have below its root.
+func (s *Superblock) MaxHtreeLevels() int {
+	if s.Incompat&IncompatLargedir != 0 {
+		return maxHtreeLevelsLargedir
+	}
+	return maxHtreeLevels
 }
 
 // DecodeHtreeNode decodes an inner node of a hashed directory.

@@ -153,6 +153,7 @@ func DecodeSuperblock(p []byte) (*Superblock, error) {
 	if s.Revision > 0 {
 		s.decodeDynamic(p)
 	}
+	s.decodeLogMark(p)
 	if err := s.checkGeometry(le.Uint32(p[0x18:]), le.Uint32(p[0x1c:])); err != nil {
 		return nil, err
 	}
@@ -184,7 +185,6 @@ func (s *Superblock) decodeDynamic(p []byte) {
 	copy(s.UUID[:], p[0x68:])
 	s.Label = cString(p[0x78:0x88])
 	s.LastMounted = cString(p[0x88:0xc8])
-	s.decodeLogMark(p)
 	s.ReservedGDTBlocks = le.Uint16(p[0xce:])
 	copy(s.JournalUUID[:], p[0xd0:])
 	s.JournalIno = Ino(le.Uint32(p[0xe0:]))
@@ -336,6 +336,21 @@ func (s *Superblock) HasGroupCsum() bool {
 
 // Seed is the start value of the metadata checksums.
 func (s *Superblock) Seed() Seed { return s.seed }
+
+// IsHurd reports whether inodes have the Hurd's fields (a translator, an author) where Linux has others.
+func (s *Superblock) IsHurd() bool { return s.CreatorOS == creatorHurd }
+
+// PutDynamicRevision makes a superblock of revision 0 one of revision 1, whose fields say what revision 0 means, and
+// whose features count. Others stay what they are.
+func PutDynamicRevision(p []byte) {
+	le := binary.LittleEndian
+	if le.Uint32(p[0x4c:]) != 0 {
+		return
+	}
+	le.PutUint32(p[0x4c:], 1)
+	le.PutUint32(p[0x54:], 11) // the first ordinary inode
+	le.PutUint16(p[0x58:], inodeBaseSize)
+}
 
 // Kind names the generation of the format that the features amount to: "ext2", "ext3" or "ext4".
 func (s *Superblock) Kind() string {
