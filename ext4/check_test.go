@@ -18,6 +18,8 @@ var otherVerdicts = map[string]string{
 	"f_bad_gdt_csum":           "e2fsck -fn drops the checksums' word, and checks the group",
 	"f_first_meta_bg_too_big":  "e2fsck -fn corrects the superblock in memory and calls the rest clean",
 	"f_zero_inode_size":        "e2fsck -fn corrects the superblock in memory and calls the rest clean",
+	"f_ea_zero_size":           "e2fsck does not compare the length of a value with that of its inode; the kernel does",
+	"f_ea_inode_no_feature":    "e2fsck turns the feature on in memory and calls the rest clean",
 	"f_hurd":                   "entries without a type on an image with types: e2fsck leaves the Hurd's alone",
 	"f_orphan_extents_inode": "e2fsck -fn does not finish orphans, and finds the blocks of one that is half cut " +
 		"behind its end; to varve that is what an orphan is",

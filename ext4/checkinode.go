@@ -77,7 +77,7 @@ func (c *checker) inode(ino Ino) error {
 	st := c.inodes.at(ino)
 	st.flags |= stateInUse
 	st.stored, st.typ = n.Links, fileType(n.Mode)
-	if n.Has(disk.InodeEAInode) {
+	if n.IsRegular() && n.Has(disk.InodeEAInode) {
 		st.flags |= stateValue
 	}
 	c.out.Files++

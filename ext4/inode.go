@@ -140,7 +140,7 @@ func (n *Inode) ReadChild(c *Inode, name string, ino Ino) error {
 	if errors.Is(err, ErrNotExist) {
 		return ondisk.Corruptf(n.where(), "entry %q refers to free inode %d", name, ino)
 	}
-	if err == nil && c.Has(disk.InodeEAInode) { // many files may have the value
+	if err == nil && c.IsRegular() && c.Has(disk.InodeEAInode) { // many files may have the value
 		return ondisk.Corruptf(n.where(), "entry %q refers to inode %d, which holds an attribute's value", name, ino)
 	}
 	return err

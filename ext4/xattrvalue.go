@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
@@ -63,7 +64,11 @@ func (o *op) sharedValue(value []byte, hash uint32) (Ino, error) {
 	if old, err := v.readAll(len(value)); err != nil || !bytes.Equal(old, value) {
 		return 0, ignoreDamage(err)
 	}
-	for _, off := range []uint32{disk.OffAtime, disk.OffGeneration, disk.OffFlags} {
+	fields := []uint32{disk.OffAtime, disk.OffGeneration, disk.OffFlags}
+	if mutant.Off(mutant.ValueShared) {
+		fields = nil
+	}
+	for _, off := range fields {
 		if err := o.dependInode(ino, off, 4); err != nil {
 			return 0, err
 		}
@@ -166,6 +171,8 @@ func (o *op) countValue(n *Inode, ino Ino, delta int) error {
 	// value is shared only where there is a reference.
 	low, high := uint64(1), uint64(maxValueRefs)
 	switch {
+	case mutant.Off(mutant.ValueCount):
+		low = 0
 	case left == 0:
 		low, high = 0, 0
 	case delta > 0:

@@ -34,7 +34,7 @@ var rwModes = []rwMode{
 	{"default", nil, "rw"},
 	{"data=journal, 1k" + syncfsOption(), []string{"-b", "1024"}, "rw,data=journal" + syncfsOption()},
 	{"writeback cache", nil, "rw,writeback_cache"},
-	{"no_open", nil, "rw,no_open"},
+	{"no_open, ea_inode", []string{"-O", "ea_inode"}, "rw,no_open"},
 	{"overlay without journal", []string{"-O", "^has_journal"}, "overlay=OVERLAY"},
 	{"no checksums, strict", []string{"-O", "^metadata_csum", "-b", "1024"}, "rw,policy=strict"},
 	{"overlay 1k wait writeback", []string{"-b", "1024"}, "overlay=OVERLAY,policy=wait,writeback_cache"},

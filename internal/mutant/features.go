@@ -4,4 +4,8 @@ package mutant
 const (
 	// Verity: the contents of files under verity are not verified.
 	Verity Promise = "verity"
+	// ValueCount: two transactions that each leave the other's reference to an attribute's value both stand.
+	ValueCount Promise = "value-count"
+	// ValueShared: an inode is shared for the value of an attribute that it held, whatever it holds at the commit.
+	ValueShared Promise = "value-shared"
 )
