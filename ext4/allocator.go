@@ -20,8 +20,8 @@ import (
 // version of the image could show a block with new contents. Files that grow have reserved more behind their end
 // (window.go).
 //
-// Lock order: group.mu, then bitmaps.mu; windows.mu and waiting.mu are taken alone. Of them group.mu alone is held
-// while the store is called, for a View of bitmaps.
+// Lock order: trims.mu, then group.mu, then bitmaps.mu; windows.mu and waiting.mu are taken alone. Of them group.mu and
+// trims.mu alone are held while the store is called, for a View of bitmaps.
 type allocator struct {
 	super   *disk.Superblock
 	base    *FS
@@ -34,6 +34,7 @@ type allocator struct {
 	bitmaps bitmaps
 	waiting waiting // freed blocks that are not to be used yet
 	windows windows
+	trims   trims
 
 	freeBlocks atomic.Int64
 	freeInodes atomic.Int64

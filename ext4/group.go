@@ -30,6 +30,8 @@ type group struct {
 	freeBlocks int
 	freeInodes int
 	dirs       int
+	frees      uint64 // how often blocks became free
+	trimmed    uint32 // runs of free blocks from this length on were discarded; 0 where they were not
 }
 
 func (gr *group) clearBlocks(at, n uint32) {
@@ -39,6 +41,8 @@ func (gr *group) clearBlocks(at, n uint32) {
 		}
 	}
 	gr.freeBlocks += int(n)
+	gr.frees++
+	gr.trimmed = 0
 }
 
 // release ends n references to the bitmaps: so many blocks or inodes are reserved no more. The caller holds mu.

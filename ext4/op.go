@@ -81,6 +81,7 @@ func (w *Writable) do(kind opKind, cred Cred, fn func(*op) error) error {
 			continue
 		case errors.Is(err, errStuck) && !forced:
 			forced = true
+			defer w.alloc.trims.need()()
 			if err = w.alloc.makeRoom(cred.context()); err == nil {
 				continue
 			}

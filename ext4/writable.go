@@ -60,7 +60,8 @@ type WriteOptions struct {
 	// bytes that bitmaps of groups may take in memory, but for those in use; no bound where 0
 	Bitmaps int64
 	Quotas  QuotaOptions
-	Log     Log              // where changes are logged
+	Log     Log // where changes are logged
+	Discard Discard
 	Cut     func()           // has nothing written any more; may be nil
 	Now     func() time.Time // the time in ticks of 4 ms where nil
 	// the generation of the next inode; a random number where nil

@@ -141,6 +141,10 @@ func (f *writable) Ioctl(
 			f.handOver(in.NodeId)
 		}
 		return chattr(func(who ext4.Cred) error { return f.fs.SetFlags(who, n, flags) })
+	case in.Cmd == fsIocSetLabel:
+		return f.setLabel(cancel, in, inbuf)
+	case in.Cmd == fsIocTrim:
+		return f.trim(cancel, in, inbuf, outbuf)
 	case in.Cmd == fsIocShutdown:
 		return f.shutdown(in, outbuf)
 	case in.Cmd == fsIocSetXattr && len(inbuf) >= 16:

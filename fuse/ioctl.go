@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"bytes"
 	"encoding/binary"
 	"syscall"
 
@@ -16,6 +17,17 @@ const (
 	fsIocGetVersion = 0x80087601 // the inode's generation
 	fsIocGetXattr   = 0x801c581f
 )
+
+// The ioctls of a file system's label (linux/fs.h). FS_IOC_GETFSUUID never gets here: the kernel answers it itself, and
+// knows no UUID of a FUSE mount. EXT4_IOC_GETFSUUID returns more bytes than its number says, which FUSE does not pass
+// on.
+const (
+	fsIocGetLabel = 0x81009431
+	fsIocSetLabel = 0x41009432
+)
+
+// fsIocTrim is FITRIM, which fstrim(8) calls.
+const fsIocTrim = 0xc0185879
 
 // nativeEndian is the byte order of what ioctls hand over.
 var nativeEndian = binary.NativeEndian
@@ -39,8 +51,52 @@ func (f *front) Ioctl(_ <-chan struct{}, in *gofuse.IoctlIn, _ []byte, _ *gofuse
 		a := n.FileAttr()
 		le.PutUint32(out, a.Xflags)
 		le.PutUint32(out[12:], a.Project)
+	case in.Cmd == fsIocGetLabel && len(out) >= 256:
+		label, err := f.fs.Label()
+		if err != nil {
+			return f.status("label", err)
+		}
+		copy(out, label)
+	case in.Cmd == fsIocSetLabel || in.Cmd == fsIocTrim:
+		if !fromRoot(in) {
+			return gofuse.EPERM
+		}
+		return gofuse.EROFS
 	default:
 		return gofuse.Status(syscall.ENOTTY)
 	}
 	return gofuse.OK
+}
+
+// fromRoot reports whether root asks, with all of its rights.
+func fromRoot(in *gofuse.IoctlIn) bool { return in.Uid == 0 && mayAdminister(int(in.Pid)) }
+
+// setLabel names the file system for root. The name in the caller's buffer ends with a zero.
+func (f *writable) setLabel(cancel <-chan struct{}, in *gofuse.IoctlIn, label []byte) gofuse.Status {
+	if !fromRoot(in) {
+		return gofuse.EPERM
+	}
+	if i := bytes.IndexByte(label, 0); i >= 0 {
+		label = label[:i]
+	}
+	return f.change("label", cancel, &in.InHeader, func(who ext4.Cred) error {
+		return f.fs.SetLabel(who, string(label))
+	})
+}
+
+// trim discards free blocks for root. The answer is the caller's range, with how many bytes were trimmed as its length.
+func (f *writable) trim(cancel <-chan struct{}, in *gofuse.IoctlIn, arg, out []byte) gofuse.Status {
+	if !fromRoot(in) {
+		return gofuse.EPERM
+	}
+	if len(arg) < 24 || len(out) < 24 {
+		return gofuse.EINVAL
+	}
+	word := nativeEndian.Uint64
+	return f.change("trim", cancel, &in.InHeader, func(who ext4.Cred) error {
+		n, err := f.fs.Trim(who.Context, ext4.TrimRange{Start: word(arg), Len: word(arg[8:]), MinLen: word(arg[16:])})
+		copy(out, arg[:24])
+		nativeEndian.PutUint64(out[8:], n)
+		return err
+	})
 }

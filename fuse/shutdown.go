@@ -55,7 +55,7 @@ func putFlags(out []byte, flags uint32) {
 
 // shutdownFlags reads the flags out of the caller's memory, if the caller is root with all of its rights.
 func shutdownFlags(in *gofuse.IoctlIn) (uint32, error) {
-	if in.Uid != 0 || !mayAdminister(int(in.Pid)) {
+	if !fromRoot(in) {
 		return 0, ext4.ErrNotPermit
 	}
 	var b [4]byte

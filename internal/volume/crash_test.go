@@ -42,8 +42,28 @@ func (f *freezing) Sync() error {
 	return f.Writable.Sync()
 }
 
-// TestCrash_Concurrent lets writers append and replace files until the power goes, recovers, and checks: what was
-// acknowledged is there, and varve's checker finds nothing wrong. Again and again on one image.
+// Discard leaves junk, as a device may.
+func (f *freezing) Discard(off, n int64) error {
+	if f.frozen.Load() {
+		return errFrozen
+	}
+	return f.Writable.(blockcache.Discarder).Discard(off, n)
+}
+
+func (f *freezing) DiscardUnit() int64 { return 1 }
+
+// trimUntil trims the whole file system until that fails.
+func trimUntil(w *volume.Writable) {
+	for {
+		if _, err := w.Trim(context.Background(), ext4.TrimRange{Len: 1 << 40}); err != nil {
+			return
+		}
+	}
+}
+
+// TestCrash_Concurrent lets writers append and replace files until the power goes, while free blocks are trimmed. It
+// recovers, and checks: what was acknowledged is there, and varve's checker finds nothing wrong. Again and again on one
+// image.
 func TestCrash_Concurrent(t *testing.T) {
 	rounds := 25
 	if n, err := strconv.Atoi(os.Getenv("VARVE_CRASH_ROUNDS")); err == nil {
@@ -75,6 +95,7 @@ func TestCrash_Concurrent(t *testing.T) {
 					a.check(t, w, round)
 					wg.Go(func() { a.run(w) })
 				}
+				wg.Go(func() { trimUntil(w) })
 				time.Sleep(time.Duration(1+rng.IntN(30)) * time.Millisecond)
 				dev.frozen.Store(true)
 				wg.Wait()

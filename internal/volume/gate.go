@@ -45,6 +45,16 @@ func (g *gate) Sync() error {
 	return g.Writable.Sync()
 }
 
+// Discard follows blockcache.Discarder, if the device does.
+func (g *gate) Discard(offset, n int64) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.shut {
+		return ext4.ErrShutdown
+	}
+	return g.Writable.(blockcache.Discarder).Discard(offset, n)
+}
+
 func (g *gate) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -58,4 +68,16 @@ func (w *Writable) cut() {
 		w.apart.close()
 	}
 	w.protected.abandon()
+}
+
+// discard is how blocks of the file system may be discarded.
+func (w *Writable) discard() ext4.Discard {
+	k := blockcache.DiscarderOf(w.device.Writable)
+	switch {
+	case w.log == ext4.LogOverlay:
+		return ext4.Discard{Why: "an overlay keeps what was written to it: commit it, and trim the image"}
+	case k == nil:
+		return ext4.Discard{Why: "the device below has no way to discard"}
+	}
+	return ext4.Discard{Do: w.device.Discard, Unit: k.DiscardUnit()}
 }

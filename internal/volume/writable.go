@@ -344,7 +344,7 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 		w.device,
 		ext4.WriteOptions{JournalData: o.JournalData, NoAtime: o.NoAtime,
 			StrictAtime: o.StrictAtime, Sync: o.Sync, DirSync: o.DirSync, OnDamage: o.OnDamage, Bitmaps: bitmaps,
-			Quotas: o.Quotas, Log: w.log, Cut: w.cut, Now: o.Now, Generation: o.Generation},
+			Quotas: o.Quotas, Log: w.log, Discard: w.discard(), Cut: w.cut, Now: o.Now, Generation: o.Generation},
 	)
 	if err == nil {
 		w.Writable = live

@@ -144,6 +144,20 @@ func PutClean(p []byte, clean bool) {
 	binary.LittleEndian.PutUint16(p[0x3a:], state)
 }
 
+// LabelSize is how many bytes the name of a file system has at most.
+const LabelSize = 16
+
+const offLabel = 0x78
+
+// LabelOf is the name of the file system in the bytes of a superblock.
+func LabelOf(p []byte) string { return cString(p[offLabel : offLabel+LabelSize]) }
+
+// PutLabel names the file system in the bytes of a superblock.
+func PutLabel(p []byte, label string) {
+	clear(p[offLabel : offLabel+LabelSize])
+	copy(p[offLabel:offLabel+LabelSize], label)
+}
+
 // PutMounted notes a mount at a time in seconds: when, and one more of them.
 func (s *Superblock) PutMounted(p []byte, now int64) {
 	le := binary.LittleEndian

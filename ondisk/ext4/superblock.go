@@ -183,7 +183,7 @@ func (s *Superblock) decodeDynamic(p []byte) {
 	s.Incompat = Incompat(le.Uint32(p[0x60:]))
 	s.ROCompat = ROCompat(le.Uint32(p[0x64:]))
 	copy(s.UUID[:], p[0x68:])
-	s.Label = cString(p[0x78:0x88])
+	s.Label = LabelOf(p)
 	s.LastMounted = cString(p[0x88:0xc8])
 	s.ReservedGDTBlocks = le.Uint16(p[0xce:])
 	copy(s.JournalUUID[:], p[0xd0:])

@@ -1,0 +1,184 @@
+package ext4
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/ondisk"
+	disk "github.com/varvefs/varve/ondisk/ext4"
+)
+
+// Discard tells the device below a file system which of its bytes nobody needs any more.
+type Discard struct {
+	// Do makes contents of a range undefined; nil where the device cannot.
+	Do   func(offset, n int64) error
+	Unit int64  // what a shorter range has no effect on, in bytes
+	Why  string // Do is nil
+}
+
+// TrimRange is what FITRIM asks for, in bytes: where free blocks are discarded, and how many at least have to follow
+// one another.
+type TrimRange struct{ Start, Len, MinLen uint64 }
+
+// trims keeps a trim apart from those that need its blocks: who ran out of blocks waits for the end of the discard that
+// is under way, and no other begins until that allocation has ended.
+type trims struct {
+	mu    sync.Mutex // held during each discard
+	needy atomic.Int32
+}
+
+// need waits for the blocks that a trim keeps, and stops it until the returned function is called.
+func (t *trims) need() (done func()) {
+	t.needy.Add(1)
+	t.mu.Lock() // waits for its holder
+	t.mu.Unlock()
+	return func() { t.needy.Add(-1) }
+}
+
+// lock takes mu when nobody is in need.
+func (t *trims) lock(ctx context.Context) error {
+	for {
+		t.mu.Lock()
+		if t.needy.Load() == 0 {
+			return nil
+		}
+		t.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// Trim discards blocks that are free in the newest durable state (W4), and returns how many bytes. Groups of which
+// nothing was freed since they were trimmed are passed over (kernel, fs/ext4/mballoc.c: ext4_trim_fs). An error comes
+// with what was trimmed before.
+func (w *Writable) Trim(ctx context.Context, r TrimRange) (trimmed uint64, err error) {
+	if err := w.refused(); err != nil {
+		return 0, err
+	}
+	if err := w.store.Err(); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	if w.opts.Discard.Do == nil {
+		return 0, &ondisk.UnsupportedError{Feature: "discarding", Advice: w.opts.Discard.Why}
+	}
+	s := w.super
+	size := uint64(s.BlockSize)
+	first, blocks, least := r.Start/size, r.Len/size, r.MinLen/size
+	if least > uint64(s.BlocksPerGroup) || first >= uint64(s.Blocks) || r.Len < size {
+		return 0, fmt.Errorf("%w: trim %d bytes from %d on, at least %d", ErrInvalid, r.Len, r.Start, r.MinLen)
+	}
+	least = max(least, uint64(w.opts.Discard.Unit)/size, 1)
+	if least > uint64(s.BlocksPerGroup) {
+		return 0, nil
+	}
+	end := uint64(s.Blocks)
+	if blocks < end-first {
+		end = first + blocks
+	}
+	first = max(first, uint64(s.FirstDataBlock))
+	w.alloc.reuseFreed()
+	for first < end {
+		g, at := w.alloc.place(block.Number(first))
+		n := min(uint64(s.GroupBlocks(g)-at), end-first)
+		got, err := w.trimGroup(ctx, g, at, at+uint32(n), uint32(least))
+		trimmed += got * size
+		if err != nil {
+			return trimmed, err
+		}
+		first += n
+	}
+	return trimmed, nil
+}
+
+// trimGroup discards the runs of free blocks that begin in a part of a group.
+func (w *Writable) trimGroup(ctx context.Context, g disk.Group, from, end, least uint32) (trimmed uint64, err error) {
+	a := &w.alloc
+	gr := &a.groups[g]
+	gr.mu.Lock()
+	done := gr.trimmed != 0 && gr.trimmed <= least
+	before := gr.frees
+	gr.mu.Unlock()
+	if done {
+		return 0, nil
+	}
+	at := from
+	for at < end {
+		n, next, err := w.trimRun(ctx, g, at, end, least)
+		if err != nil {
+			return trimmed, err
+		}
+		trimmed, at = trimmed+uint64(n), next
+	}
+	gr.mu.Lock()
+	if from == 0 && at == a.super.GroupBlocks(g) && gr.frees == before {
+		gr.trimmed = least
+	}
+	gr.mu.Unlock()
+	return trimmed, nil
+}
+
+// trimRun discards the next run of free blocks, if it is long enough, to its end. They are in use meanwhile, in memory
+// only.
+func (w *Writable) trimRun(ctx context.Context, g disk.Group, at, end, least uint32) (n, next uint32, err error) {
+	a := &w.alloc
+	if err := ctx.Err(); err != nil {
+		return 0, at, err
+	}
+	if err := a.trims.lock(ctx); err != nil {
+		return 0, at, err
+	}
+	defer a.trims.mu.Unlock()
+	gr := &a.groups[g]
+	start, n, err := a.takeFree(gr, g, at, end)
+	if err != nil || n == 0 {
+		return 0, end, err
+	}
+	next = start + n
+	if n >= least {
+		size := int64(a.super.BlockSize)
+		err = w.opts.Discard.Do(int64(a.super.GroupFirst(g)+block.Number(start))*size, int64(n)*size)
+	} else {
+		n = 0
+	}
+	gr.mu.Lock()
+	gr.putBack(start, next-start)
+	gr.mu.Unlock()
+	if err != nil {
+		n = 0
+	}
+	return n, next, err
+}
+
+// takeFree takes the next run of free blocks of a group, as a reservation does. The count of all free blocks stays: who
+// finds fewer than that says so waits for the trim (Writable.do).
+func (a *allocator) takeFree(gr *group, g disk.Group, at, end uint32) (start, n uint32, err error) {
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	if _, err := a.load(g); err != nil {
+		return 0, 0, err
+	}
+	for start = at; start < end && bit(gr.blocks, start); start++ {
+	}
+	for n = 0; start < end && start+n < a.super.GroupBlocks(g) && !bit(gr.blocks, start+n); n++ {
+		gr.blocks[(start+n)/8] |= 1 << ((start + n) % 8)
+	}
+	gr.freeBlocks -= int(n)
+	gr.refs += int(n)
+	return start, n, nil
+}
+
+// putBack makes blocks free that takeFree took. The caller holds mu.
+func (gr *group) putBack(at, n uint32) {
+	for i := at; i < at+n; i++ {
+		gr.blocks[i/8] &^= 1 << (i % 8)
+	}
+	gr.freeBlocks += int(n)
+	gr.release(int(n))
+}
