@@ -103,8 +103,8 @@ func (j *Journal) check() error {
 	return nil
 }
 
-// Reset says on the device that there is nothing to replay, and reserves the journal's room. The journal has the features that are given, beside its
-// own, while it is empty.
+// Reset says on the device that there is nothing to replay, and reserves the journal's room. The journal has the
+// features that are given, beside its own, while it is empty.
 func (j *Journal) Reset(features uint32) error {
 	j.clean |= features
 	j.reserve()

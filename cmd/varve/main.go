@@ -94,8 +94,8 @@ and it runs stress tests and benchmarks of the transactional store behind the re
 	})
 	root.AddCommand(newMount(), newUmount(), newSync(), newCommit(), newDiscard(), newDiff(), newMap(), newStats(),
 		newFsck(), newInfo(), newQuota(), newLs(), newCat(), newStat(), newTree(), newCp(), newTar(), newPut(),
-		newImport(), newPack(), newMkdir(), newRm(), newMv(), newChmod(), newChown(), newSetfattr(), newStress(), newBench(), newEvidence(),
-		newDemo(), newVersion(), newMan())
+		newImport(), newPack(), newMkdir(), newRm(), newMv(), newChmod(), newChown(), newSetfattr(),
+		newStress(), newBench(), newEvidence(), newDemo(), newVersion(), newMan())
 	for _, c := range root.Commands() {
 		if c.Args != nil {
 			c.Args = usageArgs(c.Args)

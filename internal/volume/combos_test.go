@@ -81,7 +81,7 @@ func newCombo(r *rand.Rand) combo {
 type comboCounts struct{ refused, unwritable, alone, compared atomic.Int64 }
 
 // TestCombos does random changes on images of random combinations of features, and the kernel does the same on another
-// one of the combination. A combination has a seed: VARVE_COMBO_SEED is the first one, VARVE_COMBO_ROUNDS says how many.
+// one of the combination. A combination has a seed: VARVE_COMBO_SEED is the first, VARVE_COMBO_ROUNDS says how many.
 func TestCombos(t *testing.T) {
 	oracle.NeedRoot(t)
 	number := func(name string, otherwise uint64) uint64 {
@@ -100,7 +100,8 @@ func TestCombos(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d combinations: mke2fs refuses %d, varve does not write %d, %d were written to without the kernel, %d with it",
+	t.Logf("%d combinations: mke2fs refuses %d, varve does not write %d, "+
+		"%d were written to without the kernel, %d with it",
 		rounds, counts.refused.Load(), counts.unwritable.Load(), counts.alone.Load(), counts.compared.Load())
 	if done := uint64(counts.compared.Load() + counts.alone.Load()); rounds >= 8 && done < rounds/3 {
 		t.Errorf("only %d of %d combinations were written to", done, rounds)
@@ -112,7 +113,8 @@ func comboImage(t *testing.T, args []string) (string, bool) {
 	t.Helper()
 	oracle.Need(t, "mke2fs", "e2fsck")
 	path := filepath.Join(t.TempDir(), "image")
-	out, err := exec.Command("mke2fs", slices.Concat([]string{"-q", "-F"}, args, []string{path, "32M"})...).CombinedOutput()
+	args = slices.Concat([]string{"-q", "-F"}, args, []string{path, "32M"})
+	out, err := exec.Command("mke2fs", args...).CombinedOutput()
 	if err != nil {
 		t.Logf("mke2fs: %s", out)
 	}

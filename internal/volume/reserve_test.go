@@ -13,7 +13,7 @@ import (
 	"github.com/varvefs/varve/internal/volume"
 )
 
-// TestReserve_FullDisk fills the file system that a sparse image, or an overlay, lies on: what finds no room is refused,
+// TestReserve_FullDisk fills the file system that a sparse image or an overlay lies on: what finds no room is refused,
 // the journal has its own, and small changes are durable as before. With room again everything is written home.
 func TestReserve_FullDisk(t *testing.T) {
 	oracle.NeedRoot(t)
