@@ -8,13 +8,13 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// allocator hands out blocks and inodes, and takes them back.
+// allocator hands out clusters and inodes, and takes them back. It counts in clusters: blocks but with bigalloc.
 //
 //	reserve ──▶ bits in memory ──▶ the transaction's edits of bitmaps ──▶ commit: settled
 //	   ▲                                                             └──▶ undone: released
 //	   └── ripe ◀── durable (W4) ◀── waiting ◀── freed by a commit
 //
-// Blocks are claimed from the count of free ones first (claim.go: how many stay for root, and for nodes of extent
+// Clusters are claimed from the count of free ones first (claim.go: how many stay for root, and for nodes of extent
 // trees), then found in the bitmaps of the groups. Reservations of transactions under way are in memory only, so that
 // two of them never take the same block; blocks that a commit frees stay in use until it is durable, or an older
 // version of the image could show a block with new contents. Files that grow have reserved more behind their end
@@ -67,7 +67,7 @@ func (a *allocator) initBlocks(g disk.Group, d disk.GroupDesc, p []byte) {
 	mark := func(at block.Number, count uint64) {
 		for i := range count {
 			if b := at + block.Number(i); b >= first && b < first+block.Number(n) {
-				k := uint32(b - first)
+				k := uint32(b-first) / s.ClusterBlocks
 				p[k/8] |= 1 << (k % 8)
 			}
 		}
@@ -77,7 +77,7 @@ func (a *allocator) initBlocks(g disk.Group, d disk.GroupDesc, p []byte) {
 	mark(d.BlockBitmap, 1)
 	mark(d.InodeBitmap, 1)
 	mark(d.InodeTable, uint64(s.ITableBlocks()))
-	padBits(p, int(n))
+	padBits(p, int(s.GroupClusters(g)))
 }
 
 func (a *allocator) initInodes(p []byte) {
@@ -85,18 +85,18 @@ func (a *allocator) initInodes(p []byte) {
 	padBits(p, int(a.super.InodesPerGroup))
 }
 
-// place is a block's group and its bit there.
-func (a *allocator) place(n block.Number) (disk.Group, uint32) {
-	k := uint64(n - a.super.FirstDataBlock)
-	return disk.Group(k / uint64(a.super.BlocksPerGroup)), uint32(k % uint64(a.super.BlocksPerGroup))
+// place is a cluster's group and its bit there.
+func (a *allocator) place(c cluster) (disk.Group, uint32) {
+	k := uint64(c - clusterOf(a.super, a.super.FirstDataBlock))
+	return disk.Group(k / uint64(a.super.ClustersPerGroup)), uint32(k % uint64(a.super.ClustersPerGroup))
 }
 
-// reserve takes up to want blocks that follow one another, and more behind them where there is plenty, near a goal: at
+// reserve takes up to want clusters that follow one another, and more behind them where there is plenty, near a goal: at
 // the goal itself, else the first run in its group that is long enough, else the longest there, else in the other
 // groups in turn.
-func (a *allocator) reserve(goal block.Number, want, more uint32, c claim) (run, error) {
-	if goal < a.super.FirstDataBlock || goal >= a.super.Blocks {
-		goal = a.super.FirstDataBlock
+func (a *allocator) reserve(goal cluster, want, more uint32, c claim) (run, error) {
+	if first := clusterOf(a.super, a.super.FirstDataBlock); goal < first || goal > clusterOf(a.super, a.super.Blocks-1) {
+		goal = first
 	}
 	k := a.claim(want, more, c)
 	if k == 0 && a.closeWindows() {
@@ -113,7 +113,7 @@ func (a *allocator) reserve(goal block.Number, want, more uint32, c claim) (run,
 	return r, err
 }
 
-func (a *allocator) reserveNear(goal block.Number, want uint32) (run, error) {
+func (a *allocator) reserveNear(goal cluster, want uint32) (run, error) {
 	first, at := a.place(goal)
 	groups := uint32(len(a.groups))
 	for pass := range 2 {
@@ -133,7 +133,7 @@ func (a *allocator) reserveNear(goal block.Number, want uint32) (run, error) {
 	return run{}, errStuck
 }
 
-// reserveIn takes a run of one group: at least need blocks, or, if any is set, the longest. They are claimed already.
+// reserveIn takes a run of one group: at least need clusters, or, if any is set, the longest. They are claimed already.
 func (a *allocator) reserveIn(g disk.Group, at, want, need uint32, any bool) (run, bool, error) {
 	gr := &a.groups[g]
 	gr.mu.Lock()
@@ -144,7 +144,7 @@ func (a *allocator) reserveIn(g disk.Group, at, want, need uint32, any bool) (ru
 	if _, err := a.load(g); err != nil {
 		return run{}, false, err
 	}
-	n := a.super.GroupBlocks(g)
+	n := a.super.GroupClusters(g)
 	var start, length uint32
 	if at < n && !bit(gr.blocks, at) {
 		start, length = at, 1
@@ -171,23 +171,23 @@ func (a *allocator) reserveIn(g disk.Group, at, want, need uint32, any bool) (ru
 	}
 	gr.freeBlocks -= int(length)
 	gr.refs += int(length)
-	return run{a.super.GroupFirst(g) + block.Number(start), length}, true, nil
+	return run{clusterOf(a.super, a.super.GroupFirst(g)) + cluster(start), length}, true, nil
 }
 
 // eachPart calls do for the parts of a run that lie in one group each, with that locked.
 func (a *allocator) eachPart(r run, do func(gr *group, at uint32, part run)) {
 	for r.n > 0 {
 		g, at := a.place(r.start)
-		n := min(r.n, a.super.GroupBlocks(g)-at)
+		n := min(r.n, a.super.GroupClusters(g)-at)
 		gr := &a.groups[g]
 		gr.mu.Lock()
 		do(gr, at, run{r.start, n})
 		gr.mu.Unlock()
-		r.start, r.n = r.start+block.Number(n), r.n-n
+		r.start, r.n = r.start+cluster(n), r.n-n
 	}
 }
 
-// release gives back blocks that were reserved.
+// release gives back clusters that were reserved.
 func (a *allocator) release(r run) {
 	a.eachPart(r, func(gr *group, at uint32, part run) {
 		gr.clearBlocks(at, part.n)
@@ -196,7 +196,7 @@ func (a *allocator) release(r run) {
 	a.freeBlocks.Add(int64(r.n))
 }
 
-// mature makes blocks usable that a durable commit has freed.
+// mature makes clusters usable that a durable commit has freed.
 func (a *allocator) mature(r run) {
 	a.eachPart(r, func(gr *group, at uint32, part run) {
 		gr.clearBlocks(at, part.n)

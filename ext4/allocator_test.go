@@ -78,7 +78,7 @@ func TestReserve_Groups(t *testing.T) {
 	m := openMem(t, "groups")
 	a := &m.alloc
 	before := m.groupFree()
-	first := m.super.GroupFirst(3) + 500
+	first := cluster(m.super.GroupFirst(3) + 500)
 	r := ok(a.reserve(first, 10, 0, claim{}))(t)
 	if r.start != first || r.n != 10 {
 		t.Fatalf("at a free goal %d: %+v", first, r)
@@ -105,9 +105,9 @@ func TestReserve_Groups(t *testing.T) {
 	for _, r := range taken {
 		a.release(r)
 	}
-	for _, goal := range []block.Number{0, m.super.Blocks, m.super.Blocks + 5} {
+	for _, goal := range []cluster{0, cluster(m.super.Blocks), cluster(m.super.Blocks + 5)} {
 		r := ok(a.reserve(goal, 1, 0, claim{}))(t)
-		if !m.super.Contains(r.start, 1) {
+		if !m.super.Contains(block.Number(r.start), 1) {
 			t.Errorf("for a goal of %d: block %d", goal, r.start)
 		}
 		a.release(r)
@@ -120,10 +120,15 @@ func TestReserve_Groups(t *testing.T) {
 
 // TestReserve_Random reserves and releases at random: no block is given out twice, or is the file system's own.
 func TestReserve_Random(t *testing.T) {
-	m := openMem(t, "groups")
+	for _, form := range []string{"groups", "bigalloc", "bigalloc 1k"} {
+		t.Run(form, func(t *testing.T) { reserveRandom(t, openMem(t, form)) })
+	}
+}
+
+func reserveRandom(t *testing.T, m *memFS) {
 	rnd := rand.New(rand.NewSource(3))
 	total := m.alloc.freeBlocks.Load()
-	held := map[block.Number]bool{}
+	held := map[cluster]bool{}
 	var runs []run
 	for range 2000 {
 		if len(runs) > 0 && rnd.Intn(3) == 0 {
@@ -131,32 +136,29 @@ func TestReserve_Random(t *testing.T) {
 			r := runs[i]
 			runs = append(runs[:i], runs[i+1:]...)
 			for k := range r.n {
-				delete(held, r.start+block.Number(k))
+				delete(held, r.start+cluster(k))
 			}
 			m.alloc.release(r)
 			continue
 		}
-		r, err := m.alloc.reserve(
-			block.Number(rnd.Int63n(int64(m.super.Blocks))),
-			uint32(1+rnd.Intn(40)),
-			0,
-			claim{promised: true},
-		)
+		goal := clusterOf(m.super, block.Number(rnd.Int63n(int64(m.super.Blocks))))
+		r, err := m.alloc.reserve(goal, uint32(1+rnd.Intn(40)), 0, claim{promised: true})
 		if errors.Is(err, errStuck) {
 			continue
 		}
 		is(t, "reserve", err, nil)
+		is(t, "own blocks", m.Writable.own.check(r.start.first(m.super), uint64(r.n)*uint64(m.super.ClusterBlocks)), nil)
 		for k := range r.n {
-			n := r.start + block.Number(k)
-			if held[n] || m.kinds[n].kind != 0 {
-				t.Fatalf("block %d is given out twice, or is the file system's own", n)
+			if n := r.start + cluster(k); held[n] {
+				t.Fatalf("cluster %d is given out twice", n)
+			} else {
+				held[n] = true
 			}
-			held[n] = true
 		}
 		runs = append(runs, r)
 	}
 	if got := m.alloc.freeBlocks.Load(); got != total-int64(len(held)) {
-		t.Errorf("%d blocks are free, expected %d", got, total-int64(len(held)))
+		t.Errorf("%d clusters are free, expected %d", got, total-int64(len(held)))
 	}
 	for _, r := range runs {
 		m.alloc.release(r)
@@ -378,7 +380,7 @@ func TestBitmaps_Leave(t *testing.T) {
 	const limit = int64(bound * 2 * 1 << 10) // a bitmap of blocks and one of inodes, of 1 KiB each
 	m.alloc.bitmaps.limit = bound
 	for i := range m.super.Groups() {
-		r := ok(m.alloc.reserve(m.super.GroupFirst(i)+700, 3, 0, claim{}))(t)
+		r := ok(m.alloc.reserve(cluster(m.super.GroupFirst(i)+700), 3, 0, claim{}))(t)
 		m.alloc.release(r)
 	}
 	if got := m.BitmapBytes(); got > limit {

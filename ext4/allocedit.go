@@ -7,34 +7,41 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// allocate takes blocks in the transaction: up to want of them near a goal.
+// allocate takes clusters in the transaction: up to want of them near a goal.
 func (o *op) allocate(goal block.Number, want uint32) (run, error) {
-	r, err := o.w.alloc.reserve(goal, want, 0, claim{o.cred, false})
+	r, err := o.w.alloc.reserve(clusterAt(o.w.super, goal), want, 0, claim{o.cred, false})
 	if err != nil {
 		return r, err
 	}
 	return o.use(r)
 }
 
-// allocateNode takes a block for the node of an extent tree.
-func (o *op) allocateNode(n *Inode) (run, error) {
-	r, err := o.w.alloc.reserve(o.goal(n, 0), 1, 0, claim{o.cred, o.promised && !mutant.Off(mutant.NodeReserve)})
-	if err != nil {
-		return r, err
+// allocateOne takes a cluster for one block of metadata of an inode, which is its first.
+func (o *op) allocateOne(n *Inode) (block.Number, error) {
+	r, err := o.allocate(o.goal(n, 0), 1)
+	return r.start.first(o.w.super), err
+}
+
+// allocateNode takes a cluster for the node of an extent tree, which is its first block.
+func (o *op) allocateNode(n *Inode) (block.Number, error) {
+	goal := clusterAt(o.w.super, o.goal(n, 0))
+	r, err := o.w.alloc.reserve(goal, 1, 0, claim{o.cred, o.promised && !mutant.Off(mutant.NodeReserve)})
+	if err == nil {
+		r, err = o.use(r)
 	}
-	return o.use(r)
+	return r.start.first(o.w.super), err
 }
 
 // allocateGrowing is allocate for what makes a file longer, to size bytes.
 func (o *op) allocateGrowing(n *Inode, goal block.Number, want uint32, size uint64) (run, error) {
-	r, err := o.w.alloc.reserveGrowing(n.Ino, goal, want, size, o.cred)
+	r, err := o.w.alloc.reserveGrowing(n.Ino, clusterAt(o.w.super, goal), want, size, o.cred)
 	if err != nil {
 		return r, err
 	}
 	return o.use(r)
 }
 
-// use marks reserved blocks as used, in the transaction.
+// use marks reserved clusters as used, in the transaction.
 func (o *op) use(r run) (run, error) {
 	o.took = append(o.took, r)
 	g, at := o.w.alloc.place(r.start)
@@ -73,15 +80,25 @@ func sequence(at, n uint32) []uint32 {
 	return out
 }
 
-// free frees blocks in the transaction. They may be used again when it is durable (W4). metadata says that they may
-// have copies in the journal.
-func (o *op) free(start block.Number, n uint32, metadata bool) error {
-	if err := o.w.own.check(start, uint64(n)); err != nil {
+// freeOne frees the cluster that a block of metadata has for itself.
+func (o *op) freeOne(at block.Number) error {
+	if err := o.free(run{clusterOf(o.w.super, at), 1}); err != nil {
 		return err
 	}
-	for n > 0 {
+	o.tx.Free(at)
+	return nil
+}
+
+// free frees clusters in the transaction. They may be used again when it is durable (W4). Their blocks that may have
+// copies in the journal are for the caller to name (Tx.Free).
+func (o *op) free(r run) error {
+	per := uint64(o.w.super.ClusterBlocks)
+	if err := o.w.own.check(r.start.first(o.w.super), uint64(r.n)*per); err != nil {
+		return err
+	}
+	for start, n := r.start, r.n; n > 0; {
 		g, at := o.w.alloc.place(start)
-		k := min(n, o.w.super.GroupBlocks(g)-at)
+		k := min(n, o.w.super.GroupClusters(g)-at)
 		d, err := o.fs.GroupDesc(g)
 		if err != nil {
 			return err
@@ -97,12 +114,7 @@ func (o *op) free(start block.Number, n uint32, metadata bool) error {
 				return err
 			}
 		}
-		if metadata || o.w.opts.JournalData {
-			for i := range k {
-				o.tx.Free(start + block.Number(i))
-			}
-		}
-		start, n = start+block.Number(k), n-k
+		start, n = start+cluster(k), n-k
 	}
 	return nil
 }

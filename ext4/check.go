@@ -121,17 +121,26 @@ func (c *checker) damage(where string, err error) error {
 	return err
 }
 
-// mark records a reference to blocks. If there is one already, or they are not on the image, it reports that and
+// mark records a file's reference to blocks. If there is one already, or they are not on the image, it reports that and
 // returns false: references in such blocks must not be followed, or a few of them would be read without end.
 func (c *checker) mark(where string, first block.Number, n uint64) bool {
+	return c.markAs(where, first, n, c.s.ROCompat&disk.ROCompatSharedBlocks != 0)
+}
+
+// markOwn is mark for blocks of the file system's own, several of which may lie in one cluster.
+func (c *checker) markOwn(where string, first block.Number, n uint64) bool {
+	return c.markAs(where, first, n, c.s.ClusterBlocks > 1 || c.s.ROCompat&disk.ROCompatSharedBlocks != 0)
+}
+
+func (c *checker) markAs(where string, first block.Number, n uint64, shared bool) bool {
 	if first < c.s.FirstDataBlock || !c.s.Contains(first, n) {
 		c.problem(where, "blocks %d to %d are not on the image", uint64(first), uint64(first)+n-1)
 		return false
 	}
 	per := uint64(c.s.ClusterBlocks)
 	for b := uint64(first) / per; b <= (uint64(first)+n-1)/per; b++ {
-		if c.used.has(b) && per == 1 && c.s.ROCompat&disk.ROCompatSharedBlocks == 0 {
-			c.problem(where, "block %d is in use twice", b)
+		if c.used.has(b) && !shared {
+			c.problem(where, "block %d is in use twice", b*per)
 			return false
 		}
 		c.used.add(b)
@@ -179,14 +188,14 @@ func (c *checker) groups() error {
 			continue
 		}
 		if own := c.fs.groupOverhead(g) - 2 - uint64(s.ITableBlocks()); own > 0 {
-			c.mark(where, s.GroupFirst(g), own)
+			c.markOwn(where, s.GroupFirst(g), own)
 		}
-		c.mark(where+", block bitmap", d.BlockBitmap, 1)
-		c.mark(where+", inode bitmap", d.InodeBitmap, 1)
-		c.mark(where+", inode table", d.InodeTable, uint64(s.ITableBlocks()))
+		c.markOwn(where+", block bitmap", d.BlockBitmap, 1)
+		c.markOwn(where+", inode bitmap", d.InodeBitmap, 1)
+		c.markOwn(where+", inode table", d.InodeTable, uint64(s.ITableBlocks()))
 	}
 	if s.Incompat&disk.IncompatMMP != 0 && s.MMPBlock != 0 {
-		c.mark("multiple mount protection", s.MMPBlock, 1)
+		c.markOwn("multiple mount protection", s.MMPBlock, 1)
 	}
 	return nil
 }
@@ -290,7 +299,7 @@ func (c *checker) blockMap(g disk.Group, d disk.GroupDesc) (free uint32, err err
 	}
 	per := block.Number(c.s.ClusterBlocks)
 	first := c.s.GroupFirst(g) / per
-	n := (c.s.GroupBlocks(g) + uint32(per) - 1) / uint32(per)
+	n := c.s.GroupClusters(g)
 	wrong := 0
 	for i := range n {
 		b := uint64(first) + uint64(i)

@@ -110,7 +110,7 @@ func (c *checker) reserved(n *Inode) error {
 	case resizeIno: // its pointers are blocks that are marked as the groups' own
 		if at := block.Number(binary.LittleEndian.Uint32(n.Block[13*pointerSize:])); at != 0 &&
 			c.s.Compat&disk.CompatResizeInode != 0 {
-			c.mark(n.where(), at, 1)
+			c.markOwn(n.where(), at, 1)
 		}
 	default:
 		if n.Mode != 0 && n.Blocks > 0 {
@@ -155,6 +155,8 @@ func (c *checker) contents(n *Inode) error {
 		if err := m.extents(root, 0, maxFileBlocks); err != nil {
 			return err
 		}
+	} else if c.s.ClusterBlocks > 1 && n.hasPointers() {
+		return c.damage(where, n.noPointers())
 	} else if err := m.pointers(); err != nil {
 		return err
 	}
@@ -186,10 +188,12 @@ type mapCheck struct {
 	c     *checker
 	n     *Inode
 	where string
-	count uint64 // blocks, the tree's among them
-	next  uint64 // file block behind the last mapped one
-	init  uint64 // and behind the last written one
-	apart uint64 // units of 512 bytes of attributes' values in inodes of their own
+	count uint64  // clusters, the tree's among them
+	next  uint64  // file block behind the last mapped one
+	init  uint64  // and behind the last written one
+	last  cluster // the last one of the extent before; with bigalloc
+	begun uint64  // the logical cluster that it is for, plus 1; 0 where there is none
+	apart uint64  // units of 512 bytes of attributes' values in inodes of their own
 	bad   bool
 }
 
@@ -211,8 +215,9 @@ func (m *mapCheck) extents(node disk.ExtentNode, low, high uint64) error {
 			if !e.Unwritten {
 				m.init = m.next
 			}
-			m.count += uint64(e.Len)
-			m.c.mark(m.where, e.Start, uint64(e.Len))
+			if err := m.c.damage(m.where, m.clusters(e)); err != nil {
+				return err
+			}
 			continue
 		}
 		x := node.Index(i)
@@ -245,6 +250,33 @@ func (m *mapCheck) extents(node disk.ExtentNode, low, high uint64) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// clusters marks the clusters of an extent. The first one may be that of the extent before, where both have blocks of
+// one logical cluster; there it must be.
+func (m *mapCheck) clusters(e disk.Extent) error {
+	s := m.c.s
+	per := uint64(s.ClusterBlocks)
+	if err := m.n.checkAligned(uint64(e.File), e.Start); err != nil {
+		m.bad = true
+		return err
+	}
+	first := clusterOf(s, e.Start)
+	last := clusterOf(s, e.Start+block.Number(e.Len)-1)
+	if m.begun == uint64(e.File)/per+1 {
+		if first != m.last {
+			m.bad = true
+			m.c.problem(m.where, "file blocks %d and before lie in clusters %d and %d, expected one", e.File, first, m.last)
+		} else if first++; first > last {
+			return nil
+		}
+	}
+	m.last, m.begun = last, (endOf(e)-1)/per+1
+	n := uint64(last - first + 1)
+	m.count += n
+	at := first.first(s)
+	m.c.mark(m.where, at, min(n*per, uint64(s.Blocks-at)))
 	return nil
 }
 
@@ -310,9 +342,9 @@ func (m *mapCheck) finish() {
 	if n.FileACL != 0 {
 		count++
 	}
-	units := count*uint64(s.BlockSize)/512 + m.apart
-	if s.ClusterBlocks == 1 && n.Blocks != units && n.Ino >= s.FirstIno {
-		m.c.problem(m.where, "has %d blocks, attributes of %d units, and says %d units of 512 bytes",
+	units := count*s.ClusterSize()/512 + m.apart
+	if n.Blocks != units && n.Ino >= s.FirstIno {
+		m.c.problem(m.where, "has %d clusters, attributes of %d units, and says %d units of 512 bytes",
 			count, m.apart, n.Blocks)
 	}
 	size := uint64(s.BlockSize)

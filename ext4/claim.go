@@ -6,19 +6,19 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// claim is the user and the purpose of an allocation. They decide how many blocks stay free (kernel, fs/ext4/balloc.c,
+// claim is the user and the purpose of an allocation. They decide how many clusters stay free (kernel, fs/ext4/balloc.c,
 // ext4_has_free_clusters).
 //
-//	free blocks │ for all │ ReservedBlocks: root, s_def_resuid, s_def_resgid │ keptForNodes: promised nodes │ 0
+//	free clusters │ for all │ ReservedBlocks: root, s_def_resuid, s_def_resgid │ keptForNodes: promised nodes │ 0
 type claim struct {
 	cred     Cred
 	promised bool // a node of an extent tree that something promised before needs
 }
 
-// claim takes up to want blocks off the count of free ones, and more where all users may. It returns how many.
+// claim takes up to want clusters off the count of free ones, and more where all users may. It returns how many.
 func (a *allocator) claim(want, more uint32, c claim) uint32 {
-	nodes := int64(keptForNodes(a.super))
-	if k := a.claimAbove(want+more, nodes+int64(a.super.ReservedBlocks)); k > 0 {
+	nodes := int64(keptForNodes(a.super)) / int64(a.super.ClusterBlocks)
+	if k := a.claimAbove(want+more, nodes+int64(a.super.ReservedBlocks)/int64(a.super.ClusterBlocks)); k > 0 {
 		return k
 	}
 	if a.freeBlocks.Load() > nodes && (c.promised || a.mayUseReserved(c.cred)) {
@@ -32,7 +32,7 @@ func (a *allocator) claim(want, more uint32, c claim) uint32 {
 	return 0
 }
 
-// claimAbove takes up to want blocks off the count of free ones as long as so many stay.
+// claimAbove takes up to want clusters off the count of free ones as long as so many stay.
 func (a *allocator) claimAbove(want uint32, keep int64) uint32 {
 	for {
 		free := a.freeBlocks.Load()
@@ -75,10 +75,9 @@ func (w *Writable) MayUseReserved(o Cred) bool {
 
 // Room is how many bytes all users may still allocate at once.
 func (w *Writable) Room() int64 {
-	free := w.alloc.freeBlocks.Load() + w.alloc.windows.blocks.Load() - int64(
-		w.super.ReservedBlocks+keptForNodes(w.super),
-	)
-	return max(free, 0) * int64(w.super.BlockSize)
+	free := w.alloc.freeBlocks.Load() + w.alloc.windows.blocks.Load()
+	kept := int64(w.super.ReservedBlocks+keptForNodes(w.super)) * int64(w.super.BlockSize)
+	return max(free*int64(w.super.ClusterSize())-kept, 0)
 }
 
 // RoomFor reports whether all users may allocate so many bytes. If they are short it first makes freed blocks

@@ -199,16 +199,16 @@ func (o *op) fillDir(n *Inode, parent Ino) error {
 
 // fillSymlink gives a new symlink a block for its target.
 func (o *op) fillSymlink(n *Inode, target string) error {
-	r, err := o.allocate(o.goal(n, 0), 1)
+	e, err := o.blocksFor(n, 0, 1, o.allocate)
 	if err != nil {
 		return err
 	}
 	p := make([]byte, o.w.super.BlockSize)
 	copy(p, target)
-	if err := o.writeBlock(r.start, p); err != nil {
+	if err := o.writeBlock(e.Start, p); err != nil {
 		return err
 	}
-	return o.mapBlocks(n, disk.Extent{Len: 1, Start: r.start})
+	return o.mapBlocks(n, e)
 }
 
 // linkParent adds a subdirectory's link to a directory, or takes one away. A count that is 1 means that there are too

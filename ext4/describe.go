@@ -30,7 +30,7 @@ func (w *Writable) Describe(n block.Number) string {
 		}
 		return fmt.Sprintf("%s of group %d", KindName(f.kind), f.group)
 	}
-	g, _ := w.alloc.place(n)
+	g, _ := w.alloc.place(clusterOf(w.super, n))
 	for t := range w.super.Groups() {
 		if at, err := w.base.inodeTable(t); err == nil && n >= at && n < at+block.Number(w.super.ITableBlocks()) {
 			per := uint32(w.super.BlockSize) / uint32(w.super.InodeSize)

@@ -169,18 +169,18 @@ func (d *dirOp) insertLinear(name string, ino Ino, typ uint8) error {
 // grow adds a block to the directory. It returns its number in the file.
 func (d *dirOp) grow(kind uint8, p []byte) (FileBlock, error) {
 	b := d.blocks()
-	r, err := d.allocate(d.goal(d.n, b), 1)
+	e, err := d.blocksFor(d.n, b, 1, d.allocate)
 	if err != nil {
 		return 0, err
 	}
 	if d.grown == nil {
 		d.grown = map[block.Number]uint64{}
 	}
-	d.grown[r.start] = owner64(d.n)
-	if err := d.edit(r.start, kind, owner64(d.n), merge.Whole(p)); err != nil {
+	d.grown[e.Start] = owner64(d.n)
+	if err := d.edit(e.Start, kind, owner64(d.n), merge.Whole(p)); err != nil {
 		return 0, err
 	}
-	if err := d.mapBlocks(d.n, disk.Extent{File: FileBlock(b), Len: 1, Start: r.start}); err != nil {
+	if err := d.mapBlocks(d.n, e); err != nil {
 		return 0, err
 	}
 	return FileBlock(b), d.setSize(d.n, (b+1)*uint64(d.w.super.BlockSize), false)

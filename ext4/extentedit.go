@@ -89,16 +89,16 @@ func (o *op) writeNode(n *Inode, e *extNode) error {
 
 // newNode allocates a node that is a block.
 func (o *op) newNode(n *Inode, depth int) (extNode, error) {
-	r, err := o.allocateNode(n)
+	at, err := o.allocateNode(n)
 	if err != nil {
 		return extNode{}, err
 	}
 	p := make([]byte, o.w.super.BlockSize)
 	disk.EncodeExtentNode(p, 0, o.w.super.ExtentCapacity(), depth)
-	if err := o.edit(r.start, kindExtents, owner64(n), merge.Whole(slices.Clone(p))); err != nil {
+	if err := o.edit(at, kindExtents, owner64(n), merge.Whole(slices.Clone(p))); err != nil {
 		return extNode{}, err
 	}
-	return extNode{at: r.start, p: p}, o.addBlocks(n, 1)
+	return extNode{at: at, p: p}, o.addClusters(n, 1)
 }
 
 // fixFirst sets the first file block in the entries above a node to the node's own.
@@ -267,10 +267,8 @@ func (o *op) cutExtents(n *Inode, from, to uint64, free bool, limit int) (done b
 		}
 		a, b := max(from, uint64(e.File)), min(to, endOf(e))
 		if free {
-			if err := o.free(e.Start+block.Number(a-uint64(e.File)), uint32(b-a), n.IsDir()); err != nil {
-				return false, err
-			}
-			if err := o.addBlocks(n, -int64(b-a)); err != nil {
+			part := disk.Extent{File: FileBlock(a), Len: uint32(b - a), Start: e.Start + block.Number(a-uint64(e.File))}
+			if err := o.freeBlocks(n, part); err != nil {
 				return false, err
 			}
 		}
@@ -329,10 +327,10 @@ func (o *op) cutOne(n *Inode, path []extNode, i int, a, b uint64) error {
 
 // removeNode frees an empty node, and those above that become empty by it.
 func (o *op) removeNode(n *Inode, path []extNode, level int) error {
-	if err := o.free(path[level].at, 1, true); err != nil {
+	if err := o.freeOne(path[level].at); err != nil {
 		return err
 	}
-	if err := o.addBlocks(n, -1); err != nil {
+	if err := o.addClusters(n, -1); err != nil {
 		return err
 	}
 	up := &path[level-1]
@@ -369,10 +367,10 @@ func (o *op) shrinkTree(n *Inode) error {
 		q := make([]byte, len(root.p))
 		disk.EncodeExtentNode(q, child.count(), root.capacity(), child.depth())
 		copy(q[entrySize:], child.p[entrySize:entrySize*(1+child.count())])
-		if err := o.free(at, 1, true); err != nil {
+		if err := o.freeOne(at); err != nil {
 			return err
 		}
-		if err := o.addBlocks(n, -1); err != nil {
+		if err := o.addClusters(n, -1); err != nil {
 			return err
 		}
 		if err := o.writeNode(n, &extNode{p: q}); err != nil {

@@ -160,12 +160,11 @@ func (o *op) preallocate(n *Inode, at, end uint64, zero bool) (uint64, error) {
 		length := min(r.Len, end-at)
 		switch {
 		case r.Kind == Hole:
-			got, err := o.allocate(o.goal(n, at), uint32(min(length, uint64(disk.MaxExtentLen(true)))))
+			e, err := o.blocksFor(n, at, uint32(min(length, uint64(disk.MaxExtentLen(true)))), o.allocate)
 			if err != nil {
 				return at, err
 			}
-			length = uint64(got.n)
-			e := disk.Extent{File: FileBlock(at), Len: got.n, Start: got.start, Unwritten: true}
+			length, e.Unwritten = uint64(e.Len), true
 			if err := o.mapBlocks(n, e); err != nil {
 				return at, err
 			}

@@ -134,7 +134,12 @@ func (f *fileModel) verify(tree int) {
 		return nil
 	}), nil)
 	if tree >= 0 {
-		if got, want := n.Blocks, uint64((len(f.blocks)+tree)*f.bs/512); got != want {
+		per := int(f.m.super.ClusterBlocks)
+		clusters := map[int]bool{}
+		for b := range f.blocks {
+			clusters[b/per] = true
+		}
+		if got, want := n.Blocks, uint64((len(clusters)+tree)*per*f.bs/512); got != want {
 			t.Fatalf("step %d: occupies %d sectors, expected %d", f.step, got, want)
 		}
 	}
@@ -152,7 +157,7 @@ func firstDifference(a, b []byte) int {
 // TestFile_Random does what is drawn to a file, on trees and on pointers, and compares it with the model
 // after each step.
 func TestFile_Random(t *testing.T) {
-	for _, form := range []string{"1k", "4k", "groups", "ext3", "ext3 4k"} {
+	for _, form := range []string{"1k", "4k", "groups", "ext3", "ext3 4k", "bigalloc", "bigalloc 1k", "bigalloc 64k"} {
 		t.Run(form, func(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)

@@ -10,7 +10,7 @@ import (
 	"github.com/varvefs/varve/internal/block"
 )
 
-// waiting are blocks that were freed by commits which are not durable yet.
+// waiting are clusters that were freed by commits which are not durable yet.
 type waiting struct {
 	blocks atomic.Int64 // in list
 
@@ -30,7 +30,7 @@ func (w *waiting) add(seq block.Seq, runs []run) {
 	w.mu.Unlock()
 }
 
-// reuseFreed makes usable the blocks that durable commits freed.
+// reuseFreed makes usable the clusters that durable commits freed.
 func (a *allocator) reuseFreed() {
 	q := &a.waiting
 	for {
@@ -78,7 +78,7 @@ func (a *allocator) makeRoom(ctx context.Context) error {
 
 // noSpace is ErrNoSpace, and what keeps blocks that were freed, if anything does.
 func (a *allocator) noSpace() error {
-	kept := a.waiting.blocks.Load()
+	kept := a.waiting.blocks.Load() * int64(a.super.ClusterBlocks)
 	if name, ok := a.store.Oldest(); ok && kept > 0 {
 		return fmt.Errorf("%w: %d freed blocks are kept for the snapshot of %s", ErrNoSpace, kept, name)
 	}

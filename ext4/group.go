@@ -22,12 +22,12 @@ type group struct {
 	recent  bool       // used since eviction looked here
 	merged  bool       // retained was not empty when the bitmaps came into memory
 	stale   bool       // leaves memory when nothing refers to it
-	// blocks and inodes that were reserved, or inodes that were freed, by transactions under way and windows
+	// clusters and inodes that were reserved, or inodes that were freed, by transactions under way and windows
 	refs       int
 	badBlocks  bool          // the block bitmap's checksum is wrong (verify)
 	badInodes  bool          // the inode bitmap's is
-	retained   map[run]int32 // freed blocks that must not be used yet, counted
-	freeBlocks int
+	retained   map[run]int32 // freed clusters that must not be used yet, counted
+	freeBlocks int           // clusters
 	freeInodes int
 	dirs       int
 	frees      uint64 // how often blocks became free
@@ -52,7 +52,7 @@ func (gr *group) release(n int) {
 	}
 }
 
-// retain keeps blocks that a transaction frees from being used until drop. The caller holds mu.
+// retain keeps clusters that a transaction frees from being used until drop. The caller holds mu.
 func (gr *group) retain(r run) {
 	if gr.retained == nil {
 		gr.retained = map[run]int32{}
@@ -66,7 +66,7 @@ func (gr *group) drop(r run) {
 	}
 }
 
-// abandon takes back that a transaction freed blocks, because it did not commit. Bitmaps that came into memory
+// abandon takes back that a transaction freed clusters, because it did not commit. Bitmaps that came into memory
 // meanwhile may have them as in use though another one has freed them. The caller holds mu.
 func (gr *group) abandon(r run) {
 	gr.drop(r)
@@ -116,7 +116,7 @@ func (a *allocator) load(g disk.Group) (*group, error) {
 		}
 	}
 	gr.blocks, gr.inodes, gr.merged = blocks, inodes, len(gr.retained) > 0
-	if free := countClear(blocks, int(a.super.GroupBlocks(g))); free != gr.freeBlocks {
+	if free := countClear(blocks, int(a.super.GroupClusters(g))); free != gr.freeBlocks {
 		a.freeBlocks.Add(int64(free - gr.freeBlocks))
 		gr.freeBlocks = free
 	}

@@ -50,21 +50,20 @@ func (o *op) setPointerBelow(n *Inode, slot pointer, rest, span uint64, to block
 	at := block.Number(binary.LittleEndian.Uint32(n.Block[slot.off:]))
 	for {
 		if at == 0 {
-			r, err := o.allocate(o.goal(n, 0), 1)
-			if err != nil {
+			var err error
+			if at, err = o.allocateOne(n); err != nil {
 				return err
 			}
-			if r.start >= 1<<32 {
+			if at >= 1<<32 {
 				return ErrNoSpace
 			}
-			at = r.start
 			if err := o.edit(at, kindPlain, 0, merge.Whole(make([]byte, o.w.super.BlockSize))); err != nil {
 				return err
 			}
 			if err := o.putPointer(n, slot, at); err != nil {
 				return err
 			}
-			if err := o.addBlocks(n, 1); err != nil {
+			if err := o.addClusters(n, 1); err != nil {
 				return err
 			}
 		}
@@ -87,8 +86,8 @@ type pointerCut struct {
 	o        *op
 	n        *Inode
 	from, to uint64
-	limit    int // runs of blocks that may still be freed
-	run      run
+	limit    int         // runs of blocks that may still be freed
+	run      disk.Extent // without its file blocks
 	done     bool
 }
 
@@ -113,15 +112,12 @@ func (o *op) cutPointers(n *Inode, from, to uint64, limit int) (done bool, err e
 }
 
 func (c *pointerCut) flush() error {
-	if c.run.n == 0 {
+	if c.run.Len == 0 {
 		return nil
 	}
-	r := c.run
-	c.run = run{}
-	if err := c.o.free(r.start, r.n, c.n.IsDir()); err != nil {
-		return err
-	}
-	return c.o.addBlocks(c.n, -int64(r.n))
+	e := c.run
+	c.run = disk.Extent{}
+	return c.o.freeBlocks(c.n, e)
 }
 
 // slot cuts what a pointer stands for: span file blocks from base on, through so many levels of indirect blocks.
@@ -144,7 +140,7 @@ func (c *pointerCut) slot(at pointer, base, span uint64, level int) error {
 		return c.n.badPointer(to)
 	}
 	if level == 0 {
-		if c.run.n == 0 || c.run.start+block.Number(c.run.n) != to {
+		if c.run.Len == 0 || c.run.Start+block.Number(c.run.Len) != to {
 			if c.limit--; c.limit < 0 {
 				c.done = false
 				return nil
@@ -152,9 +148,9 @@ func (c *pointerCut) slot(at pointer, base, span uint64, level int) error {
 			if err := c.flush(); err != nil {
 				return err
 			}
-			c.run = run{to, 0}
+			c.run = disk.Extent{Start: to}
 		}
-		c.run.n++
+		c.run.Len++
 		return c.o.putPointer(c.n, at, 0)
 	}
 	per := uint64(c.o.w.super.BlockSize) / pointerSize
@@ -175,10 +171,10 @@ func (c *pointerCut) slot(at pointer, base, span uint64, level int) error {
 			return nil
 		}
 	}
-	if err := c.o.free(to, 1, true); err != nil {
+	if err := c.o.freeOne(to); err != nil {
 		return err
 	}
-	if err := c.o.addBlocks(c.n, -1); err != nil {
+	if err := c.o.addClusters(c.n, -1); err != nil {
 		return err
 	}
 	return c.o.putPointer(c.n, at, 0)

@@ -141,15 +141,15 @@ func (o *op) writeMoved(n *Inode, data []byte) error {
 	if len(data) == 0 {
 		return nil
 	}
-	r, err := o.allocate(o.goal(n, 0), 1)
+	e, err := o.blocksFor(n, 0, 1, o.allocate)
 	if err != nil {
 		return err
 	}
-	if err := o.writeFresh(r.start, 0, 1, 0, data); err != nil {
+	if err := o.writeFresh(e.Start, 0, 1, 0, data); err != nil {
 		return err
 	}
 	o.reach("data")
-	return o.mapBlocks(n, disk.Extent{Len: 1, Start: r.start})
+	return o.mapBlocks(n, e)
 }
 
 // writeInline writes into a file whose contents lie in its inode. If they do not fit, the file gets blocks, and

@@ -44,6 +44,9 @@ func (o *op) dependInode(ino Ino, off, length uint32) error {
 // dependMap makes the operation depend on where the file's blocks are: the root of its tree, and its flags. The nodes
 // below are depended on as they are read.
 func (o *op) dependMap(n *Inode) error {
+	if n.hasPointers() && o.w.super.ClusterBlocks > 1 {
+		return n.noPointers()
+	}
 	if err := o.dependInode(n.Ino, disk.OffBlock, disk.BlockBytes); err != nil {
 		return err
 	}
@@ -135,9 +138,9 @@ func (o *op) addLinks(n *Inode, delta int, low, high uint64) error {
 	return err
 }
 
-// addBlocks adds file-system blocks to an inode's count of blocks.
-func (o *op) addBlocks(n *Inode, delta int64) error {
-	return o.addUnits(n, delta*int64(o.w.super.BlockSize)/512)
+// addClusters adds clusters to an inode's count of blocks.
+func (o *op) addClusters(n *Inode, delta int64) error {
+	return o.addUnits(n, delta*int64(o.w.super.ClusterSize())/512)
 }
 
 // addUnits adds whole blocks, in units of 512 bytes, to an inode's count of blocks.

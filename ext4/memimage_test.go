@@ -47,6 +47,10 @@ var memForms = map[string]string{
 	"values ptrs": "8M -t ext4 -b 1024 -I 256 -O ^has_journal,ea_inode,inline_data,^extent,^64bit,^metadata_csum",
 	"values quota": "8M -t ext4 -b 1024 -I 256 -O ^has_journal,ea_inode,quota,project " +
 		"-E quotatype=usrquota:grpquota:prjquota",
+	"bigalloc":    "24M -t ext4 -b 4096 -C 16384 -O ^has_journal,bigalloc",
+	"bigalloc 1k": "24M -t ext4 -b 1024 -C 8192 -g 8192 -N 512 -O ^has_journal,bigalloc,uninit_bg",
+	"bigalloc 64k": "24M -t ext4 -b 1024 -C 65536 -N 512 -O ^has_journal,bigalloc,quota,project " +
+		"-E quotatype=usrquota:grpquota:prjquota",
 	"small ext3": "1M -t ext3 -b 1024 -N 64 -m 0 -O ^has_journal,^resize_inode",
 }
 

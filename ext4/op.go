@@ -23,8 +23,8 @@ type op struct {
 	now  time.Time
 	what string // the operation, for failpoints
 
-	took    []run // blocks reserved
-	gave    []run // blocks freed
+	took    []run // reserved
+	gave    []run // freed
 	inos    []taken
 	freed   []taken
 	orphans []orphanChange
@@ -38,9 +38,9 @@ type op struct {
 	promised bool
 }
 
-// run is blocks that follow one another.
+// run is clusters that follow one another.
 type run struct {
-	start block.Number
+	start cluster
 	n     uint32
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/merge"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
@@ -130,18 +131,21 @@ func (q *quotaTree) appendBlock() (uint32, error) {
 // allocateBlock gives the file a block of the file system. As in the kernel it may be one that is kept back.
 func (q *quotaTree) allocateBlock(b FileBlock) error {
 	o := q.o
-	r, err := o.w.alloc.reserve(o.goal(&q.n, uint64(b)), 1, 0, claim{o.cred, true})
+	e, err := o.blocksFor(&q.n, uint64(b), 1, func(goal block.Number, want uint32) (run, error) {
+		r, err := o.w.alloc.reserve(clusterAt(o.w.super, goal), want, 0, claim{o.cred, true})
+		if err != nil {
+			return r, err
+		}
+		return o.use(r)
+	})
 	if err != nil {
 		return err
 	}
-	if r, err = o.use(r); err != nil {
-		return err
-	}
-	if err := o.edit(r.start, kindPlain, 0, merge.Whole(make([]byte, o.w.super.BlockSize))); err != nil {
+	if err := o.edit(e.Start, kindPlain, 0, merge.Whole(make([]byte, o.w.super.BlockSize))); err != nil {
 		return err
 	}
 	o.promised = true
-	err = o.mapBlocks(&q.n, disk.Extent{File: b, Len: 1, Start: r.start})
+	err = o.mapBlocks(&q.n, e)
 	o.promised = false
 	if err != nil {
 		return err

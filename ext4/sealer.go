@@ -13,7 +13,7 @@ import (
 // orphans on the image. It is called for one epoch at a time, and knows the image as of the last epoch.
 type sealer struct {
 	counts           []disk.GroupCounts
-	freeBlocks       uint64
+	freeBlocks       uint64 // clusters
 	freeInodes       uint64
 	unused           map[Ino]bool // slots that were never used, before one that was
 	orphanBlocks     []block.Number
@@ -146,7 +146,7 @@ func (s *sealing) count(m fixed) error {
 	if err != nil {
 		return err
 	}
-	free := uint32(countClear(p, int(s.super.GroupBlocks(m.group))))
+	free := uint32(countClear(p, int(s.super.GroupClusters(m.group))))
 	s.sealer.freeBlocks += uint64(free) - uint64(c.FreeBlocks)
 	c.FreeBlocks, c.BlockBitmapSum = free, s.super.BlockBitmapSum(p)
 	return nil
@@ -233,7 +233,8 @@ func (w *Writable) sealSuper(p []byte) {
 		return
 	}
 	q := p[disk.SuperblockOffset%uint32(w.super.BlockSize):][:disk.SuperblockSize]
-	w.super.PutSuperCounts(q, w.sealer.freeBlocks, uint32(w.sealer.freeInodes), w.orphans.form.head)
+	free := w.sealer.freeBlocks * uint64(w.super.ClusterBlocks)
+	w.super.PutSuperCounts(q, free, uint32(w.sealer.freeInodes), w.orphans.form.head)
 	w.putInUse(q)
 	w.super.PutWritten(q, w.opts.Now().Unix())
 	w.super.SealSuperblock(q)

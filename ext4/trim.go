@@ -70,34 +70,35 @@ func (w *Writable) Trim(ctx context.Context, r TrimRange) (trimmed uint64, err e
 	}
 	s := w.super
 	size := uint64(s.BlockSize)
-	first, blocks, least := r.Start/size, r.Len/size, r.MinLen/size
-	if least > uint64(s.BlocksPerGroup) || first >= uint64(s.Blocks) || r.Len < size {
+	if r.MinLen/size > uint64(s.BlocksPerGroup) || r.Start/size >= uint64(s.Blocks) || r.Len < size {
 		return 0, fmt.Errorf("%w: trim %d bytes from %d on, at least %d", ErrInvalid, r.Len, r.Start, r.MinLen)
 	}
-	least = max(least, uint64(w.opts.Discard.Unit)/size, 1)
-	if least > uint64(s.BlocksPerGroup) {
+	unit := size * uint64(s.ClusterBlocks) // all further counts are of clusters
+	per := uint64(s.ClusterBlocks)
+	least := max((max(r.MinLen, uint64(w.opts.Discard.Unit))/size+per-1)/per, 1)
+	if least > uint64(s.ClustersPerGroup) {
 		return 0, nil
 	}
 	end := uint64(s.Blocks)
-	if blocks < end-first {
-		end = first + blocks
+	if r.Len/size < end-r.Start/size {
+		end = r.Start/size + r.Len/size
 	}
-	first = max(first, uint64(s.FirstDataBlock))
+	at := max(clusterOf(s, block.Number(r.Start/size)), clusterOf(s, block.Number(s.FirstDataBlock)))
 	w.alloc.reuseFreed()
-	for first < end {
-		g, at := w.alloc.place(block.Number(first))
-		n := min(uint64(s.GroupBlocks(g)-at), end-first)
-		got, err := w.trimGroup(ctx, g, at, at+uint32(n), uint32(least))
-		trimmed += got * size
+	for stop := clusterAt(s, block.Number(end)); at < stop; {
+		g, from := w.alloc.place(at)
+		n := min(s.GroupClusters(g)-from, uint32(min(uint64(stop-at), 1<<31)))
+		got, err := w.trimGroup(ctx, g, from, from+n, uint32(least))
+		trimmed += got * unit
 		if err != nil {
 			return trimmed, err
 		}
-		first += n
+		at += cluster(n)
 	}
 	return trimmed, nil
 }
 
-// trimGroup discards the runs of free blocks that begin in a part of a group.
+// trimGroup discards the runs of free clusters that begin in a part of a group.
 func (w *Writable) trimGroup(ctx context.Context, g disk.Group, from, end, least uint32) (trimmed uint64, err error) {
 	a := &w.alloc
 	gr := &a.groups[g]
@@ -117,14 +118,14 @@ func (w *Writable) trimGroup(ctx context.Context, g disk.Group, from, end, least
 		trimmed, at = trimmed+uint64(n), next
 	}
 	gr.mu.Lock()
-	if from == 0 && at == a.super.GroupBlocks(g) && gr.frees == before {
+	if from == 0 && at == a.super.GroupClusters(g) && gr.frees == before {
 		gr.trimmed = least
 	}
 	gr.mu.Unlock()
 	return trimmed, nil
 }
 
-// trimRun discards the next run of free blocks, if it is long enough, to its end. They are in use meanwhile, in memory
+// trimRun discards the next run of free clusters, if it is long enough, to its end. They are in use meanwhile, in memory
 // only.
 func (w *Writable) trimRun(ctx context.Context, g disk.Group, at, end, least uint32) (n, next uint32, err error) {
 	a := &w.alloc
@@ -142,8 +143,9 @@ func (w *Writable) trimRun(ctx context.Context, g disk.Group, at, end, least uin
 	}
 	next = start + n
 	if n >= least {
-		size := int64(a.super.BlockSize)
-		err = w.opts.Discard.Do(int64(a.super.GroupFirst(g)+block.Number(start))*size, int64(n)*size)
+		first := clusterOf(a.super, a.super.GroupFirst(g)) + cluster(start)
+		unit := int64(a.super.BlockSize) * int64(a.super.ClusterBlocks)
+		err = w.opts.Discard.Do(a.super.BlockSize.Offset(first.first(a.super)), int64(n)*unit)
 	} else {
 		n = 0
 	}
@@ -156,7 +158,7 @@ func (w *Writable) trimRun(ctx context.Context, g disk.Group, at, end, least uin
 	return n, next, err
 }
 
-// takeFree takes the next run of free blocks of a group, as a reservation does. The count of all free blocks stays: who
+// takeFree takes the next run of free clusters of a group, as a reservation does. The count of all free blocks stays: who
 // finds fewer than that says so waits for the trim (Writable.do).
 func (a *allocator) takeFree(gr *group, g disk.Group, at, end uint32) (start, n uint32, err error) {
 	gr.mu.Lock()
@@ -166,7 +168,7 @@ func (a *allocator) takeFree(gr *group, g disk.Group, at, end uint32) (start, n 
 	}
 	for start = at; start < end && bit(gr.blocks, start); start++ {
 	}
-	for n = 0; start < end && start+n < a.super.GroupBlocks(g) && !bit(gr.blocks, start+n); n++ {
+	for n = 0; start < end && start+n < a.super.GroupClusters(g) && !bit(gr.blocks, start+n); n++ {
 		gr.blocks[(start+n)/8] |= 1 << ((start + n) % 8)
 	}
 	gr.freeBlocks -= int(n)
@@ -174,7 +176,7 @@ func (a *allocator) takeFree(gr *group, g disk.Group, at, end uint32) (start, n 
 	return start, n, nil
 }
 
-// putBack makes blocks free that takeFree took. The caller holds mu.
+// putBack makes clusters free that takeFree took. The caller holds mu.
 func (gr *group) putBack(at, n uint32) {
 	for i := at; i < at+n; i++ {
 		gr.blocks[i/8] &^= 1 << (i % 8)

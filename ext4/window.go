@@ -3,11 +3,9 @@ package ext4
 import (
 	"sync"
 	"sync/atomic"
-
-	"github.com/varvefs/varve/internal/block"
 )
 
-// windows are blocks that files which grow have reserved behind their end, in memory only, so that files that are
+// windows are clusters that files which grow have reserved behind their end, in memory only, so that files that are
 // written at a time do not take turns on the medium (kernel, fs/ext4/mballoc: inode preallocation). They count as free,
 // and go back when blocks run out, when the file is closed, cut or freed, or for another file's window.
 type windows struct {
@@ -23,9 +21,9 @@ const (
 	minGrown   = 16 << 10 // bytes: a shorter file has no window
 )
 
-// take takes up to want blocks that follow goal from a file's window. A window that is elsewhere is given up: it is
+// take takes up to want clusters that follow goal from a file's window. A window that is elsewhere is given up: it is
 // returned, to be released.
-func (w *windows) take(ino Ino, goal block.Number, want uint32) (got, left run) {
+func (w *windows) take(ino Ino, goal cluster, want uint32) (got, left run) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := w.remove(ino)
@@ -33,11 +31,11 @@ func (w *windows) take(ino Ino, goal block.Number, want uint32) (got, left run) 
 		return run{}, r
 	}
 	got = run{r.start, min(want, r.n)}
-	w.put(ino, run{r.start + block.Number(got.n), r.n - got.n})
+	w.put(ino, run{r.start + cluster(got.n), r.n - got.n})
 	return got, run{}
 }
 
-// keep makes reserved blocks a file's window. Windows that have to go for that are returned, to be
+// keep makes reserved clusters a file's window. Windows that have to go for that are returned, to be
 // released.
 func (w *windows) keep(ino Ino, r run) (left []run) {
 	w.mu.Lock()
@@ -73,7 +71,7 @@ func (w *windows) remove(ino Ino) run {
 	return r
 }
 
-// Closed gives up the blocks reserved behind a file's end, when one of its writers has closed it.
+// Closed gives up what is reserved behind a file's end, when one of its writers has closed it.
 func (w *Writable) Closed(node Node) { w.alloc.closeWindow(node.Ino()) }
 
 func (a *allocator) closeWindow(ino Ino) {
@@ -99,18 +97,18 @@ func (a *allocator) closeWindows() bool {
 }
 
 // reserveGrowing is reserve for a file that grows at its end, to size bytes: it reserves as much again behind.
-func (a *allocator) reserveGrowing(ino Ino, goal block.Number, want uint32, size uint64, cred Cred) (run, error) {
+func (a *allocator) reserveGrowing(ino Ino, goal cluster, want uint32, size uint64, cred Cred) (run, error) {
 	got, left := a.windows.take(ino, goal, want)
 	a.release(left)
 	if got.n > 0 {
 		return got, nil
 	}
-	more := uint32(min(size, maxWindow) / uint64(a.super.BlockSize))
+	more := uint32(min(size, maxWindow) / a.super.ClusterSize())
 	r, err := a.reserve(goal, want, more, claim{cred, false})
 	if err != nil || r.n <= want {
 		return r, err
 	}
-	for _, left := range a.windows.keep(ino, run{r.start + block.Number(want), r.n - want}) {
+	for _, left := range a.windows.keep(ino, run{r.start + cluster(want), r.n - want}) {
 		a.release(left)
 	}
 	return run{r.start, want}, nil

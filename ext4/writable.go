@@ -137,7 +137,11 @@ func CheckWritable(s *disk.Superblock) error {
 			found = name
 		}
 	}
-	add(s.ROCompat&disk.ROCompatBigalloc != 0, "bigalloc")
+	if s.ROCompat&disk.ROCompatBigalloc != 0 {
+		add(s.Incompat&disk.IncompatExtents == 0, "bigalloc without extents")
+		add(s.FirstDataBlock != 0, "bigalloc with clusters that do not begin at block 0")
+		add(uint64(s.Blocks)%uint64(s.ClusterBlocks) != 0, "bigalloc with a part of a cluster at the end")
+	}
 	add(s.ROCompat&disk.ROCompatSharedBlocks != 0, "shared_blocks")
 	add(s.ROCompat&disk.ROCompatReadonly != 0, "read-only")
 	add(s.ROCompat&(disk.ROCompatHasSnapshot|disk.ROCompatReplica) != 0, "snapshot or replica")
@@ -149,7 +153,8 @@ func CheckWritable(s *disk.Superblock) error {
 	add(s.BlocksPerGroup < minGroup, fmt.Sprintf("groups of %d blocks", s.BlocksPerGroup))
 	const known = disk.ROCompatSparseSuper | disk.ROCompatLargeFile | disk.ROCompatBtreeDir | disk.ROCompatHugeFile |
 		disk.ROCompatGDTCsum | disk.ROCompatDirNlink | disk.ROCompatExtraIsize | disk.ROCompatMetadataCsum |
-		disk.ROCompatProject | disk.ROCompatQuota | disk.ROCompatOrphanPresent | disk.ROCompatVerity
+		disk.ROCompatProject | disk.ROCompatQuota | disk.ROCompatOrphanPresent | disk.ROCompatVerity |
+		disk.ROCompatBigalloc
 	add(s.ROCompat&^known != 0, (s.ROCompat &^ known).String())
 	if found == "" {
 		return nil
@@ -271,7 +276,8 @@ func (w *Writable) Stat() (Stat, error) {
 		return s, err
 	}
 	// what was freed is free as soon as it is needed
-	s.Free = uint64(max(w.alloc.freeBlocks.Load()+w.alloc.waiting.blocks.Load()+w.alloc.windows.blocks.Load(), 0))
+	free := w.alloc.freeBlocks.Load() + w.alloc.waiting.blocks.Load() + w.alloc.windows.blocks.Load()
+	s.Free = uint64(max(free, 0)) * uint64(w.super.ClusterBlocks)
 	s.FreeInodes = uint64(max(w.alloc.freeInodes.Load(), 0))
 	s.Available = s.Free - min(w.super.ReservedBlocks+keptForNodes(w.super), s.Free)
 	return s, nil

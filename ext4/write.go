@@ -170,15 +170,15 @@ func (o *op) writeBlocks(n *Inode, offset uint64, data []byte) error {
 				o.promised = false
 			}
 		default:
-			var got run
+			var got disk.Extent
 			want := uint32(min(length, uint64(disk.MaxExtentLen(false))))
 			if got, err = o.allocateFor(n, at, want, offset+uint64(len(data))); err == nil {
-				length = uint64(got.n)
-				err = o.writeFresh(got.start, at, length, offset, data)
+				length = uint64(got.Len)
+				err = o.writeFresh(got.Start, at, length, offset, data)
 			}
 			o.reach("data")
 			if err == nil {
-				err = o.mapBlocks(n, disk.Extent{File: FileBlock(at), Len: got.n, Start: got.start})
+				err = o.mapBlocks(n, got)
 			}
 		}
 		if err != nil {
@@ -197,12 +197,14 @@ func (n *Inode) leavesUnchanged(offset uint64, data []byte) bool {
 }
 
 // allocateFor allocates blocks for a hole of a file at at, of which a write goes on to end.
-func (o *op) allocateFor(n *Inode, at uint64, want uint32, end uint64) (run, error) {
+func (o *op) allocateFor(n *Inode, at uint64, want uint32, end uint64) (disk.Extent, error) {
 	bs := uint64(o.w.super.BlockSize)
 	if end > minGrown && at > 0 && at == (n.Size+bs-1)/bs {
-		return o.allocateGrowing(n, o.goal(n, at), want, end)
+		return o.blocksFor(n, at, want, func(goal block.Number, want uint32) (run, error) {
+			return o.allocateGrowing(n, goal, want, end)
+		})
 	}
-	return o.allocate(o.goal(n, at), want)
+	return o.blocksFor(n, at, want, o.allocate)
 }
 
 // goal is where the blocks of a file should lie: behind the one before, else at a place of the inode's group that
@@ -216,22 +218,6 @@ func (o *op) goal(n *Inode, at uint64) block.Number {
 	s := o.w.super
 	g := disk.Group(uint32(n.Ino-1) / s.InodesPerGroup)
 	return s.GroupFirst(g) + block.Number(uint32(n.Ino)%16*(s.BlocksPerGroup/16))%block.Number(s.GroupBlocks(g))
-}
-
-// mapBlocks maps newly allocated blocks.
-func (o *op) mapBlocks(n *Inode, e disk.Extent) error {
-	if err := o.addBlocks(n, int64(e.Len)); err != nil {
-		return err
-	}
-	if n.Has(disk.InodeExtents) {
-		return o.insertExtent(n, e)
-	}
-	for i := range e.Len {
-		if err := o.setPointer(n, uint64(e.File)+uint64(i), e.Start+block.Number(i)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // remap makes unwritten blocks written, or the other way round.

@@ -298,18 +298,16 @@ func (o *op) putOutside(n *Inode, a attributes, now []disk.Xattr, refs valueRefs
 		return err
 	}
 	if at == 0 {
-		r, err := o.allocate(o.goal(n, 0), 1)
-		if err != nil {
+		if at, err = o.allocateOne(n); err != nil {
 			return err
 		}
-		if err := o.edit(r.start, kindXattrs, 0, merge.Whole(p)); err != nil {
+		if err := o.edit(at, kindXattrs, 0, merge.Whole(p)); err != nil {
 			return err
 		}
 		refs.add(now, 1)
-		at = r.start
 		o.remember(at, p)
 	}
-	if err := o.addBlocks(n, 1); err != nil {
+	if err := o.addClusters(n, 1); err != nil {
 		return err
 	}
 	return o.setFileACL(n, at)
@@ -349,13 +347,13 @@ func (o *op) dropXattrBlock(n *Inode, refs valueRefs) error {
 		// No references: a transaction that is about to add one sees that, and takes another block.
 		if err = o.edit(at, kindXattrs, 0, merge.Add(f, -1, 0, 0)); err == nil {
 			o.tx.Sequenced(func(block.Seq) { o.w.shared.forget(at) })
-			err = o.free(at, 1, true)
+			err = o.freeOne(at)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	if err := o.addBlocks(n, -1); err != nil {
+	if err := o.addClusters(n, -1); err != nil {
 		return err
 	}
 	return o.setFileACL(n, 0)

@@ -16,7 +16,7 @@ func TestCLI_InfoWriting(t *testing.T) {
 	}{
 		{"", writableInPlace, "read-write with --rw"},
 		{"^has_journal", writableInPlace, "after a crash it needs e2fsck"},
-		{"bigalloc", writableNo, "bigalloc"},
+		{"bigalloc", writableInPlace, "read-write with --rw"},
 	} {
 		image := smallImage(t)
 		if c.mkfs != "" {

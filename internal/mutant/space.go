@@ -14,4 +14,8 @@ const (
 	BitmapBound Promise = "bitmap-bound"
 	// GatheredRoom: with the writeback cache, write(2) goes on where there is no room.
 	GatheredRoom Promise = "gathered-room"
+	// ImpliedCluster: with bigalloc, a file gets a new cluster for a block of a cluster that it has.
+	ImpliedCluster Promise = "implied-cluster"
+	// SharedCluster: with bigalloc, a cluster is freed although other blocks of it are still mapped.
+	SharedCluster Promise = "shared-cluster"
 )

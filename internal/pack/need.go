@@ -97,7 +97,7 @@ func (n *need) take(bytes uint64) {
 
 // within is the blocks that the tree takes in a file system, with those that it keeps back for nodes of extent trees.
 func (n *need) within(s *disk.Superblock) uint64 {
-	unit := uint64(s.BlockSize) * uint64(s.ClusterBlocks)
+	unit := s.ClusterSize()
 	i := 0
 	for i < units-1 && uint64(1)<<(smallestUnit+i) < unit {
 		i++

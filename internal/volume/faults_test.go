@@ -3,6 +3,7 @@ package volume_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -210,10 +211,17 @@ func TestFault_Data(t *testing.T) {
 
 // TestRefusals are the features that are read and not written, each by its name.
 func TestRefusals(t *testing.T) {
-	for feature, args := range map[string][]string{
-		"bigalloc": {"-O", "bigalloc"},
+	for feature, bit := range map[string]disk.ROCompat{
+		"shared_blocks": disk.ROCompatSharedBlocks,
+		"read-only":     disk.ROCompatReadonly,
 	} {
-		path := mkfs(t, "16M", append([]string{"-t", "ext4"}, args...)...)
+		path := mkfs(t, "16M", "-t", "ext4", "-O", "^metadata_csum")
+		image := must[[]byte](t)(os.ReadFile(path))
+		at := image[disk.SuperblockOffset+0x64:]
+		binary.LittleEndian.PutUint32(at, binary.LittleEndian.Uint32(at)|uint32(bit))
+		if err := os.WriteFile(path, image, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		before := oracle.HashFile(t, path)
 		_, err := volume.OpenWritable(volume.Spec{Image: path}, volume.WriteOptions{})
 		if err == nil || !bytes.Contains([]byte(err.Error()), []byte(feature)) {

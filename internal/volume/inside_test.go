@@ -185,6 +185,7 @@ type steps struct {
 	*rand.Rand
 	count  int
 	values func(r *rand.Rand) int // length of an attribute's value
+	reach  int                    // bounds offsets and lengths where inodes are not to hold the files
 }
 
 func (r *steps) bytes(n int) []byte {
@@ -193,6 +194,13 @@ func (r *steps) bytes(n int) []byte {
 }
 
 func (r *steps) size() int64 {
+	if r.reach > 0 {
+		n := int64(r.IntN(r.reach))
+		if r.IntN(3) > 0 { // where extents and clusters begin
+			n -= n % 1024
+		}
+		return n
+	}
 	switch r.IntN(8) {
 	case 0:
 		return int64(r.IntN(9000))

@@ -34,6 +34,7 @@ func TestMutated_Written(t *testing.T) {
 		"extents":  {"-t", "ext4", "-b", "1024", "-O", "^metadata_csum,orphan_file"},
 		"indirect": {"-t", "ext3", "-b", "1024"},
 		"large":    {"-t", "ext4", "-b", "4096", "-O", "^metadata_csum,^uninit_bg", "-I", "256"},
+		"clusters": {"-t", "ext4", "-b", "1024", "-C", "8192", "-O", "^metadata_csum,^uninit_bg,bigalloc"},
 		"huge":     {"-t", "ext4", "-b", "16384", "-O", "^metadata_csum,^uninit_bg,^has_journal"},
 	} {
 		t.Run(name, func(t *testing.T) {

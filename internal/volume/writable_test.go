@@ -53,6 +53,8 @@ var forms = map[string][]string{
 	"quota":         {"-t", "ext4", "-O", "quota,project", "-E", "quotatype=usrquota:grpquota:prjquota"},
 	"quota ext2":    {"-t", "ext2", "-O", "quota"},
 	"inline 1k":     {"-t", "ext4", "-O", "inline_data", "-b", "1024", "-I", "512"},
+	"bigalloc":      {"-t", "ext4", "-O", "bigalloc"},
+	"bigalloc 1k":   {"-t", "ext4", "-O", "bigalloc,quota", "-b", "1024", "-C", "65536"},
 	"ea_inode":      {"-t", "ext4", "-O", "ea_inode", "-b", "1024"},
 }
 

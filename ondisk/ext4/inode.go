@@ -247,7 +247,7 @@ func (s *Superblock) FastSymlink(n *Inode) bool {
 	}
 	xattr := uint64(0)
 	if n.FileACL != 0 {
-		xattr = uint64(s.BlockSize) * uint64(s.ClusterBlocks) / 512
+		xattr = s.ClusterSize() / 512
 	}
 	return n.Blocks == xattr
 }

@@ -321,6 +321,14 @@ func (s *Superblock) GroupBlocks(g Group) uint32 {
 	return uint32(min(uint64(s.BlocksPerGroup), uint64(s.Blocks-s.GroupFirst(g))))
 }
 
+// ClusterSize is the size of a cluster in bytes: that of a block but with bigalloc.
+func (s *Superblock) ClusterSize() uint64 { return uint64(s.BlockSize) * uint64(s.ClusterBlocks) }
+
+// GroupClusters is the number of clusters in a group, which are the bits of its block bitmap.
+func (s *Superblock) GroupClusters(g Group) uint32 {
+	return uint32((uint64(s.GroupBlocks(g)) + uint64(s.ClusterBlocks) - 1) / uint64(s.ClusterBlocks))
+}
+
 // Contains reports whether n blocks from first on lie on the image and behind the first data block.
 func (s *Superblock) Contains(first block.Number, n uint64) bool {
 	return first >= s.FirstDataBlock && first < s.Blocks && n <= uint64(s.Blocks-first)

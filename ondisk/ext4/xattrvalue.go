@@ -79,6 +79,6 @@ func (s *Superblock) FitsXattrBlock(attrs []Xattr) bool {
 // ValueUnits is what a value in an inode of its own adds to the Blocks of each inode that has the attribute: whole
 // clusters, in units of 512 bytes.
 func (s *Superblock) ValueUnits(size uint32) uint64 {
-	cluster := uint64(s.BlockSize) * uint64(s.ClusterBlocks)
+	cluster := s.ClusterSize()
 	return (uint64(size) + cluster - 1) / cluster * (cluster / 512)
 }
