@@ -91,7 +91,7 @@ func (a *allocator) place(c cluster) (disk.Group, uint32) {
 	return disk.Group(k / uint64(a.super.ClustersPerGroup)), uint32(k % uint64(a.super.ClustersPerGroup))
 }
 
-// reserve takes up to want clusters that follow one another, and more behind them where there is plenty, near a goal: at
+// reserve takes up to want clusters in a row, and more behind them where there is plenty, near a goal: at
 // the goal itself, else the first run in its group that is long enough, else the longest there, else in the other
 // groups in turn.
 func (a *allocator) reserve(goal cluster, want, more uint32, c claim) (run, error) {

@@ -6,7 +6,7 @@ import (
 	"github.com/varvefs/varve/internal/mutant"
 )
 
-// claim is the user and the purpose of an allocation. They decide how many clusters stay free (kernel, fs/ext4/balloc.c,
+// claim is the user and the purpose of an allocation. It decides how many clusters stay free (kernel, fs/ext4/balloc.c,
 // ext4_has_free_clusters).
 //
 //	free clusters │ for all │ ReservedBlocks: root, s_def_resuid, s_def_resgid │ keptForNodes: promised nodes │ 0

@@ -179,6 +179,9 @@ func (q *quotaTree) addEntry(id uint32) (uint32, quotaPlace, error) {
 		return 0, quotaPlace{}, err
 	}
 	at, err := q.place(nr)
+	if err != nil {
+		return 0, quotaPlace{}, err
+	}
 	for i := range uint32(disk.QuotaPerBlock) {
 		off := disk.QuotaLeafHeader + i*disk.DquotSize
 		if _, used := disk.DecodeDquot(p[off:]); used {

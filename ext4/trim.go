@@ -35,7 +35,7 @@ type trims struct {
 func (t *trims) need() (done func()) {
 	t.needy.Add(1)
 	t.mu.Lock() // waits for its holder
-	t.mu.Unlock()
+	defer t.mu.Unlock()
 	return func() { t.needy.Add(-1) }
 }
 
@@ -125,7 +125,7 @@ func (w *Writable) trimGroup(ctx context.Context, g disk.Group, from, end, least
 	return trimmed, nil
 }
 
-// trimRun discards the next run of free clusters, if it is long enough, to its end. They are in use meanwhile, in memory
+// trimRun discards the next run of free clusters to its end, if it is long enough. It is in use meanwhile, in memory
 // only.
 func (w *Writable) trimRun(ctx context.Context, g disk.Group, at, end, least uint32) (n, next uint32, err error) {
 	a := &w.alloc
@@ -158,8 +158,8 @@ func (w *Writable) trimRun(ctx context.Context, g disk.Group, at, end, least uin
 	return n, next, err
 }
 
-// takeFree takes the next run of free clusters of a group, as a reservation does. The count of all free blocks stays: who
-// finds fewer than that says so waits for the trim (Writable.do).
+// takeFree takes the next run of free clusters of a group, as a reservation does. The count of free blocks stays: who
+// finds fewer says so waits for the trim (Writable.do).
 func (a *allocator) takeFree(gr *group, g disk.Group, at, end uint32) (start, n uint32, err error) {
 	gr.mu.Lock()
 	defer gr.mu.Unlock()
