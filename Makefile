@@ -79,7 +79,7 @@ check: lint-deps ## format, length of lines, Markdown, vet, staticcheck
 	$(GO) tool staticcheck -tags testhooks ./...
 
 unit: ## unit and mounted tests, with the test hooks: mutants, failpoints, yield points
-	VARVE_CORPUS=$(CORPUS) $(GO) test -tags testhooks -count=1 -timeout 20m ./...
+	VARVE_CORPUS=$(CORPUS) $(GO) test -p 4 -tags testhooks -count=1 -timeout 20m ./...
 
 # The packages with concurrency. The unit rung has mounts in all their forms; the race rung has them once, and of
 # internal/volume the tests where goroutines meet. race-all has everything.
@@ -105,6 +105,7 @@ soak: ## the engine's long runs: every workload under each policy and both level
 
 soak-fs: bench-deps ## the file system's long runs: 50 kills of a mount in each mode, 100,000 steps of the exerciser, power cuts, every errno, 96 modes
 	VARVE_KILL_ROUNDS=50 VARVE_FSX_STEPS=100000 VARVE_ERRNO_ALL=1 VARVE_STRESS_SECONDS=3 $(GO) test -count=1 -timeout 60m -run 'TestRW|TestOverlay' -v ./cmd/varve
+	VARVE_ORACLE_ALL=1 $(GO) test -count=1 -timeout 30m -run TestOracle ./cmd/varve
 	VARVE_RW_ALL=1 VARVE_FSX_STEPS=1000 $(GO) test -count=1 -timeout 60m -run 'TestRW_(Posix|Tools|Exerciser)' ./cmd/varve
 	VARVE_CRASH_ROUNDS=2000 $(GO) test -count=1 -timeout 30m -run TestCrash_Concurrent -v ./internal/volume
 

@@ -66,7 +66,7 @@ func TestCLI_ExitCodes(t *testing.T) {
 		{[]string{"mount", compressed, dir}, exitMount, "compression"},
 		{[]string{"cat", image, "/missing"}, exitNotFound, "does not exist"},
 		{[]string{"cat", image, "/hello/below"}, exitNotFound, "not a directory"},
-		{[]string{"cat", image, "/dir"}, exitSystem, "is a directory"},
+		{[]string{"cat", image, "/dir"}, exitUsage, "is a directory"},
 		{[]string{"ls", "--offset", "99999999999", image}, exitSystem, "not within the image"},
 		{[]string{"ls", "--part", "1", image}, exitSystem, "partition table"},
 	} {

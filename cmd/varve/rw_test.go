@@ -40,6 +40,7 @@ var rwModes = []rwMode{
 	{"overlay 1k wait writeback", []string{"-b", "1024"}, "overlay=OVERLAY,policy=wait,writeback_cache"},
 	{"64k blocks", []string{"-b", "65536"}, "rw"},
 	{"no journal, 1k", []string{"-O", "^has_journal", "-b", "1024"}, "rw"},
+	{"bigalloc, 1k", []string{"-O", "bigalloc", "-b", "1024", "-C", "16384"}, "rw"},
 	{"quotas", []string{"-O", "quota,project"}, "rw"},
 	{"data=journal, no checksums, adaptive", []string{"-O", "^metadata_csum"}, "rw,data=journal,policy=adaptive"},
 }

@@ -47,6 +47,8 @@ var crashForms = []form{
 		volume.WriteOptions{}, false},
 	{"ea_inode", "4M", []string{"-t", "ext4", "-b", "1024", "-I", "256", "-J", "size=1", "-O", "ea_inode"},
 		volume.WriteOptions{}, false},
+	{"bigalloc", "8M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-O", "bigalloc", "-C", "4096"},
+		volume.WriteOptions{}, false},
 	{"groups", "4M", []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-g", "1024"}, volume.WriteOptions{}, false},
 }
 
