@@ -21,7 +21,7 @@ MISSING   = $(sort $(foreach p,$(1),$(if $(shell PATH=$$PATH:/sbin:/usr/sbin com
 
 export PATH := $(PATH):/sbin:/usr/sbin
 
-.PHONY: help build demo test everything deps check unit race race-all announce invariants soak soak-fs combos crash crash-fs crash-apps apps-deps fuzz bench-mount bench-engine bench-cache bench-deps install uninstall clean
+.PHONY: help build demo test everything deps check unit race race-packages race-mounts race-all announce invariants soak soak-fs combos crash crash-fs crash-apps apps-deps fuzz bench-mount bench-engine bench-cache bench-deps install uninstall clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,12 +87,17 @@ RACE := ./blockcache ./wal ./mvcc ./fuse ./internal/evidence ./stress
 RACE_VOLUME := Concurrent|TestWindows|TestGate|TestSlowReader|TestGroups|TestFault|TestFull_Pinned|TestFull_Promised|TestTmpfile|TestTruncate|TestBitmaps_Churn|TestOverlay|TestLog_Recovers|TestInline_Kernel
 
 race: ## the packages with concurrency, and mounts once, under the race detector
+	@$(MAKE) --no-print-directory -j2 race-packages race-mounts
+
+race-packages:
 	$(GO) test -race -count=1 -timeout 20m $(RACE)
 	$(GO) test -race -count=1 -timeout 20m -run '$(RACE_VOLUME)' ./internal/volume
+
+race-mounts:
 	$(GO) test -race -count=1 -timeout 20m -run 'TestMount_(Lifecycle|Concurrent|ReadOnly)|TestRW_(Posix|Exerciser|DirectSync)|TestStats' ./cmd/varve
 
 race-all: ## every test under the race detector
-	VARVE_CORPUS=$(CORPUS) $(GO) test -race -count=1 -timeout 60m $$($(GO) list ./... | grep -v stress/files)
+	VARVE_RACE_ALL=1 VARVE_CORPUS=$(CORPUS) $(GO) test -race -count=1 -timeout 60m $$($(GO) list ./... | grep -v stress/files)
 
 invariants: ## the engine's tests with its invariants checked while they run
 	$(GO) test -tags invariants -count=1 -timeout 10m ./internal/invariant ./wal ./mvcc ./stress

@@ -58,9 +58,9 @@ func TestRW_LargeXattrs(t *testing.T) {
 	kernel, _ := oracle.MountKernel(t, rwImage(t, "64M", form...), "rw,user_xattr")
 	want := largeXattrs(kernel)
 	for _, m := range []rwMode{
-		{"default", form, "rw"},
-		{"data=journal" + syncfsOption(), form, "rw,data=journal" + syncfsOption()},
-		{"overlay", form, "overlay=OVERLAY"},
+		{"default", form, "rw", false},
+		{"data=journal" + syncfsOption(), form, "rw,data=journal" + syncfsOption(), false},
+		{"overlay", form, "overlay=OVERLAY", false},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			image := rwImage(t, "64M", m.mkfs...)

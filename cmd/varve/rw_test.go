@@ -28,21 +28,22 @@ type rwMode struct {
 	name    string
 	mkfs    []string
 	options string
+	rare    bool // fio and dbench run in make soak-fs only
 }
 
 var rwModes = []rwMode{
-	{"default", nil, "rw"},
-	{"data=journal, 1k" + syncfsOption(), []string{"-b", "1024"}, "rw,data=journal" + syncfsOption()},
-	{"writeback cache", nil, "rw,writeback_cache"},
-	{"no_open, ea_inode", []string{"-O", "ea_inode"}, "rw,no_open"},
-	{"overlay without journal", []string{"-O", "^has_journal"}, "overlay=OVERLAY"},
-	{"no checksums, strict", []string{"-O", "^metadata_csum", "-b", "1024"}, "rw,policy=strict"},
-	{"overlay 1k wait writeback", []string{"-b", "1024"}, "overlay=OVERLAY,policy=wait,writeback_cache"},
-	{"64k blocks", []string{"-b", "65536"}, "rw"},
-	{"no journal, 1k", []string{"-O", "^has_journal", "-b", "1024"}, "rw"},
-	{"bigalloc, 1k", []string{"-O", "bigalloc", "-b", "1024", "-C", "16384"}, "rw"},
-	{"quotas", []string{"-O", "quota,project"}, "rw"},
-	{"data=journal, no checksums, adaptive", []string{"-O", "^metadata_csum"}, "rw,data=journal,policy=adaptive"},
+	{"default", nil, "rw", false},
+	{"data=journal, 1k" + syncfsOption(), []string{"-b", "1024"}, "rw,data=journal" + syncfsOption(), false},
+	{"writeback cache", nil, "rw,writeback_cache", false},
+	{"no_open, ea_inode", []string{"-O", "ea_inode"}, "rw,no_open", true},
+	{"overlay without journal", []string{"-O", "^has_journal"}, "overlay=OVERLAY", false},
+	{"no checksums, strict", []string{"-O", "^metadata_csum", "-b", "1024"}, "rw,policy=strict", true},
+	{"overlay 1k wait writeback", []string{"-b", "1024"}, "overlay=OVERLAY,policy=wait,writeback_cache", true},
+	{"64k blocks", []string{"-b", "65536"}, "rw", true},
+	{"no journal, 1k", []string{"-O", "^has_journal", "-b", "1024"}, "rw", true},
+	{"bigalloc, 1k", []string{"-O", "bigalloc", "-b", "1024", "-C", "16384"}, "rw", false},
+	{"quotas", []string{"-O", "quota,project"}, "rw", false},
+	{"data=journal, no checksums, adaptive", []string{"-O", "^metadata_csum"}, "rw,data=journal,policy=adaptive", false},
 }
 
 // kernelMkfs are the options for an image to compare with: most kernels mount no blocks of more than a page, and not
@@ -75,12 +76,14 @@ func olderThan(release string, major, minor int) bool {
 // and checksums: 96.
 func modes() []rwMode {
 	switch {
-	case program.Race: // slow, and the others run the same code
+	case program.Race && os.Getenv("VARVE_RACE_ALL") != "1": // slow, and the others run the same code
+		return rwModes[:2]
+	case program.Race:
 		return rwModes[:4]
 	case os.Getenv("VARVE_RW_ALL") != "1":
 		return rwModes
 	}
-	all := []rwMode{{"", nil, ""}}
+	all := []rwMode{{}}
 	cross := func(choices ...rwMode) {
 		var out []rwMode
 		for _, m := range all {
@@ -88,22 +91,28 @@ func modes() []rwMode {
 				out = append(
 					out,
 					rwMode{
-						strings.TrimPrefix(m.name+" "+c.name, " "),
-						slices.Concat(m.mkfs, c.mkfs),
-						strings.TrimPrefix(m.options+","+c.options, ","),
+						name:    strings.TrimPrefix(m.name+" "+c.name, " "),
+						mkfs:    slices.Concat(m.mkfs, c.mkfs),
+						options: strings.TrimPrefix(m.options+","+c.options, ","),
 					},
 				)
 			}
 		}
 		all = out
 	}
-	cross(rwMode{"ordered", nil, "rw"}, rwMode{"journalled", nil, "rw,data=journal"},
-		rwMode{"overlay", nil, "overlay=OVERLAY"})
-	cross(rwMode{"write-through", nil, "async"}, rwMode{"writeback", nil, "writeback_cache"})
-	cross(rwMode{"merge", nil, "policy=merge"}, rwMode{"strict", nil, "policy=strict"},
-		rwMode{"wait", nil, "policy=wait"}, rwMode{"adaptive", nil, "policy=adaptive"})
-	cross(rwMode{"1k", []string{"-b", "1024"}, "async"}, rwMode{"4k", []string{"-b", "4096"}, "async"})
-	cross(rwMode{"checksums", nil, "async"}, rwMode{"no checksums", []string{"-O", "^metadata_csum"}, "async"})
+	for _, choices := range [][]rwMode{
+		{{name: "ordered", options: "rw"}, {name: "journalled", options: "rw,data=journal"},
+			{name: "overlay", options: "overlay=OVERLAY"}},
+		{{name: "write-through", options: "async"}, {name: "writeback", options: "writeback_cache"}},
+		{{name: "merge", options: "policy=merge"}, {name: "strict", options: "policy=strict"},
+			{name: "wait", options: "policy=wait"}, {name: "adaptive", options: "policy=adaptive"}},
+		{{name: "1k", mkfs: []string{"-b", "1024"}, options: "async"},
+			{name: "4k", mkfs: []string{"-b", "4096"}, options: "async"}},
+		{{name: "checksums", options: "async"},
+			{name: "no checksums", mkfs: []string{"-O", "^metadata_csum"}, options: "async"}},
+	} {
+		cross(choices...)
+	}
 	return all
 }
 
@@ -393,6 +402,9 @@ func TestRW_Stressors(t *testing.T) {
 		size = "8m"
 	}
 	for _, m := range modes() {
+		if seconds == "" && m.rare {
+			continue
+		}
 		t.Run(m.name, func(t *testing.T) {
 			inMode(t, m, "2G", func(t *testing.T, dir string) {
 				work := filepath.Join(dir, "stress")
