@@ -358,9 +358,11 @@ func (x *Explorer) judge(img blockcache.Device, want State) error {
 	return Same(want, got)
 }
 
-// complaints are the lines of e2fsck that are not about replaying the journal and finishing orphans.
+// complaints are the lines of e2fsck that are not about replaying the journal and finishing orphans. Where e2fsck 1.47
+// frees an orphan with a block of attributes, it does not take that from the quotas, and finds that out a moment later.
 func complaints(out string) string {
 	var bad []string
+	orphans := strings.Contains(out, "Clearing orphaned inode")
 	for line := range strings.Lines(out) {
 		line = strings.TrimSpace(line)
 		switch {
@@ -369,7 +371,10 @@ func complaints(out string) string {
 			strings.Contains(line, "Truncating orphaned inode"), strings.Contains(line, " files ("),
 			strings.Contains(line, "FILE SYSTEM WAS MODIFIED"), strings.Contains(line, "Setting free "),
 			strings.Contains(line, "orphan_present"),
-			strings.Contains(line, "Orphan file"), strings.Contains(line, "orphan file"), strings.HasPrefix(line, "Clear? yes"):
+			strings.Contains(line, "Orphan file"), strings.Contains(line, "orphan file"),
+			strings.HasPrefix(line, "Clear? yes"):
+		case orphans && (strings.HasPrefix(line, "[QUOTA WARNING] Usage inconsistent") ||
+			strings.HasPrefix(line, "Update quota info")):
 		default:
 			bad = append(bad, line)
 		}

@@ -189,14 +189,26 @@ func (m *Model) lives(id, k, now int) [][]byte {
 }
 
 // before lists the contents that a file had before operation k, back to the promised ones, as long as all that it has
-// of a sector was there already: what made the file longer, or was cut off and came again, is ordered.
+// of a sector was there already: what made the file longer, or was cut off and came again, is ordered. Zeros behind a
+// former end are there with the file's size, whatever is before them.
 func (m *Model) before(n *Node, durable, k, at int) (out [][]byte) {
+	end := min(at+blockcache.Sector, len(n.Data))
 	for k--; k >= durable; k-- {
 		c := m.lives(n.ID, k, k)
-		if len(c) == 0 || len(c[0]) < min(at+blockcache.Sector, len(n.Data)) {
+		if len(c) == 0 || len(c[0]) <= at {
 			break
 		}
-		out = append(out, c[0][:min(len(c[0]), len(n.Data))])
+		if had := len(c[0]); had < end {
+			if bytes.ContainsFunc(n.Data[had:end], func(r rune) bool { return r != 0 }) {
+				break
+			}
+			end = had
+		}
+		if end < min(at+blockcache.Sector, len(n.Data)) {
+			out = append(out, c[0][:end])
+		} else {
+			out = append(out, c[0][:min(len(c[0]), len(n.Data))])
+		}
 	}
 	return out
 }

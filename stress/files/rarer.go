@@ -212,7 +212,9 @@ func (w *Workload) tmpfile(name string) error {
 	return err
 }
 
-// useNameless writes to an open file that has no name any more, cuts it, and closes it.
+// useNameless writes to an open file that has no name any more, cuts it, and closes it. It changes whole blocks behind
+// the end only: as file data is written in place, a crash that gives the file its name back would show other changes,
+// which the model does not have.
 func (w *Workload) useNameless() error {
 	if len(w.nameless) == 0 {
 		return nil
@@ -224,8 +226,11 @@ func (w *Workload) useNameless() error {
 	}
 	if live.IsRegular() {
 		bs, to := int64(w.w.Superblock().BlockSize), uint64(w.rng.IntN(5000))
+		to -= to % uint64(bs)
+		end := (int64(live.Size) + bs - 1) / bs * bs
 		for i := range int64(w.rng.IntN(30)) {
-			if _, err := w.w.Write(someone, n, 2*i*bs, w.content(100), false); err != nil && !errors.Is(err, ext4.ErrNoSpace) {
+			_, err := w.w.Write(someone, n, end+2*i*bs, w.content(100), false)
+			if err != nil && !errors.Is(err, ext4.ErrNoSpace) {
 				return err
 			}
 		}
