@@ -37,6 +37,7 @@ func TestTrim_Kernel(t *testing.T) {
 		{"-b", "4096"},
 		{"-b", "1024"},
 		{"-b", "1024", "-O", "^flex_bg,^uninit_bg", "-g", "1024"},
+		{"-b", "1024", "-O", "bigalloc", "-C", "16384"},
 	} {
 		t.Run(fmt.Sprint(form), func(t *testing.T) {
 			image := rwImage(t, "64M", form...)
