@@ -13,6 +13,15 @@ type Removed struct {
 	Last bool
 }
 
+// EvictRemoved frees what a removal or a rename took the last name of, for callers that keep no file open. It takes
+// their results.
+func (w *Writable) EvictRemoved(r Removed, err error) error {
+	if err == nil && r.Last {
+		err = w.Evict(r.Node)
+	}
+	return err
+}
+
 // Unlink removes a name of a file.
 func (w *Writable) Unlink(cred Cred, parent Node, name string) (Removed, error) {
 	return w.removeName(cred, parent, name, false)

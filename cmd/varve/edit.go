@@ -104,11 +104,3 @@ func withPath(path string, err error) error {
 	}
 	return fmt.Errorf("%s: %w", output.Quote(path), err)
 }
-
-// gone frees what lost its last name.
-func (e *editor) gone(removed ext4.Removed, err error) error {
-	if err == nil && removed.Last {
-		err = e.Evict(removed.Node)
-	}
-	return err
-}

@@ -55,5 +55,5 @@ func (e *editor) rename(from, to string, whole bool, flags ext4.RenameFlags) err
 	if err != nil {
 		return err
 	}
-	return withPath(from, e.gone(e.Rename(ext4.Cred{}, parent, name, newParent, newName, flags)))
+	return withPath(from, e.EvictRemoved(e.Rename(ext4.Cred{}, parent, name, newParent, newName, flags)))
 }

@@ -22,6 +22,7 @@ func TestCLI_Pack(t *testing.T) {
 	kernel, _ := oracle.MountKernel(t, source, "")
 	oracle.Fill(t, kernel, oracle.Filling{Wide: 100, Xattrs: true})
 	want := comparable(oracle.Tree(t, kernel))
+	delete(want, "types/socket") // no archive can hold one, and pack leaves them out
 	archive := filepath.Join(t.TempDir(), "archive.tar")
 	oracle.MustRun(t, "tar", append(tarAll, "-S", "-C", kernel, "-czf", archive, ".")...)
 	for _, c := range []struct{ from, options string }{

@@ -46,14 +46,14 @@ func (e *editor) remove(path string, recursive bool) error {
 	case err != nil:
 		return err
 	case !n.IsDir():
-		return e.gone(e.Unlink(ext4.Cred{}, parent, name))
+		return e.EvictRemoved(e.Unlink(ext4.Cred{}, parent, name))
 	case !recursive:
 		return fmt.Errorf("%s: %w (rm -r removes directories)", output.Quote(path), ext4.ErrIsDir)
 	}
 	if err := e.empty(ext4.NodeOf(&n)); err != nil {
 		return err
 	}
-	return e.gone(e.Rmdir(ext4.Cred{}, parent, name))
+	return e.EvictRemoved(e.Rmdir(ext4.Cred{}, parent, name))
 }
 
 // empty removes all below a directory, the innermost first. The way down is a list, as a tree may be deep.
@@ -77,7 +77,7 @@ func (e *editor) empty(top ext4.Node) error {
 			if open = open[:len(open)-1]; len(open) == 0 {
 				return nil
 			}
-			if err := e.gone(e.Rmdir(ext4.Cred{}, open[len(open)-1].dir, name)); err != nil {
+			if err := e.EvictRemoved(e.Rmdir(ext4.Cred{}, open[len(open)-1].dir, name)); err != nil {
 				return err
 			}
 			continue
@@ -90,7 +90,7 @@ func (e *editor) empty(top ext4.Node) error {
 				return err
 			}
 			open = append(open, level{c.node, c.name, entries})
-		} else if err := e.gone(e.Unlink(ext4.Cred{}, at.dir, c.name)); err != nil {
+		} else if err := e.EvictRemoved(e.Unlink(ext4.Cred{}, at.dir, c.name)); err != nil {
 			return err
 		}
 	}

@@ -139,31 +139,35 @@ func clean(path string) (string, error) {
 	return strings.Join(parts, "/"), nil
 }
 
+// split cuts a path before its last name.
+func split(path string) (up, name string) {
+	i := strings.LastIndexByte(path, '/')
+	return path[:max(i, 0)], path[i+1:]
+}
+
 // parent is the directory of a path, which is made where it is not there, and the path's last name.
 func (im *Importer) parent(path string) (ext4.Node, string, error) {
-	up, name := "", path
-	if i := strings.LastIndexByte(path, '/'); i >= 0 {
-		up, name = path[:i], path[i+1:]
-	}
+	up, name := split(path)
 	if name == "" {
 		return 0, "", fmt.Errorf("the top is a directory: %w", ext4.ErrExists)
 	}
-	node, err := im.openDir(up)
+	node, err := im.openDir(up, true)
 	return node, name, err
 }
 
-// openDir is the directory of a path. What is missing of it is made.
-func (im *Importer) openDir(path string) (ext4.Node, error) {
+// openDir is the directory of a path. What is missing of it is made, if that is wanted.
+func (im *Importer) openDir(path string, create bool) (ext4.Node, error) {
 	if node, ok := im.dirs[path]; ok {
 		return node, nil
 	}
-	parent, name, err := im.parent(path)
+	up, name := split(path)
+	parent, err := im.openDir(up, create)
 	if err != nil {
 		return 0, err
 	}
 	at, err := im.lookup(parent, name, true)
 	switch {
-	case errors.Is(err, ext4.ErrNotExist):
+	case errors.Is(err, ext4.ErrNotExist) && create:
 		at.node, err = im.mkdir(parent, name, root, 0o755)
 	case err == nil && !at.dir:
 		err = fmt.Errorf("%s: %w", path, ext4.ErrNotDir)
@@ -218,7 +222,7 @@ func (im *Importer) clear(parent ext4.Node, name string) error {
 	case !im.opts.Replace:
 		return ext4.ErrExists
 	case at.dir:
-		return im.gone(im.fs.Rmdir(root, parent, name))
+		return im.fs.EvictRemoved(im.fs.Rmdir(root, parent, name))
 	case im.opts.Atomic:
 		return nil
 	}
@@ -226,15 +230,7 @@ func (im *Importer) clear(parent ext4.Node, name string) error {
 }
 
 func (im *Importer) unlink(parent ext4.Node, name string) error {
-	return im.gone(im.fs.Unlink(root, parent, name))
-}
-
-// gone frees what lost its last name.
-func (im *Importer) gone(removed ext4.Removed, err error) error {
-	if err == nil && removed.Last {
-		err = im.fs.Evict(removed.Node)
-	}
-	return err
+	return im.fs.EvictRemoved(im.fs.Unlink(root, parent, name))
 }
 
 // fileAtOnce makes a file without a name, fills it, and gives it its name.
@@ -265,7 +261,7 @@ func (im *Importer) replace(node, parent ext4.Node, name string) error {
 	if _, err := im.fs.Link(root, node, parent, between); err != nil {
 		return err
 	}
-	err := im.gone(im.fs.Rename(root, parent, between, parent, name, 0))
+	err := im.fs.EvictRemoved(im.fs.Rename(root, parent, between, parent, name, 0))
 	if err != nil {
 		err = errors.Join(err, im.unlink(parent, between))
 	}
@@ -299,11 +295,12 @@ func (im *Importer) link(path, earlier string) error {
 	if err != nil {
 		return err
 	}
-	parent, name, err := im.parent(earlier)
-	if err != nil {
-		return err
+	up, name := split(earlier)
+	parent, err := im.openDir(up, false)
+	var first found
+	if err == nil {
+		first, err = im.lookup(parent, name, false)
 	}
-	first, err := im.lookup(parent, name, false)
 	if err != nil {
 		return fmt.Errorf("link to %s: %w", earlier, err)
 	}

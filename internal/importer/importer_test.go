@@ -117,6 +117,12 @@ func TestImporter_Add(t *testing.T) {
 		if got := describe(t, w, "/d/setuid", "/empty", "/d/hard"); got != after {
 			t.Errorf("replaced, atomic %v:\n%s", atomic, got)
 		}
+		if err := replace.Add(ctx, importer.Entry{Path: "x", Link: "none/y"}); !errors.Is(err, ext4.ErrNotExist) {
+			t.Errorf("a link to nothing: %v", err)
+		}
+		if got := describe(t, w, "/none"); got != "/none: true\n" {
+			t.Errorf("a link to nothing made its directory:\n%s", got)
+		}
 		if err := replace.Add(ctx, file("d", "over a full directory", 0o644)); !errors.Is(err, ext4.ErrNotEmpty) {
 			t.Errorf("over a directory: %v", err)
 		}

@@ -90,6 +90,9 @@ func entryOf(h *tar.Header, r io.Reader) (*Entry, error) {
 	if h.Uid < 0 || h.Gid < 0 || h.Uid > 1<<32-2 || h.Gid > 1<<32-2 {
 		return nil, fmt.Errorf("owner %d:%d is no user and group of a file", h.Uid, h.Gid)
 	}
+	if h.Devmajor < 0 || h.Devminor < 0 || h.Devmajor >= 1<<12 || h.Devminor >= 1<<20 {
+		return nil, fmt.Errorf("device %d:%d has no place in an inode", h.Devmajor, h.Devminor)
+	}
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
 		e.Mode |= disk.ModeRegular

@@ -198,15 +198,13 @@ func (p *packer) fill() (Result, error) {
 
 // run runs a program of e2fsprogs.
 func (p *packer) run(name string, args ...string) error {
-	cmd := exec.CommandContext(p.ctx, name, args...)
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/sbin:/usr/sbin", "LC_ALL=C")
+	cmd := exec.CommandContext(p.ctx, lookPath(name), args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	if p.Reproducible {
 		cmd.Env = append(cmd.Env, fmt.Sprintf("E2FSPROGS_FAKE_TIME=%d", p.now().Unix()))
 	}
-	cmd.Path = lookPath(name)
-	cmd.Err = nil
 	out, err := cmd.CombinedOutput()
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, exec.ErrNotFound) {
 		return fmt.Errorf("%s is needed, of e2fsprogs: %w", name, err)
 	}
 	if err != nil {
