@@ -40,26 +40,7 @@ func TestClusters_Edits(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			m := openMem(t, "bigalloc")
 			f := newFileModel(m, "file")
-			for _, step := range strings.Fields(c.steps) {
-				var at, length int
-				_, _ = fmt.Sscanf(step[1:], "%d+%d", &at, &length)
-				at, length = at*f.bs, length*f.bs
-				switch step[0] {
-				case 's':
-					m.sync()
-					m.alloc.reuseFreed()
-				case 'w':
-					f.write(at, length)
-				case 'p':
-					f.punch(at, length)
-				case 'a':
-					f.allocate(at, length, false)
-				case 'z':
-					f.zero(at, length, false)
-				case 't':
-					f.truncate(at)
-				}
-			}
+			f.steps(c.steps)
 			got, _, nodes := m.tree(f.node)
 			if s := showExtents(joined(got, m.super.ClusterBlocks)); s != c.extents {
 				t.Fatalf("extents %s, expected %s", s, c.extents)

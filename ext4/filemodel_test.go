@@ -287,3 +287,31 @@ func TestFile_Whole(t *testing.T) {
 	}
 	m.check()
 }
+
+// steps runs changes of blocks: w0+4 writes file blocks 0 to 3, p punches, a allocates, z zeros, t5 cuts at 5, and
+// s syncs.
+func (f *fileModel) steps(text string) {
+	f.m.t.Helper()
+	for _, step := range strings.Fields(text) {
+		var at, length int
+		_, _ = fmt.Sscanf(step[1:], "%d+%d", &at, &length)
+		at, length = at*f.bs, length*f.bs
+		switch step[0] {
+		case 's':
+			f.m.sync()
+			f.m.alloc.reuseFreed()
+		case 'w':
+			f.write(at, length)
+		case 'p':
+			f.punch(at, length)
+		case 'a':
+			f.allocate(at, length, false)
+		case 'z':
+			f.zero(at, length, false)
+		case 't':
+			f.truncate(at)
+		default:
+			f.m.t.Fatalf("no step %q", step)
+		}
+	}
+}
