@@ -129,6 +129,11 @@ func (o *op) ranged(node Node, stop uint64, pointers bool) (*Inode, error) {
 	if err := n.writableContents(); err != nil {
 		return nil, err
 	}
+	if stop > n.Size {
+		if err := o.checkCut(n); err != nil {
+			return nil, err
+		}
+	}
 	if n.Has(disk.InodeInlineData) {
 		return n, o.moveOut(n)
 	}

@@ -173,13 +173,23 @@ func (o *op) addUnits(n *Inode, delta int64) error {
 	})
 }
 
-// setSize sets a file's size. grow says that a greater size, which another transaction sets meanwhile, may stay.
+// setSize sets a file's size. grow says that a greater size, which another transaction sets meanwhile, may stay; a
+// smaller one may not: what it cuts off may still lie there, and would show.
 func (o *op) setSize(n *Inode, size uint64, grow bool) error {
+	old := n.Size
 	n.Size = size
 	if err := o.useLargeFile(size); err != nil {
 		return err
 	}
 	if grow {
+		err := o.editInode(n.Ino, func(at uint32) merge.Edit {
+			low := merge.Field{Off: at + disk.OffSizeLow, Width: 4}
+			high := merge.Field{Off: at + disk.OffSizeHigh, Width: 4}
+			return merge.Check(func(p []byte) bool { return high.Get(p)<<32|low.Get(p) >= old })
+		})
+		if err != nil {
+			return err
+		}
 		return o.editInode(n.Ino, func(at uint32) merge.Edit {
 			return merge.Max(
 				[]merge.Field{{Off: at + disk.OffSizeHigh, Width: 4}, {Off: at + disk.OffSizeLow, Width: 4}},

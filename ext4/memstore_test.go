@@ -34,6 +34,7 @@ type memStore struct {
 	broken  error  // a rule of the store that the file system did not keep
 	between func() // runs once, between the next transaction's function and its commit
 	syncs   int
+	bad     map[block.Number]bool // cannot be read at home
 }
 
 type memVersion struct {
@@ -76,8 +77,13 @@ func newMemStore(image []byte, size block.Size) *memStore {
 		changed: map[block.Number]memTag{}, freed: map[block.Number]block.Seq{}}
 }
 
+var errMedium = errors.New("the medium has an error here")
+
 // home reads a block from the image.
 func (s *memStore) home(n block.Number) ([]byte, error) {
+	if s.bad[n] {
+		return nil, fmt.Errorf("%v: %w", n, errMedium)
+	}
 	p := make([]byte, s.size)
 	if _, err := s.image.ReadAt(p, s.size.Offset(n)); err != nil {
 		return nil, readError(n, err)

@@ -70,7 +70,12 @@ func (w *Writable) do(kind opKind, cred Cred, fn func(*op) error) error {
 		}
 		o.undo()
 		var missing *missingQuotas
+		var half *halfCut
 		switch {
+		case errors.As(err, &half) && tries < maxOld:
+			if err = w.finishTruncate(half.ino); err == nil {
+				continue
+			}
 		case errors.As(err, &missing) && tries < maxOld:
 			if err = w.acquireQuotas(missing.keys); err == nil {
 				continue

@@ -21,6 +21,8 @@ type orphans struct {
 	log  []orphanStep // not yet in the image's form, in commit order
 	form orphanForm   // the image's; of the sealer alone
 	left []Ino        // found at open
+	// those that are being cut shorter: blocks of what was cut off may still lie behind their end
+	cut map[Ino]bool
 
 	// new ones are not in the image's form: without a journal half of it may be there after a crash (kernel, fs/ext4:
 	// ext4_orphan_add)
@@ -31,6 +33,8 @@ type orphanChange struct {
 	ino      Ino
 	add      bool
 	linkable bool
+	cut      bool // with add: blocks lie behind its end
+	whole    bool // with add: no more
 }
 
 type orphanStep struct {
@@ -62,6 +66,12 @@ func (s *orphans) record(seq block.Seq, changes []orphanChange) {
 		} else {
 			delete(s.now, c.ino)
 		}
+		switch {
+		case c.cut:
+			s.cut[c.ino] = true
+		case c.whole, !c.add:
+			delete(s.cut, c.ino)
+		}
 	}
 }
 
@@ -83,12 +93,29 @@ func (s *orphans) seal(last block.Seq) {
 	s.log = slices.Delete(s.log, 0, k)
 }
 
+// halfCut is the error of an operation that would show what lies behind the end of a file, and was cut off. do goes on
+// with the cut, and tries again.
+type halfCut struct{ ino Ino }
+
+func (e *halfCut) Error() string { return fmt.Sprintf("inode %d is half cut", e.ino) }
+
+// checkCut checks that nothing lies behind the end of a file which a greater size would show.
+func (o *op) checkCut(n *Inode) error {
+	s := &o.w.orphans
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cut[n.Ino] {
+		return &halfCut{n.Ino}
+	}
+	return nil
+}
+
 func (o *op) addOrphan(ino Ino)    { o.orphans = append(o.orphans, orphanChange{ino: ino, add: true}) }
 func (o *op) removeOrphan(ino Ino) { o.orphans = append(o.orphans, orphanChange{ino: ino}) }
 
 // openOrphans reads the list or the file that an earlier mount left.
 func (w *Writable) openOrphans() error {
-	w.orphans.now = map[Ino]bool{}
+	w.orphans.now, w.orphans.cut = map[Ino]bool{}, map[Ino]bool{}
 	w.orphans.unlisted = w.opts.Log == LogNone && !mutant.Off(mutant.UnloggedOrphans)
 	w.orphans.form.init()
 	fs := w.base
@@ -174,17 +201,24 @@ func (w *Writable) FinishOrphans() (int, error) {
 		if err != nil {
 			return 0, fmt.Errorf("orphan inode %d: %w", ino, err)
 		}
-		switch {
-		case n.Links > 0:
-			err = w.finishTruncate(ino)
-		default:
-			err = w.Evict(Node(n.Generation)<<32 | Node(ino))
+		if n.Links > 0 {
+			w.orphans.mu.Lock()
+			w.orphans.cut[ino] = true
+			w.orphans.mu.Unlock()
 		}
-		if err := w.leaveDamaged(ino, err); err != nil {
+		if err := w.leaveDamaged(ino, w.finishOrphan(&n)); err != nil {
 			return 0, err
 		}
 	}
 	return len(left), nil
+}
+
+// finishOrphan frees an orphan, or what lies behind the end of one that has a name.
+func (w *Writable) finishOrphan(n *Inode) error {
+	if n.Links > 0 {
+		return w.finishTruncate(n.Ino)
+	}
+	return w.Evict(NodeOf(n))
 }
 
 // EvictAll frees every orphan: none is in use any more.
@@ -200,7 +234,7 @@ func (w *Writable) EvictAll() error {
 		var n Inode
 		err := w.View(func(fs *FS) error { return fs.ReadInode(&n, ino) })
 		if err == nil {
-			err = w.Evict(NodeOf(&n))
+			err = w.finishOrphan(&n)
 		}
 		if err := w.leaveDamaged(ino, err); err != nil {
 			return err

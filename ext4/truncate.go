@@ -42,6 +42,9 @@ func (o *op) truncate(n *Inode, size uint64) (done bool, err error) {
 		return false, ErrTooBig
 	}
 	bs := uint64(o.w.super.BlockSize)
+	if err := o.checkCut(n); err != nil {
+		return false, err
+	}
 	if err := o.dependInode(n.Ino, disk.OffSizeLow, 4); err != nil {
 		return false, err
 	}
@@ -70,7 +73,7 @@ func (o *op) truncate(n *Inode, size uint64) (done bool, err error) {
 		return true, nil
 	}
 	if !done {
-		o.addOrphan(n.Ino)
+		o.orphans = append(o.orphans, orphanChange{ino: n.Ino, add: true, cut: true})
 	}
 	err = o.setSize(n, size, false)
 	o.reach("inode")
@@ -95,6 +98,8 @@ func (w *Writable) finishTruncate(ino Ino) error {
 			o.reach("blocks")
 			if n.Links > 0 { // and keeps its names until the commit: without, it stays an orphan
 				o.removeOrphan(ino)
+			} else {
+				o.orphans = append(o.orphans, orphanChange{ino: ino, add: true, whole: true})
 			}
 			return o.dependInode(ino, disk.OffLinks, 2)
 		})

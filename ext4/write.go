@@ -122,6 +122,11 @@ func (o *op) write(n *Inode, offset uint64, data []byte, how *writing) error {
 	case len(data) == 0:
 		return nil
 	}
+	if offset+uint64(len(data)) > n.Size {
+		if err := o.checkCut(n); err != nil {
+			return err
+		}
+	}
 	if err := o.dependMap(n); err != nil {
 		return err
 	}
