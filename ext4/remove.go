@@ -72,8 +72,13 @@ func (w *Writable) removeName(cred Cred, parent Node, name string, isDir bool) (
 			return err
 		}
 		o.reach("entry")
-		if out, err = o.unname(dir, n); err != nil {
+		if out, err = o.unname(n); err != nil {
 			return err
+		}
+		if isDir {
+			if err := o.linkParent(dir, -1); err != nil {
+				return err
+			}
 		}
 		o.reach("inode")
 		return o.stamp(dir, disk.OffMtime, disk.OffCtime)
@@ -91,18 +96,15 @@ func (o *op) child(dir *Inode, name string, ino Ino) (*Inode, error) {
 	return n, nil
 }
 
-// unname takes one name's link away from an inode that is in a directory. Without links it is an orphan until it is
-// evicted.
-func (o *op) unname(dir, n *Inode) (Removed, error) {
+// unname takes one name's link away from an inode. Without links it is an orphan until it is evicted. The link that a
+// directory gives to its parent is the caller's.
+func (o *op) unname(n *Inode) (Removed, error) {
 	out := Removed{Node: NodeOf(n), Last: n.Links == 1 || n.IsDir()}
 	if n.IsDir() {
 		if err := o.dir(n).checkEmpty(); err != nil {
 			return out, err
 		}
 		if err := o.setInode(n.Ino, disk.OffLinks, []byte{0, 0}); err != nil {
-			return out, err
-		}
-		if err := o.linkParent(dir, -1); err != nil {
 			return out, err
 		}
 	} else if err := o.dropLink(n); err != nil {
@@ -276,7 +278,7 @@ func (r *rename) run() (out Removed, err error) {
 		return out, r.exchange()
 	}
 	if r.target != nil {
-		if out, err = r.unname(r.new, r.target); err != nil {
+		if out, err = r.unname(r.target); err != nil {
 			return out, err
 		}
 		r.reach("target")
@@ -292,8 +294,8 @@ func (r *rename) run() (out Removed, err error) {
 		return out, err
 	}
 	r.reach("source")
-	if r.n.IsDir() && r.old != r.new {
-		if err := r.reparent(r.n, r.old, r.new); err != nil {
+	if r.n.IsDir() {
+		if err := r.moveDir(); err != nil {
 			return out, err
 		}
 		r.reach("parent")
@@ -340,11 +342,25 @@ func (r *rename) leave() error {
 	return d.replace(at, w.Ino, disk.FileTypeChar)
 }
 
-// reparent makes a directory that moved name its new parent.
-func (r *rename) reparent(n, from, to *Inode) error {
-	if err := r.dir(n).setDotDot(to.Ino); err != nil {
-		return err
+// moveDir makes a directory that moved name its new parent, and counts its link. The link of one that it replaces
+// becomes its own, which needs no room for another (kernel, fs/ext4/namei.c: ext4_rename).
+func (r *rename) moveDir() error {
+	if r.old != r.new {
+		if err := r.dir(r.n).setDotDot(r.new.Ino); err != nil {
+			return err
+		}
+		if r.target == nil {
+			return r.moveLink(r.old, r.new)
+		}
 	}
+	if r.target == nil {
+		return nil
+	}
+	return r.linkParent(r.old, -1)
+}
+
+// moveLink has one parent count a subdirectory less, and another one more.
+func (r *rename) moveLink(from, to *Inode) error {
 	if err := r.linkParent(from, -1); err != nil {
 		return err
 	}
@@ -361,21 +377,36 @@ func (r *rename) exchange() error {
 		return err
 	}
 	if r.old != r.new {
-		if r.n.IsDir() {
-			if err := r.reparent(r.n, r.old, r.new); err != nil {
-				return err
-			}
-		}
-		if r.target.IsDir() {
-			if err := r.reparent(r.target, r.new, r.old); err != nil {
-				return err
-			}
+		if err := r.exchangeDirs(); err != nil {
+			return err
 		}
 	}
 	if err := r.stamp(r.target, disk.OffCtime); err != nil {
 		return err
 	}
 	return r.times(r.n)
+}
+
+// exchangeDirs makes directories that changed places name their new parents. Of two of them the counts stay.
+func (r *rename) exchangeDirs() error {
+	n, target := r.n.IsDir(), r.target.IsDir()
+	if n {
+		if err := r.dir(r.n).setDotDot(r.new.Ino); err != nil {
+			return err
+		}
+	}
+	if target {
+		if err := r.dir(r.target).setDotDot(r.old.Ino); err != nil {
+			return err
+		}
+	}
+	switch {
+	case n && !target:
+		return r.moveLink(r.old, r.new)
+	case target && !n:
+		return r.moveLink(r.new, r.old)
+	}
+	return nil
 }
 
 func (r *rename) times(n *Inode) error {

@@ -27,7 +27,8 @@ func scattered(t *testing.T, m *memFS, name string) (node Node, rear block.Numbe
 	}
 	for level := ok(disk.DecodeExtentRoot(n.Block))(t); level.Depth() > 0; {
 		rear = level.Index(level.Entries() - 1).Leaf
-		level = ok(m.super.DecodeExtentBlock(m.super.Seed().Inode(n.Ino, n.Generation), level.Depth()-1, ok(m.store.home(rear))(t)))(t)
+		seed := m.super.Seed().Inode(n.Ino, n.Generation)
+		level = ok(m.super.DecodeExtentBlock(seed, level.Depth()-1, ok(m.store.home(rear))(t)))(t)
 	}
 	return node, rear
 }
