@@ -409,3 +409,16 @@ func TestResolve_SetIsOneField(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestResolve_EqualWhole: a Whole of the bytes that the block has is a change of all of them, so that it reaches the
+// device, whatever that has there.
+func TestResolve_EqualWhole(t *testing.T) {
+	block, dst := bytes.Repeat([]byte{7}, 64), make([]byte, 64)
+	var r Result
+	if err := Resolve(dst, block, block, []Edit{Whole(bytes.Clone(block))}, &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Ranges) != 1 || r.Ranges[0] != (Range{0, 64}) || !bytes.Equal(dst, block) {
+		t.Errorf("ranges %v", r.Ranges)
+	}
+}

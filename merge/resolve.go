@@ -12,7 +12,7 @@ import (
 // Result is what Resolve found. Its slices are reused by the next call with the same Result.
 type Result struct {
 	Proof  Proof
-	Ranges []Range  // what differs from newest, ascending and disjoint: the resolved delta
+	Ranges []Range  // what differs from newest, ascending and disjoint: the resolved delta; all of it after an equal Whole
 	Placed []uint32 // by edit: where an append landed
 	Edit   int      // of a refusal: the index of the edit that does not stand
 
@@ -27,7 +27,7 @@ func Resolve(dst, base, newest []byte, mine []Edit, r *Result) error {
 	r.Ranges, r.Placed, r.Proof, r.Edit = r.Ranges[:0], r.Placed[:0], 0, 0
 	same := len(base) == 0 || &base[0] == &newest[0]
 	copy(dst, newest)
-	moved, diff := false, false
+	moved, diff, whole := false, false, false
 	follow := !same && r.moved.needed(mine)
 	if follow {
 		r.moved.begin(base)
@@ -51,7 +51,8 @@ func Resolve(dst, base, newest []byte, mine []Edit, r *Result) error {
 		r.Placed = append(r.Placed, at)
 		r.Proof |= byKind[e.kind]
 		moved = moved || e.kind == KindAppend || e.kind == KindReapply
-		diff = diff || e.kind == KindReapply || e.kind == KindWhole
+		whole = whole || e.kind == KindWhole
+		diff = diff || whole || e.kind == KindReapply
 		if !diff {
 			r.Ranges = e.ranges(r.Ranges, at)
 		}
@@ -62,6 +63,10 @@ func Resolve(dst, base, newest []byte, mine []Edit, r *Result) error {
 	}
 	if diff {
 		r.Ranges = Diff(r.Ranges[:0], newest, dst)
+		if whole && len(r.Ranges) == 0 {
+			// The block may be new to its writer: what the cache has of its former life need not be on the device.
+			r.Ranges = append(r.Ranges, Range{0, uint32(len(dst))})
+		}
 	} else {
 		r.Ranges = normal(r.Ranges, gap)
 	}

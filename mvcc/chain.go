@@ -23,6 +23,7 @@ type chain struct {
 	idle     bool      // home, and kept for its history only
 	dead     bool      // dropped from the index: look again
 	inEpoch  bool      // on its shard's list of what the epoch changes
+	freed    block.Seq // not 0: was freed up to this commit, maybe before the newest version came home
 	tag      Tag       // of the newest version
 	history  int       // deltas below the head
 	limit    int       // history at which live snapshots are looked at again

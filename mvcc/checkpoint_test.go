@@ -188,6 +188,45 @@ func TestWriteHome_FormerLife(t *testing.T) {
 	}
 }
 
+// TestWriteHome_AlmostSameAgain: a block holds metadata, is freed, holds file data, is freed again, and then gets bytes
+// that differ in one place from those that it had first. The log has all that home has not.
+func TestWriteHome_AlmostSameAgain(t *testing.T) {
+	home, log := blockcache.NewRAM(make([]byte, 64<<12)), blockcache.NewRAM(nil)
+	o := Options{BlockSize: 4096, Home: home, Durability: NativeLog{Device: log,
+		Options: wal.Options{Policy: wal.OnDemand}}}
+	s, _, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := bytes.Repeat([]byte{5}, 4096)
+	last := bytes.Clone(first)
+	last[100] = 6
+	free := func(tx *Tx) error {
+		tx.Free(7)
+		return nil
+	}
+	for _, do := range []func(tx *Tx) error{
+		func(tx *Tx) error { return tx.Edit(7, merge.Whole(first)) },
+		free,
+		func(tx *Tx) error { return tx.WriteHome(6, 0, bytes.Repeat([]byte{9}, 2*4096), true) },
+		free,
+	} {
+		mustUpdate(t, s, do)
+		if err := s.Checkpoint(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err = s.UpdateDurable(context.Background(), func(tx *Tx) error { return tx.Edit(7, merge.Whole(last)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Abandon()
+	mustOpen(t, o)
+	if p := home.Bytes()[7<<12:][:4096]; !bytes.Equal(p, last) {
+		t.Errorf("after recovery the block begins with %d, expected 5", p[0])
+	}
+}
+
 // TestCheckpoint_HandsOver: while blocks go home, are dropped from memory and come back, every snapshot sees what it
 // must (M8).
 func TestCheckpoint_HandsOver(t *testing.T) {

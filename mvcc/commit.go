@@ -105,9 +105,13 @@ func (tx *Tx) context() error {
 }
 
 // writeFresh writes ordered data home, before the sequence is taken: every epoch that holds the commit flushes it
-// first (W3).
+// first (W3). So does the next epoch where a write fails, and the transaction with it: edits of those blocks may start
+// from what is home.
 func (tx *Tx) writeFresh() error {
 	s := tx.s
+	if len(tx.fresh) > 0 {
+		defer s.durability.wroteHome(true)
+	}
 	for _, f := range tx.fresh {
 		if c, _ := s.chains.index.Load(f.number); c != nil {
 			// Pending home writes of the block's former life must not come after this one.
@@ -116,12 +120,10 @@ func (tx *Tx) writeFresh() error {
 			}
 		}
 		if _, err := s.home.WriteAt(f.data, s.size.Offset(f.number)); err != nil {
+			s.clean.Drop(f.number) // it may be half written
 			return fmt.Errorf("write %v: %w", f.number, err)
 		}
 		s.clean.Put(f.number, slices.Clone(f.data))
-	}
-	if len(tx.fresh) > 0 {
-		s.durability.wroteHome(true)
 	}
 	return tx.writeHomes()
 }
@@ -130,6 +132,9 @@ func (tx *Tx) writeFresh() error {
 // used again before that ends.
 func (tx *Tx) writeHomes() error {
 	s, ordered := tx.s, false
+	if len(tx.homes) > 0 {
+		defer func() { s.durability.wroteHome(ordered) }()
+	}
 	for _, h := range tx.homes {
 		if h.ordered {
 			ordered = true
@@ -141,9 +146,7 @@ func (tx *Tx) writeHomes() error {
 				}
 			}
 		}
-		if _, err := s.home.WriteAt(h.data, s.size.Offset(h.number)+int64(h.off)); err != nil {
-			return fmt.Errorf("write %v: %w", h.number, err)
-		}
+		_, err := s.home.WriteAt(h.data, s.size.Offset(h.number)+int64(h.off))
 		if h.ordered && !mutant.Off(mutant.FormerLife) {
 			// The cache may have what the block was before it was freed. An edit that makes it the same again would
 			// change nothing, and home would keep the data.
@@ -151,9 +154,9 @@ func (tx *Tx) writeHomes() error {
 				s.clean.Drop(h.number + block.Number(i))
 			}
 		}
-	}
-	if len(tx.homes) > 0 {
-		s.durability.wroteHome(ordered)
+		if err != nil {
+			return fmt.Errorf("write %v: %w", h.number, err)
+		}
 	}
 	return nil
 }

@@ -181,6 +181,7 @@ const (
 
 // changed lists a chain in the epoch that fills.
 func (e *journalEpochs) changed(c *chain) {
+	c.freed = 0
 	if !c.inEpoch {
 		c.inEpoch = true
 		e.list(c)

@@ -25,20 +25,26 @@ func (e *journalEpochs) publishDurable(last block.Seq, images []wal.Image, freed
 		}
 	}
 	e.home.Unlock()
+	oldest, _, live := e.s.snapshots.oldest()
 	for _, n := range freed {
 		if c, _ := e.s.chains.index.Load(n); c != nil {
-			e.dropFreed(c, last)
+			e.dropFreed(c, last, live && oldest < last)
 		}
 	}
 	e.closed.Add(1)
 	e.last.Store(uint64(last))
 }
 
-// dropFreed drops the chain of a block that was freed, unless a snapshot or a later commit needs it.
-func (e *journalEpochs) dropFreed(c *chain, last block.Seq) {
+// dropFreed drops the chain of a block that was freed, unless a snapshot or a later commit needs it. A snapshot that
+// is older than the freeing does: the newest version may never have come home, and will not any more (M8).
+func (e *journalEpochs) dropFreed(c *chain, last block.Seq, seen bool) {
 	c.latch.lock()
 	defer c.latch.unlock()
 	if c.dead || c.head.Load().seq > last {
+		return
+	}
+	if seen && !c.idle && !mutant.Off(mutant.FreedSeen) {
+		c.freed = last
 		return
 	}
 	if !c.onlyNewest(&e.s.chains) {
@@ -183,14 +189,14 @@ func (e *journalEpochs) checkpoint() error {
 }
 
 // dropSealed gives up a chain whose newest version is home, unless there is something older in it. The cache has the
-// sealed copy.
+// sealed copy. One that was freed before it came home waits for the snapshots that see it.
 func (e *journalEpochs) dropSealed(c *chain, last block.Seq, waits bool) {
 	c.latch.lock()
 	defer c.latch.unlock()
 	if c.dead {
 		return
 	}
-	if c.head.Load().seq > last || c.inEpoch || waits {
+	if c.head.Load().seq > last || c.inEpoch || waits || c.freed != 0 && !e.s.Reusable(c.freed) {
 		e.s.chains.dirty.add(c)
 		return
 	}

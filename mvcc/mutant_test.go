@@ -86,5 +86,6 @@ func TestWrites_Mutants(t *testing.T) {
 	noticed.By(t, mutant.FreshHome, "TestWriteHome_FormerLife")
 	noticed.By(t, mutant.FailedHome, "TestCheckpoint_AfterFailedFlush")
 	noticed.By(t, mutant.HomeFlush, "TestWriteHome_NativeLog")
-	noticed.By(t, mutant.FormerLife, "TestWriteHome_SameAgain")
+	noticed.By(t, mutant.FreedSeen, "TestFreed_SnapshotReads")
+	noticed.By(t, mutant.FormerLife, "TestWriteHome_AlmostSameAgain")
 }

@@ -39,6 +39,8 @@ const (
 	FailedHome Promise = "failed-home"
 	// EpochFits: an epoch takes more changes than fit in the journal.
 	EpochFits Promise = "epoch-fits"
+	// FreedSeen: a freed block is given up though it never came home, and an older snapshot reads it.
+	FreedSeen Promise = "freed-seen"
 	// FreshHome: with the native log, recovery replays what a block was before WriteHome gave it contents.
 	FreshHome Promise = "fresh-home"
 	// HomeRoom: a home device that was full once has failed for ever.
