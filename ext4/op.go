@@ -62,6 +62,9 @@ func (w *Writable) do(kind opKind, cred Cred, fn func(*op) error) error {
 			w.counts.record(kind, out, nil)
 			o.reach("commit")
 			o.settle(out.Seq)
+			if cred.Committed != nil && out.Seq != 0 {
+				cred.Committed(uint64(out.Seq))
+			}
 			w.turned.Or(o.turns)
 			if o.sync && kind != opAtime && kind != opEvict {
 				return w.syncFor(cred)

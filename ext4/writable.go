@@ -100,6 +100,8 @@ type Cred struct {
 	UID, GID uint32
 	Thread   uint32 // that asked, for SetRights; 0 where it is not known
 	Context  context.Context
+	// Committed is called with the sequence of each commit that the operation makes; may be nil.
+	Committed func(commit uint64)
 }
 
 func (c Cred) context() context.Context {

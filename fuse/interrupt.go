@@ -134,12 +134,12 @@ func (f *writable) change(
 ) gofuse.Status {
 	r := f.requester(cancel, h)
 	defer r.end()
-	return f.status(op, do(credOf(h, r)))
+	return f.status(op, do(f.credOf(h, r)))
 }
 
 // credOf is the user of a request, and its context.
-func credOf(h *gofuse.InHeader, ctx context.Context) ext4.Cred {
-	return ext4.Cred{UID: h.Uid, GID: h.Gid, Thread: h.Pid, Context: ctx}
+func (f *writable) credOf(h *gofuse.InHeader, ctx context.Context) ext4.Cred {
+	return ext4.Cred{UID: h.Uid, GID: h.Gid, Thread: h.Pid, Context: ctx, Committed: f.underway.committed(h.Unique)}
 }
 
 // beingKilled reports whether SIGKILL is pending for a thread: each thread of a process that a signal ends has it. A

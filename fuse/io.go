@@ -19,7 +19,7 @@ func (f *writable) accessed(cancel <-chan struct{}, h *gofuse.InHeader, status g
 	}
 	r := f.requester(cancel, h)
 	defer r.end()
-	err := f.fs.Touch(credOf(h, r), node(h.NodeId))
+	err := f.fs.Touch(f.credOf(h, r), node(h.NodeId))
 	if err != nil && !errors.Is(err, ext4.ErrFailed) && r.Err() == nil {
 		f.report("note the time of access", err)
 	}
@@ -148,7 +148,7 @@ func (f *writable) CopyFileRange(cancel <-chan struct{}, in *gofuse.CopyFileRang
 	to := ext4.Range{Node: node(in.NodeIdOut), Offset: int64(in.OffOut)}
 	r := f.requester(cancel, &in.InHeader)
 	defer r.end()
-	done, err := f.fs.CopyRange(until(cancel), credOf(&in.InHeader, r), from, to, in.Len)
+	done, err := f.fs.CopyRange(until(cancel), f.credOf(&in.InHeader, r), from, to, in.Len)
 	status := f.status("copy_file_range", err)
 	if done == 0 && !status.Ok() {
 		return 0, status

@@ -35,11 +35,12 @@ type Options struct {
 	Source        string
 	Writeback     bool // the kernel gathers writes; of a read-write mount only
 	// sync(1) and syncfs(2) reach a read-write mount, and umount(2) waits for Finish; needs root, and a loop device
-	SyncFS bool
-	NoOpen bool // a read-write mount is not asked when files are opened and closed
-	Flags  MountFlags
-	Logger *log.Logger
-	Debug  bool
+	SyncFS   bool
+	NoOpen   bool // a read-write mount is not asked when files are opened and closed
+	Flags    MountFlags
+	Logger   *log.Logger
+	Debug    bool
+	Observer Observer // of operations; may be nil
 }
 
 // MountFlags are the generic flags of mount(8). The zero value is nosuid, nodev, exec.
@@ -66,7 +67,7 @@ func New(fs *ext4.FS, device blockcache.Device, ahead *blockcache.Readahead, dir
 	return newMount(dir, opts, true, func(o Options) gofuse.RawFileSystem {
 		front := newFront(fs, device, ahead, o.Logger)
 		front.opendir = o.AutoUnmount
-		return front
+		return tapped(front, o.Observer)
 	})
 }
 
@@ -75,7 +76,7 @@ func NewWritable(fs *ext4.Writable, dir string, opts Options) (*Mount, error) {
 	return newMount(dir, opts, false, func(o Options) gofuse.RawFileSystem {
 		front := newWritable(fs, o.Logger)
 		front.opendir, front.noOpen, front.writeback = o.AutoUnmount, o.NoOpen, o.Writeback
-		return front
+		return tapped(front, o.Observer)
 	})
 }
 

@@ -258,7 +258,7 @@ func newWired(t testing.TB, o Options, mkfs ...string) *wired {
 	})
 	d.front = newWritable(d.volume.Writable, log.New(io.Discard, "", 0))
 	d.front.opendir, d.front.noOpen, d.front.writeback = o.AutoUnmount, o.NoOpen, o.Writeback
-	d.wire = newWire(t, d.front, o, false)
+	d.wire = newWire(t, tapped(d.front, o.Observer), o, false)
 	return d
 }
 

@@ -31,8 +31,9 @@ type writable struct {
 	encrypted            bool // opening some files is refused, for reading, too
 	writeback            bool // the kernel gathers writes
 	// ENOSYS to OPEN and CREATE: the kernel does without, MKNOD creates, and no file has flags of its own
-	noOpen bool
-	killed func(thread uint32) bool // reports whether the thread of an interrupted request is dying
+	noOpen   bool
+	underway *underway                // observed operations; nil: none are
+	killed   func(thread uint32) bool // reports whether the thread of an interrupted request is dying
 	reporter
 }
 

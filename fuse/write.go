@@ -35,7 +35,7 @@ func (f *writable) opened(h *gofuse.InHeader, flags uint32, out *gofuse.OpenOut)
 	case writing && f.writeback && f.fs.Room() < scarce && !mutant.Off(mutant.GatheredRoom):
 		out.OpenFlags = gofuse.FOPEN_DIRECT_IO
 	}
-	if writing && f.fs.MayUseReserved(credOf(h, nil)) {
+	if writing && f.fs.MayUseReserved(f.credOf(h, nil)) {
 		out.Fh |= openPrivileged
 	}
 	if writing && flags&syscall.O_DSYNC != 0 {
@@ -73,7 +73,7 @@ func (f *writable) Write(cancel <-chan struct{}, in *gofuse.WriteIn, data []byte
 	r := f.requester(cancel, &in.InHeader)
 	defer r.end()
 	n, err := write(
-		credOf(&in.InHeader, r),
+		f.credOf(&in.InHeader, r),
 		node(in.NodeId),
 		int64(in.Offset),
 		data,

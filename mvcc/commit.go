@@ -275,7 +275,7 @@ func (tx *Tx) merge(t *touched, newest *version, base []byte) error {
 	}
 	err := merge.Resolve(t.next.data, base, newest.data, t.edits, &tx.result)
 	if !t.stood {
-		tx.merged(t, began, err)
+		tx.merged(t, newest.seq, began, err)
 	}
 	return err
 }

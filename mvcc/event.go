@@ -44,17 +44,33 @@ type Event struct {
 	Inputs  *Losses // of a policy switch or a contention sample
 }
 
+// Observer takes a store's events where they happen, on the way of a commit: it must return at once.
+type Observer interface {
+	// Listening reports whether events are wanted now. The store makes none otherwise.
+	Listening() bool
+	Observe(Event)
+}
+
+// ObserverFunc is an Observer that always listens.
+type ObserverFunc func(Event)
+
+// Listening follows Observer.
+func (ObserverFunc) Listening() bool { return true }
+
+// Observe follows Observer.
+func (f ObserverFunc) Observe(e Event) { f(e) }
+
 // events hands a store's events to its observer, if there is one.
-type events struct{ observer func(Event) }
+type events struct{ observer Observer }
 
 func (e events) emit(ev Event) {
-	if e.observer != nil {
-		e.observer(ev)
+	if e.observed() {
+		e.observer.Observe(ev)
 	}
 }
 
-// observed reports whether there is an observer: the parts of an event are not computed otherwise.
-func (e events) observed() bool { return e.observer != nil }
+// observed reports whether events are wanted: the parts of an event are not computed otherwise.
+func (e events) observed() bool { return e.observer != nil && e.observer.Listening() }
 
 // flushed reports an epoch that became durable.
 func (s *Store) flushed(e block.Epoch, last block.Seq, took time.Duration) {

@@ -13,11 +13,11 @@ import (
 func TestEvent_Block(t *testing.T) {
 	var mu sync.Mutex // the collector emits samples, too
 	var got []Event
-	s := mustOpen(t, Options{Events: func(e Event) {
+	s := mustOpen(t, Options{Observer: ObserverFunc(func(e Event) {
 		mu.Lock()
 		defer mu.Unlock()
 		got = append(got, e)
-	}})
+	})})
 	ctx := context.Background()
 	s.events.emit(s.contentionSample())
 	set := func(n int64) func(*Tx) error {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/merge"
 )
 
@@ -346,8 +347,8 @@ func (tx *Tx) conflict(t *touched, newest *version, why error) error {
 	return ErrConflict
 }
 
-// merged notes what a merge came to. began is zero unless it was measured.
-func (tx *Tx) merged(t *touched, began time.Time, err error) {
+// merged notes what a merge with the version of a commit came to. began is zero unless it was measured.
+func (tx *Tx) merged(t *touched, with block.Seq, began time.Time, err error) {
 	s := tx.s
 	s.stats.hot.touch(t.number)
 	if err == nil {
@@ -373,6 +374,7 @@ func (tx *Tx) merged(t *touched, began time.Time, err error) {
 		e := Event{
 			Kind:   EventMergeChecked,
 			Tx:     tx.priority,
+			Seq:    with,
 			Block:  t.number,
 			Edits:  kindsOf(t.edits),
 			Policy: s.opts.Policy.of(t.chain).String(),

@@ -62,7 +62,7 @@ func TestChoose_KeepsWhatIsFaster(t *testing.T) {
 func TestAdaptive_TellsSwitches(t *testing.T) {
 	var switches atomic.Int64
 	var wrong atomic.Int64
-	s := mustOpen(t, Options{Policy: Adaptive, Events: func(e Event) {
+	s := mustOpen(t, Options{Policy: Adaptive, Observer: ObserverFunc(func(e Event) {
 		if e.Kind != EventPolicy {
 			return
 		}
@@ -70,7 +70,7 @@ func TestAdaptive_TellsSwitches(t *testing.T) {
 		if e.Inputs == nil || e.Policy == "" || e.Outcome == e.Policy {
 			wrong.Add(1)
 		}
-	}})
+	})})
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for range 16 {

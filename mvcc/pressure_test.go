@@ -54,11 +54,11 @@ func TestStep_Hysteresis(t *testing.T) {
 // TestPressure_NamesTheSnapshot: a chain over its cap holds its writers back, and says which snapshot is to blame.
 func TestPressure_NamesTheSnapshot(t *testing.T) {
 	var reported atomic.Pointer[string]
-	s := mustOpen(t, Options{ChainCap: 4, PushBack: 20 * time.Millisecond, Events: func(e Event) {
+	s := mustOpen(t, Options{ChainCap: 4, PushBack: 20 * time.Millisecond, Observer: ObserverFunc(func(e Event) {
 		if e.Kind == EventPressure {
 			reported.Store(&e.Reason)
 		}
-	}})
+	})})
 	var err error
 	var held []*Tx
 	for i := range 40 {

@@ -30,7 +30,7 @@ type Options struct {
 	PushBack  time.Duration
 	LostRaces int // lost races before a transaction waits in a queue (M5): 8 where 0
 	Pack      PackPolicy
-	Events    func(Event) // called on the way: it must return at once
+	Observer  Observer // of the events; nil: none
 }
 
 func (o Options) defaults() (Options, error) {
@@ -104,7 +104,7 @@ func Open(o Options) (*Store, wal.Recovery, error) {
 		return nil, wal.Recovery{}, err
 	}
 	s := &Store{opts: o, size: o.BlockSize, home: o.Home, blocks: block.Number(o.Home.Size() / int64(o.BlockSize)),
-		snapshots: new(registry), txs: new(sync.Pool), events: events{o.Events}, stop: make(chan struct{})}
+		snapshots: new(registry), txs: new(sync.Pool), events: events{o.Observer}, stop: make(chan struct{})}
 	if o.Durability == nil {
 		o.Durability = noLog{}
 	}

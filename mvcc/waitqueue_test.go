@@ -91,7 +91,7 @@ func TestQueue_ThenWins(t *testing.T) {
 		return increment(tx, 3)
 	}
 	armed := false
-	s = mustOpen(t, Options{Policy: Strict, LostRaces: 1, Events: func(e Event) {
+	s = mustOpen(t, Options{Policy: Strict, LostRaces: 1, Observer: ObserverFunc(func(e Event) {
 		if e.Kind == EventAbort && armed {
 			armed = false
 			other.Go(func() {
@@ -101,7 +101,7 @@ func TestQueue_ThenWins(t *testing.T) {
 			})
 			<-inside
 		}
-	}})
+	})})
 	mustUpdate(t, s, func(tx *Tx) error { return increment(tx, 3) })
 	out, err := s.UpdateWith(ctx, TxOptions{}, func(tx *Tx) error {
 		if _, err := tx.ReadBlock(3); err != nil {

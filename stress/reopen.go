@@ -43,7 +43,7 @@ func (r *Run) open() (err error) {
 	}
 	r.store, _, err = mvcc.Open(mvcc.Options{BlockSize: r.cfg.BlockSize, Home: d.home,
 		Durability: mvcc.NativeLog{Device: d.log}, Policy: r.cfg.Policy, Isolation: r.cfg.Isolation,
-		Events: r.cfg.Events})
+		Observer: r.cfg.Observer})
 	if err != nil {
 		d.log.Close()
 		d.home.Close()

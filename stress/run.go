@@ -30,7 +30,7 @@ type Config struct {
 	// file for the blocks; a temporary one where empty. Its log lies beside it, with the suffix .wal
 	Device    string
 	BlockSize block.Size // 4096 where 0
-	Events    func(mvcc.Event)
+	Observer  mvcc.Observer
 	Started   func(*mvcc.Store)
 }
 

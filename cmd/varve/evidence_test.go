@@ -14,9 +14,9 @@ func TestEvidence(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger")
 	l, err := evidence.Append(path)
 	fatal(t, err)
-	l.Add(mvcc.Event{Kind: mvcc.EventCommit, Tx: 1})
-	l.Add(mvcc.Event{Kind: mvcc.EventConflict, Tx: 1, Block: 7, Reason: "overlap"})
-	l.Add(mvcc.Event{Kind: mvcc.EventAbort, Tx: 1, Block: 7, Reason: "overlap"})
+	l.Observe(mvcc.Event{Kind: mvcc.EventCommit, Tx: 1})
+	l.Observe(mvcc.Event{Kind: mvcc.EventConflict, Tx: 1, Block: 7, Reason: "overlap"})
+	l.Observe(mvcc.Event{Kind: mvcc.EventAbort, Tx: 1, Block: 7, Reason: "overlap"})
 	fatal(t, l.Close())
 	checkCommands(t, []commandCase{
 		{[]string{"evidence", path}, exitOK, "3 records, 0 events dropped", ""},

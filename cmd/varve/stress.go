@@ -196,7 +196,7 @@ func (f *stressFlags) observe(ctx context.Context) (each func(*stress.Config), f
 			f.overwrite = true // what the next run overwrites is this one's
 		}
 		if ledger != nil {
-			c.Events = ledger.Add
+			c.Observer = ledger
 		}
 		if m != nil {
 			c.Started = m.Watch

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,11 +22,20 @@ const maxAnswer = 64 << 20
 const (
 	requestStats  = "stats"
 	requestQuotas = "quotas"
+	requestWatch  = "watch" // the answer is a Watching, and records until a side ends it
 	requestTime   = time.Second
 )
 
+// replier answers a request: with a value, or with a function that writes to the connection until ctx ends.
+type replier func(request string) any
+
+type stream func(ctx context.Context, c net.Conn)
+
+// maxConnections bounds the connections that are answered at a time. Others wait.
+const maxConnections = 32
+
 // serveControl answers requests on the control socket of the mount with a device number, until stop is called.
-func serveControl(dev uint64, reply func(request string) any) (stop func(), err error) {
+func serveControl(dev uint64, reply replier) (stop func(), err error) {
 	dir, err := makePrivate()
 	if err != nil {
 		return nil, err
@@ -44,8 +54,10 @@ func serveControl(dev uint64, reply func(request string) any) (stop func(), err 
 		dir.Close()
 		return nil, err
 	}
-	go answer(l, reply)
+	ctx, cancel := context.WithCancel(context.Background())
+	go answer(ctx, l, reply)
 	return func() {
+		cancel()
 		l.Close()
 		if now, err := os.Lstat(path); err == nil && os.SameFile(own, now) { // rule 6
 			os.Remove(path)
@@ -55,19 +67,33 @@ func serveControl(dev uint64, reply func(request string) any) (stop func(), err 
 }
 
 // answer answers each connection of this user and of root (rule 5).
-func answer(l net.Listener, reply func(request string) any) {
+func answer(ctx context.Context, l net.Listener, reply replier) {
+	free := make(chan struct{}, maxConnections)
 	for {
 		c, err := l.Accept()
 		if err != nil {
 			return
 		}
-		if peer, err := peerOf(c); err == nil && (peer == 0 || int(peer) == os.Getuid()) {
-			_ = c.SetDeadline(time.Now().Add(requestTime))
-			request, _ := bufio.NewReader(io.LimitReader(c, 64)).ReadString('\n')
-			_ = c.SetDeadline(time.Now().Add(controlTime))
-			_ = json.NewEncoder(c).Encode(reply(strings.TrimSpace(request)))
-		}
-		c.Close()
+		free <- struct{}{}
+		go func() {
+			defer func() { c.Close(); <-free }()
+			if peer, err := peerOf(c); err == nil && (peer == 0 || int(peer) == os.Getuid()) {
+				answerOne(ctx, c, reply)
+			}
+		}()
+	}
+}
+
+func answerOne(ctx context.Context, c net.Conn, reply replier) {
+	_ = c.SetDeadline(time.Now().Add(requestTime))
+	request, _ := bufio.NewReader(io.LimitReader(c, 64)).ReadString('\n')
+	switch r := reply(strings.TrimSpace(request)).(type) {
+	case stream:
+		_ = c.SetDeadline(time.Time{})
+		r(ctx, c)
+	default:
+		_ = c.SetDeadline(time.Now().Add(controlTime))
+		_ = json.NewEncoder(c).Encode(r)
 	}
 }
 

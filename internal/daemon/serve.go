@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/varvefs/varve/fuse"
+	"github.com/varvefs/varve/internal/evidence"
 	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
 )
@@ -59,7 +60,8 @@ type session struct {
 	dir    string
 	logger *log.Logger
 	ready  func(*Mounted) error
-	life   *life // nil where there is no life socket
+	bus    *evidence.Bus // of a read-write mount
+	life   *life         // nil where there is no life socket
 }
 
 // Serve mounts, calls ready when requests are answered, and returns when the mount is gone and the image is released.

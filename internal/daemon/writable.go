@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"runtime/debug"
 
 	"github.com/varvefs/varve/ext4"
@@ -69,15 +70,18 @@ func (s *session) serveWritable(ctx context.Context) (err error) {
 	return nil
 }
 
-// serveControl answers varve stats and varve quota for a mount.
+// serveControl answers varve stats, quota and watch for a mount.
 func (s *session) serveControl(mount *fuse.Mount, w *volume.Writable) (stop func(), err error) {
 	dev, err := mount.Device()
 	if err != nil {
 		return nil, err
 	}
 	return serveControl(dev, func(request string) any {
-		if request == requestQuotas {
+		switch request {
+		case requestQuotas:
 			return quotasOf(w)
+		case requestWatch:
+			return stream(func(ctx context.Context, c net.Conn) { watch(ctx, c, s.bus, s.Fuse.Source, w.View) })
 		}
 		return s.statsOf(w)
 	})
@@ -85,6 +89,8 @@ func (s *session) serveControl(mount *fuse.Mount, w *volume.Writable) (stop func
 
 // observe begins metrics and ledger, where they are configured.
 func (s *session) observe() (figures *metrics.Server, finish func(), err error) {
+	s.bus = new(evidence.Bus)
+	s.Write.Observer, s.Fuse.Observer = s.bus, tapOperations{s.bus}
 	var ledger *evidence.File
 	finish = func() {
 		if figures != nil {
@@ -101,7 +107,7 @@ func (s *session) observe() (figures *metrics.Server, finish func(), err error) 
 		if ledger, err = evidence.Append(s.Ledger); err != nil {
 			return nil, nil, err
 		}
-		s.Write.Events = ledger.Add
+		s.bus.Attach(ledger)
 	}
 	if s.Metrics != "" {
 		if figures, err = metrics.Serve(context.Background(), s.Metrics); err != nil {

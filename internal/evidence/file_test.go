@@ -18,7 +18,7 @@ func TestAppend_Twice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.Add(mvcc.Event{Kind: mvcc.EventCommit, Tx: 7})
+		f.Observe(mvcc.Event{Kind: mvcc.EventCommit, Tx: 7})
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}

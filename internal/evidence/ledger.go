@@ -13,23 +13,6 @@ import (
 	"github.com/varvefs/varve/mvcc"
 )
 
-// Record is one line of a ledger. Fields that do not apply are left out.
-type Record struct {
-	Time    time.Time    `json:"time"`
-	Event   string       `json:"event"`
-	Tx      uint64       `json:"tx,omitempty"`
-	Seq     uint64       `json:"sequence,omitempty"`
-	Block   *uint64      `json:"block,omitempty"`
-	Edits   string       `json:"edits,omitempty"`
-	Proof   string       `json:"proof,omitempty"`
-	Policy  string       `json:"policy,omitempty"`
-	Outcome string       `json:"outcome,omitempty"`
-	Reason  string       `json:"reason,omitempty"`
-	Wait    float64      `json:"wait_seconds,omitempty"`
-	Count   int64        `json:"count,omitempty"`
-	Inputs  *mvcc.Losses `json:"inputs,omitempty"`
-}
-
 // EventDropped is the record that counts the events which the ledger could not keep up with, by kind in Reason.
 const EventDropped = "dropped"
 
@@ -57,11 +40,20 @@ func NewLedger(w io.Writer, perSecond int) *Ledger {
 	return l
 }
 
-// Add takes an event, or drops it.
-func (l *Ledger) Add(e mvcc.Event) {
-	if rare(e.Kind) || l.budget.Load() > 0 && l.budget.Add(-1) >= 0 {
+// Listening follows mvcc.Observer.
+func (l *Ledger) Listening() bool { return true }
+
+// Observe follows mvcc.Observer.
+func (l *Ledger) Observe(e mvcc.Event) { l.Take(recordOf(e)) }
+
+// Take follows Sink. A record over the rate is dropped. Operations without a commit are no evidence.
+func (l *Ledger) Take(r Record) {
+	if r.Operation != nil && r.Seq == 0 {
+		return
+	}
+	if rare(r.Event) || l.budget.Load() > 0 && l.budget.Add(-1) >= 0 {
 		select {
-		case l.ch <- record(e):
+		case l.ch <- r:
 			return
 		default:
 		}
@@ -70,27 +62,13 @@ func (l *Ledger) Add(e mvcc.Event) {
 }
 
 // rare events are worth more than the rate's bound: there are few of them.
-func rare(k mvcc.EventKind) bool {
-	switch k {
+func rare(event string) bool {
+	switch mvcc.EventKind(event) {
 	case mvcc.EventPolicy, mvcc.EventContention, mvcc.EventPressure, mvcc.EventStep, mvcc.EventRecovery,
 		mvcc.EventFlush, mvcc.EventGC:
 		return true
 	}
 	return false
-}
-
-func record(e mvcc.Event) Record {
-	r := Record{Time: time.Now(), Event: string(e.Kind), Tx: e.Tx, Seq: uint64(e.Seq), Edits: e.Edits, Proof: e.Proof,
-		Policy:  e.Policy,
-		Outcome: e.Outcome, Reason: e.Reason, Wait: e.Wait.Seconds(), Count: e.Count, Inputs: e.Inputs}
-	switch e.Kind {
-	case mvcc.EventConflict, mvcc.EventAbort, mvcc.EventMergeApplied, mvcc.EventMergeChecked, mvcc.EventMergeRejected,
-		mvcc.EventPolicy, mvcc.EventContention:
-		if n := uint64(e.Block); !e.NoBlock {
-			r.Block = &n
-		}
-	}
-	return r
 }
 
 func (l *Ledger) write(to io.Writer) error {
@@ -140,7 +118,7 @@ func (l *Ledger) drain() {
 // Dropped is how many events were dropped.
 func (l *Ledger) Dropped() uint64 { return l.dropped.Load() }
 
-// Close writes the events that were accepted. Add must not be called any more.
+// Close writes the events that were accepted. Take must not be called any more.
 func (l *Ledger) Close() error {
 	close(l.ch)
 	l.done.Wait()

@@ -15,9 +15,9 @@ func TestLedger_CountsWhatItDrops(t *testing.T) {
 	l := NewLedger(&b, 20)
 	const reported = 5000
 	for range reported {
-		l.Add(mvcc.Event{Kind: mvcc.EventConflict, Block: 7, Edits: "set", Reason: "strict"})
+		l.Observe(mvcc.Event{Kind: mvcc.EventConflict, Block: 7, Edits: "set", Reason: "strict"})
 	}
-	l.Add(mvcc.Event{Kind: mvcc.EventPressure, Reason: "oldest snapshot: backup", Count: 9})
+	l.Observe(mvcc.Event{Kind: mvcc.EventPressure, Reason: "oldest snapshot: backup", Count: 9})
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestLedger_NeverBlocks(t *testing.T) {
 	l := NewLedger(failing{}, 1<<30)
 	began := time.Now()
 	for range 100_000 {
-		l.Add(mvcc.Event{Kind: mvcc.EventCommit, Seq: 1})
+		l.Observe(mvcc.Event{Kind: mvcc.EventCommit, Seq: 1})
 	}
 	if err := l.Close(); err == nil {
 		t.Error("a ledger that could not be written was closed without an error")
@@ -54,10 +54,10 @@ func (failing) Write([]byte) (int, error) { return 0, errors.New("no room") }
 // TestLedger_NoBlock leaves the block out where an event is of none: it would be taken for block 0.
 func TestLedger_NoBlock(t *testing.T) {
 	for _, kind := range []mvcc.EventKind{mvcc.EventAbort, mvcc.EventContention} {
-		if r := record(mvcc.Event{Kind: kind}); r.Block == nil || *r.Block != 0 {
+		if r := recordOf(mvcc.Event{Kind: kind}); r.Block == nil || *r.Block != 0 {
 			t.Errorf("%s at block 0: %+v", kind, r)
 		}
-		if r := record(mvcc.Event{Kind: kind, NoBlock: true}); r.Block != nil {
+		if r := recordOf(mvcc.Event{Kind: kind, NoBlock: true}); r.Block != nil {
 			t.Errorf("%s at no block: block %d", kind, *r.Block)
 		}
 	}

@@ -28,7 +28,7 @@ func TestRecord_Fields(t *testing.T) {
 		"flush": {mvcc.Event{Kind: mvcc.EventFlush, Seq: 2, Count: 1, Wait: 1500 * time.Millisecond},
 			`{"event":"flush","sequence":2,"wait_seconds":1.5,"count":1}`},
 	} {
-		line, err := json.Marshal(record(c.event))
+		line, err := json.Marshal(recordOf(c.event))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +56,7 @@ func TestLedger_FailedWriter(t *testing.T) {
 	l := NewLedger(fullDisk{}, 1<<30)
 	e := mvcc.Event{Kind: mvcc.EventFlush, Reason: strings.Repeat("x", 1000)}
 	for range 4 * queueSize {
-		l.Add(e)
+		l.Observe(e)
 	}
 	if err := l.Close(); !errors.Is(err, errFull) || !strings.Contains(err.Error(), "ledger") {
 		t.Errorf("close: %v", err)

@@ -40,9 +40,9 @@ type WriteOptions struct {
 	Commit      time.Duration // an epoch ends at least so often: 5 s where 0
 	Memory      int64         // bytes: DefaultMemory where 0
 	Policy      mvcc.Policy
-	Events      func(mvcc.Event)
-	Between     func()       // called between each operation and its commit, for tests of what operations depend on
-	Notice      func(string) // called where opening takes long, with the reason; may be nil
+	Observer    mvcc.Observer // of the store's events; may be nil
+	Between     func()        // called between each operation and its commit, for tests of what operations depend on
+	Notice      func(string)  // called where opening takes long, with the reason; may be nil
 	// the time and the next inode's generation, for images that are to be equal; the clock and random numbers where nil
 	Now        func() time.Time
 	Generation func() uint32
@@ -324,7 +324,7 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 			Home:      w.device,
 			Memory:    o.Memory - bitmaps,
 			Policy:    o.Policy,
-			Events:    o.Events,
+			Observer:  o.Observer,
 			PushBack:  -1,
 			Durability: mvcc.EpochJournal{
 				Journal: log,
