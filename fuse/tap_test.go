@@ -71,7 +71,8 @@ func TestTap_Observes(t *testing.T) {
 		{Name: "unlink", Inode: root, Entry: "g"},
 		{Name: "rmdir", Inode: root, Entry: "d"},
 	}
-	changes := []string{"mkdir", "create", "write", "setxattr", "truncate", "chmod", "link", "rename", "unlink", "rmdir"}
+	changes := []string{"mkdir", "create", "write", "setxattr", "truncate", "chmod", "link", "rename", "unlink",
+		"rmdir"}
 	if len(k.seen) != len(want) {
 		t.Fatalf("%d operations: %+v", len(k.seen), k.seen)
 	}

@@ -28,7 +28,9 @@ func (t *tap) Mkdir(cancel <-chan struct{}, in *gofuse.MkdirIn, name string, out
 	return t.end(o, &in.InHeader, status)
 }
 
-func (t *tap) Symlink(cancel <-chan struct{}, h *gofuse.InHeader, target, name string, out *gofuse.EntryOut) gofuse.Status {
+func (t *tap) Symlink(
+	cancel <-chan struct{}, h *gofuse.InHeader, target, name string, out *gofuse.EntryOut,
+) gofuse.Status {
 	o := t.begin("symlink", h)
 	o.named(name)
 	status := t.RawFileSystem.Symlink(cancel, h, target, name, out)

@@ -50,8 +50,8 @@ func TestWatch(t *testing.T) {
 			t.Fatalf("%v: %v\n%s", c, err, out)
 		}
 	}
-	for _, want := range []string{"create  /a/b/file  ok", "write  /a/b/file, 5 bytes at 0  ok", "rename  /a/b to /a/c  ok",
-		"chmod  /a/c/file  ok", "rmdir  /a  ENOTEMPTY", "unlink  /a/c/file  ok"} {
+	for _, want := range []string{"create  /a/b/file  ok", "write  /a/b/file, 5 bytes at 0  ok",
+		"rename  /a/b to /a/c  ok", "chmod  /a/c/file  ok", "rmdir  /a  ENOTEMPTY", "unlink  /a/c/file  ok"} {
 		line, ok := next()
 		if !ok || !strings.Contains(line, want) || strings.Contains(want, "ok") != strings.Contains(line, "  commit ") {
 			t.Errorf("printed %q, want %q", line, want)

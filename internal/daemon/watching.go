@@ -32,7 +32,8 @@ type tapOperations struct{ *evidence.Bus }
 func (t tapOperations) Observe(o fuse.Operation) {
 	t.Publish(evidence.Record{Time: o.Began, Event: evidence.EventOperation, Seq: o.Commit,
 		Operation: &evidence.Operation{Name: o.Name, Thread: o.Thread, UID: o.UID, Inode: uint32(o.Inode),
-			Entry: o.Entry, Attribute: o.Attribute, Made: uint32(o.Made), To: uint32(o.To), ToEntry: o.ToEntry, Offset: o.Offset, Bytes: o.Bytes,
+			Entry: o.Entry, Attribute: o.Attribute, Made: uint32(o.Made), To: uint32(o.To), ToEntry: o.ToEntry,
+			Offset: o.Offset, Bytes: o.Bytes,
 			Errno: o.Errno, Took: o.Took.Seconds()}})
 }
 
@@ -95,10 +96,11 @@ func Watch(ctx context.Context, dir string, begin func(Watching), do func(*evide
 	lines := json.NewDecoder(c)
 	var head Watching
 	if err := lines.Decode(&head); err != nil {
-		return fmt.Errorf("%s: its daemon answers nothing: only the user who mounted, and root, may ask: %w", info.Dir, err)
+		return fmt.Errorf("%s: its daemon answers nothing: only the user who mounted, and root, may ask: %w",
+			info.Dir, err)
 	}
 	if head.Image == "" || head.SchemaVersion != output.SchemaVersion {
-		return fmt.Errorf("%s: its daemon is of another version of varve, which cannot be watched by this one", info.Dir)
+		return fmt.Errorf("%s: its daemon is of another version of varve, which this one cannot watch", info.Dir)
 	}
 	_ = c.SetDeadline(time.Time{})
 	begin(head)
