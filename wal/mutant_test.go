@@ -25,5 +25,6 @@ func TestLog_Mutants(t *testing.T) {
 	noticed.By(t, mutant.ClosingMark, "TestOpen_Rot")
 	noticed.By(t, mutant.LogRoom, "TestLog_NoRoom")
 	noticed.By(t, mutant.SpareRoom, "TestOpen_AllPlacesUsed")
+	noticed.By(t, mutant.RecoveryFlush, "TestOpen_UnflushedLog")
 	noticed.By(t, mutant.WaitContext, "TestWait_Context")
 }

@@ -197,11 +197,17 @@ type end struct {
 	fresh   map[block.Number]block.Seq // the last commit that made a block fresh
 }
 
-// recover applies the whole epochs (W5): a first pass finds where they end, a second one writes them home.
+// recover applies the whole epochs (W5): a first pass finds where they end, a second one writes them home. Before that
+// the log is flushed: it may have been read from the page cache of a machine whose writing process has ended.
 func (s *scanner) recover(home blockcache.Writable, size block.Size) (Recovery, error) {
 	e, err := s.findEnd()
 	if err != nil {
 		return Recovery{}, err
+	}
+	if e.rec.Commits > 0 && !mutant.Off(mutant.RecoveryFlush) {
+		if err := s.dev.Sync(); err != nil {
+			return Recovery{}, fmt.Errorf("flush the log: %w", err)
+		}
 	}
 	a := &applier{home: home, size: size, blocks: map[block.Number][]byte{}, fresh: e.fresh}
 	err = s.walk(func(number uint64, off int, r record) error {

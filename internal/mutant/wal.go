@@ -20,6 +20,8 @@ const (
 	RottedSlot Promise = "rotted-slot"
 	// ClosingMark: closing a log does not note how far it was flushed.
 	ClosingMark Promise = "closing-mark"
+	// RecoveryFlush: recovery writes home what it read from a log that no flush has covered.
+	RecoveryFlush Promise = "recovery-flush"
 	// LogZeros: the log is written as zeros.
 	LogZeros Promise = "log-zeros"
 )

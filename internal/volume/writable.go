@@ -294,9 +294,17 @@ func (w *Writable) inherit(super *disk.Superblock, j *wal.Journal) error {
 	return err
 }
 
-// writeHome writes recovered blocks home.
+// writeHome writes recovered blocks home, after a flush of the journal: that may have been read from the page cache,
+// where a process that was killed has left it.
 func (w *Writable) writeHome(size block.Size) func(n block.Number, p []byte) error {
+	flushed := mutant.Off(mutant.RecoveryFlush)
 	return func(n block.Number, p []byte) error {
+		if !flushed {
+			if err := w.logDevice().Sync(); err != nil {
+				return fmt.Errorf("flush the journal: %w", err)
+			}
+			flushed = true
+		}
 		w.Replayed++
 		if _, err := w.device.WriteAt(p, size.Offset(n)); err != nil {
 			return fmt.Errorf("recover %v: %w", n, err)
