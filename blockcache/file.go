@@ -13,6 +13,7 @@ import (
 type File struct {
 	file   *os.File
 	size   int64
+	named  bool   // it had a name when it was opened
 	mapped []byte // the whole file; nil where it cannot be mapped
 }
 
@@ -23,7 +24,7 @@ func OpenFile(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &File{file: f}
+	d := &File{file: f, named: hasName(f)}
 	if err := d.inspect(path); err != nil {
 		f.Close()
 		return nil, err

@@ -29,6 +29,7 @@ type Writable interface {
 type Disk struct {
 	file    *os.File
 	regular bool
+	named   bool       // it had a name when it was opened
 	mu      sync.Mutex // guards size
 	size    int64
 
@@ -86,7 +87,7 @@ func newDisk(f *os.File, path string) (*Disk, error) {
 			err,
 		)
 	}
-	d := &Disk{file: f}
+	d := &Disk{file: f, named: hasName(f)}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() && info.Mode()&(os.ModeDevice|os.ModeCharDevice) != os.ModeDevice {
 		err = fmt.Errorf("%s is neither a file nor a block device", path)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,6 +89,50 @@ func TestUmount_Killed(t *testing.T) {
 	}
 	if r := <-done; r.Code != exitMount || !strings.Contains(r.Stderr, "killed") {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestUmount_Deleted: an image, its journal or an overlay that was deleted or replaced beneath a mount goes on to take
+// writes; unmounting says that they are lost.
+func TestUmount_Deleted(t *testing.T) {
+	oracle.NeedFUSE(t)
+	for name, c := range map[string]struct {
+		options string // %s: a file beside the image
+		end     func(image, other string) error
+		lost    bool
+	}{
+		"deleted":         {"rw", func(image, _ string) error { return os.Remove(image) }, true},
+		"replaced":        {"rw", os.Rename, true},
+		"overlay":         {"overlay=%s", func(_, other string) error { return os.Remove(other) }, true},
+		"base of overlay": {"overlay=%s", func(image, _ string) error { return os.Remove(image) }, true},
+		"moved":           {"rw", func(image, _ string) error { return os.Rename(image, image+".moved") }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			image, dir := rwImage(t, "16M"), t.TempDir()
+			other := filepath.Join(t.TempDir(), "other")
+			options := c.options
+			if strings.Contains(options, "%s") {
+				options = fmt.Sprintf(options, other)
+			}
+			mountPid(t, image, dir, options)
+			if name == "replaced" {
+				if err := os.WriteFile(other, []byte("another one"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				image, other = other, image
+			}
+			if err := c.end(image, other); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "file"), []byte("later"), 0o600); err != nil {
+				t.Errorf("the mount does not go on: %v", err)
+			}
+			r := varve(t, "umount", dir)
+			if c.lost && (r.Code != exitMount || !strings.Contains(r.Stderr, "was deleted or replaced")) ||
+				!c.lost && r.Code != 0 {
+				t.Errorf("%+v", r)
+			}
+		})
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"runtime/debug"
+	"sync"
+	"time"
 
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/fuse"
@@ -45,14 +47,17 @@ func (s *session) serveWritable(ctx context.Context) (err error) {
 		}
 	}()
 	defer func() {
-		if cerr := w.Close(); cerr != nil {
+		gone := w.Named()
+		cerr := w.Close()
+		if cerr != nil {
 			cerr = fmt.Errorf("%s is left to recovery: %w", s.Spec.Image, cerr)
 			s.logger.Print(cerr)
-			if err == nil {
-				err = &MountError{cerr}
-			}
+		}
+		if cerr = errors.Join(cerr, gone); err == nil && cerr != nil {
+			err = &MountError{cerr}
 		}
 	}()
+	defer s.watchNames(w)()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -68,6 +73,34 @@ func (s *session) serveWritable(ctx context.Context) (err error) {
 	s.serveUntilGone(ctx, mount,
 		&Mounted{Type: super.Kind(), Label: super.Label, ReplayedBlocks: w.Replayed, Orphans: w.Orphans})
 	return nil
+}
+
+// namesEvery is how often a mount looks whether its files are still there.
+const namesEvery = 5 * time.Second
+
+// watchNames warns once when a file of a mount was deleted: the mount goes on, but nothing of it will be left.
+func (s *session) watchNames(w *volume.Writable) (stop func()) {
+	end := make(chan struct{})
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		t := time.NewTicker(namesEvery)
+		defer t.Stop()
+		for {
+			select {
+			case <-end:
+				return
+			case <-t.C:
+				if err := w.Named(); err != nil {
+					s.logger.Print(err)
+					return
+				}
+			}
+		}
+	})
+	return func() {
+		close(end)
+		ended.Wait()
+	}
 }
 
 // serveControl answers varve stats, quota and watch for a mount.

@@ -69,6 +69,15 @@ func (b beside) Close() error {
 	return b.close()
 }
 
+// Named gives an error where an external journal was deleted. A log beside an image may go: it is empty once the image
+// is clean.
+func (b beside) Named() error {
+	if f, ok := b.journal.(interface{ Named() error }); ok {
+		return f.Named()
+	}
+	return nil
+}
+
 // checkPlace checks that a file system has its journal where the caller says.
 func (b beside) checkPlace(super *disk.Superblock, o WriteOptions) error {
 	own := super.Compat&disk.CompatHasJournal != 0

@@ -453,6 +453,18 @@ func (w *Writable) Abandon() error {
 	return w.closeFiles()
 }
 
+// Named gives an error where a file that is written to, or an overlay's image, was deleted or replaced since it was
+// opened (blockcache.ErrDeleted): everything goes on, and is lost in the end. It is called before Close.
+func (w *Writable) Named() error {
+	var errs []error
+	for _, f := range w.files {
+		if f, ok := f.(interface{ Named() error }); ok {
+			errs = append(errs, f.Named())
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (w *Writable) closeFiles() error {
 	var errs []error
 	for _, f := range w.files {
