@@ -103,15 +103,28 @@ var ours = map[string]struct {
 	"internal/posixacl": {nil, nil, "a form of text and bytes"},
 	"cmd/varve": {
 		[]string{
-			"bench/engine", "ext4", "fuse", "internal/daemon", "internal/demo", "internal/evidence",
-			"internal/importer", "internal/metrics", "internal/output", "internal/pack", "internal/posixacl",
-			"internal/volume", "mvcc", "ondisk", "ondisk/ext4", "stress",
+			"bench/engine", "ext4", "fuse", "internal/block", "internal/daemon", "internal/demo", "internal/dump",
+			"internal/evidence", "internal/feature", "internal/importer", "internal/metrics",
+			"internal/output", "internal/pack", "internal/posixacl",
+			"internal/survey", "internal/volume", "mvcc", "ondisk", "ondisk/ext4", "stress",
 		},
 		[]string{
 			"github.com/schollz/progressbar/v3", "github.com/spf13/cobra", "github.com/spf13/cobra/doc",
 			"golang.org/x/sys/unix",
 		},
 		"the command line is a user of the layers below",
+	},
+	"internal/dump": {
+		[]string{"ext4", "internal/block", "internal/output", "ondisk", "ondisk/ext4", "ondisk/jbd2"}, nil,
+		"it shows formats by their decoders",
+	},
+	"internal/feature": {
+		[]string{"ext4", "ondisk", "ondisk/ext4"}, nil,
+		"it asks the checks that a mount makes",
+	},
+	"internal/survey": {
+		[]string{"ext4", "ondisk/ext4"}, nil,
+		"it counts by the readers of files",
 	},
 	"internal/daemon": {
 		[]string{

@@ -60,9 +60,9 @@ func (a *allocator) open(g disk.Group, d disk.GroupDesc) {
 
 // initBlocks makes the bitmap of a group that has none yet: only its own tables are in use (ext4 doc, "Lazy Block Group
 // Initialization").
-func (a *allocator) initBlocks(g disk.Group, d disk.GroupDesc, p []byte) {
+func (fs *FS) initBlocks(g disk.Group, d disk.GroupDesc, p []byte) {
 	clear(p)
-	s := a.super
+	s := fs.super
 	first, n := s.GroupFirst(g), s.GroupBlocks(g)
 	mark := func(at block.Number, count uint64) {
 		for i := range count {
@@ -72,7 +72,7 @@ func (a *allocator) initBlocks(g disk.Group, d disk.GroupDesc, p []byte) {
 			}
 		}
 	}
-	own := a.base.groupOverhead(g) - 2 - uint64(s.ITableBlocks())
+	own := fs.groupOverhead(g) - 2 - uint64(s.ITableBlocks())
 	mark(first, own)
 	mark(d.BlockBitmap, 1)
 	mark(d.InodeBitmap, 1)
@@ -80,9 +80,9 @@ func (a *allocator) initBlocks(g disk.Group, d disk.GroupDesc, p []byte) {
 	padBits(p, int(s.GroupClusters(g)))
 }
 
-func (a *allocator) initInodes(p []byte) {
+func (fs *FS) initInodes(p []byte) {
 	clear(p)
-	padBits(p, int(a.super.InodesPerGroup))
+	padBits(p, int(fs.super.InodesPerGroup))
 }
 
 // place is a cluster's group and its bit there.

@@ -51,7 +51,7 @@ func (o *op) use(r run) (run, error) {
 	}
 	if d.Flags&disk.GroupBlockUninit != 0 {
 		p := make([]byte, o.w.super.BlockSize)
-		o.w.alloc.initBlocks(g, d, p)
+		o.w.base.initBlocks(g, d, p)
 		if err := o.edit(d.BlockBitmap, kindBlockMap, uint64(g), merge.Whole(p)); err != nil {
 			return r, err
 		}
@@ -135,7 +135,7 @@ func (o *op) newInode(n *Inode, parent *Inode) error {
 	}
 	if d.Flags&disk.GroupInodeUninit != 0 {
 		p := make([]byte, s.BlockSize)
-		o.w.alloc.initInodes(p)
+		o.w.base.initInodes(p)
 		if err := o.edit(d.InodeBitmap, kindInodeMap, uint64(g), merge.Whole(p)); err != nil {
 			return err
 		}

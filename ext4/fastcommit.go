@@ -24,30 +24,36 @@ type fastOverlay struct {
 
 // replayFast reads the fast-commit area. Records are valid if they follow the last whole transaction.
 func (fs *FS) replayFast(l *log) error {
-	scanner := jbd2.FastScanner{Want: l.next}
-	for b := l.super.FastFirst(); b < l.super.Blocks; b++ {
-		if err := l.once(b); err != nil {
-			return err
-		}
-		p, err := l.block(b)
-		if err != nil {
-			return err
-		}
-		if !scanner.Add(p) {
-			break
-		}
-	}
-	if len(scanner.Records()) == 0 {
-		return nil
+	records, err := l.fastRecords()
+	if err != nil || len(records) == 0 {
+		return err
 	}
 	overlay := &fastOverlay{inodes: map[Ino][]byte{}, maps: map[Ino]*fastMap{}, dirs: map[Ino]*fastDir{}}
 	fs.fast = overlay
-	for _, r := range scanner.Records() {
+	for _, r := range records {
 		if err := overlay.apply(fs, r); err != nil {
 			return fmt.Errorf("fast commit: %w", err)
 		}
 	}
 	return nil
+}
+
+// fastRecords are the records of whole fast commits behind the last transaction.
+func (l *log) fastRecords() ([]jbd2.FastRecord, error) {
+	scanner := jbd2.FastScanner{Want: l.next}
+	for b := l.super.FastFirst(); b < l.super.Blocks; b++ {
+		if err := l.once(b); err != nil {
+			return nil, err
+		}
+		p, err := l.block(b)
+		if err != nil {
+			return nil, err
+		}
+		if !scanner.Add(p) {
+			break
+		}
+	}
+	return scanner.Records(), nil
 }
 
 func (o *fastOverlay) apply(fs *FS, r jbd2.FastRecord) error {

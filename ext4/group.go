@@ -92,10 +92,10 @@ func (a *allocator) load(g disk.Group) (*group, error) {
 			return err
 		}
 		uninit := d.Flags&disk.GroupBlockUninit != 0
-		if blocks, err = fs.bitmap(d.BlockBitmap, uninit, func(p []byte) { a.initBlocks(g, d, p) }); err != nil {
+		if blocks, err = fs.bitmap(d.BlockBitmap, uninit, func(p []byte) { fs.initBlocks(g, d, p) }); err != nil {
 			return err
 		}
-		if inodes, err = fs.bitmap(d.InodeBitmap, d.Flags&disk.GroupInodeUninit != 0, a.initInodes); err != nil {
+		if inodes, err = fs.bitmap(d.InodeBitmap, d.Flags&disk.GroupInodeUninit != 0, fs.initInodes); err != nil {
 			return err
 		}
 		return a.verify(g, gr, d, blocks, inodes)

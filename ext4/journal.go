@@ -252,16 +252,21 @@ var errLogEnd = errors.New("end of the log")
 // recovery; ext4 doc, Journal): a checksum that is wrong in a commit block ends the log where a crash explains it (the
 // block is older than the transaction before) and is an error otherwise.
 func (l *log) scan() error {
-	l.newest = map[block.Number]copyInLog{}
-	l.revoked = map[block.Number]jbd2.Sequence{}
+	whole, err := l.transactions()
+	if err != nil {
+		return err
+	}
+	return l.apply(whole)
+}
+
+// transactions are the whole transactions of the log, in order.
+func (l *log) transactions() (whole []transaction, err error) {
 	l.next = l.super.Sequence
-	var whole []transaction
 	var lastTime time.Time
 	at := l.super.Start
 	budget := l.super.End() - l.super.First // blocks that one turn of the ring has
 	for {
 		tx := transaction{sequence: l.next, sumV1: jbd2.SumV1Seed}
-		var err error
 		var committed time.Time
 		at, committed, err = l.transaction(&tx, at, &budget, lastTime)
 		if errors.Is(err, errLogEnd) {
@@ -271,7 +276,7 @@ func (l *log) scan() error {
 			break
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		lastTime = committed
 		whole = append(whole, tx)
@@ -279,10 +284,10 @@ func (l *log) scan() error {
 	}
 	if l.serial {
 		if err := l.checkEnd(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return l.apply(whole)
+	return whole, nil
 }
 
 // checkEnd looks for blocks of transactions behind the end of a serial log. A crash leaves none: sequences only grow,
@@ -304,6 +309,8 @@ func (l *log) checkEnd() error {
 // apply collects the revoked blocks of all transactions, and then the newest copy of each block that is not revoked in
 // its own transaction or a later one.
 func (l *log) apply(whole []transaction) error {
+	l.newest = map[block.Number]copyInLog{}
+	l.revoked = map[block.Number]jbd2.Sequence{}
 	for _, tx := range whole {
 		for _, home := range tx.revokes {
 			l.revoked[home] = tx.sequence

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -8,6 +9,7 @@ import (
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/volume"
+	"github.com/varvefs/varve/ondisk"
 )
 
 // imageFlags are the options that say which file system of an image is meant. All commands that open one have them.
@@ -49,6 +51,21 @@ func withInode(spec volume.Spec, image, path string, follow bool, fn func(*ext4.
 		return err
 	}
 	return fn(n)
+}
+
+// openStored opens an image for a command that shows what is stored. Where the journal is damaged, the image is opened
+// without it, and the damage is returned beside the volume. Without a volume the error is why there is none.
+func openStored(spec volume.Spec) (*volume.Volume, error) {
+	v, problem := volume.Open(spec)
+	if problem == nil || !errors.Is(problem, ondisk.ErrCorrupt) || spec.NoRecovery {
+		return v, volume.Advise(problem)
+	}
+	spec.NoRecovery = true
+	v, err := volume.Open(spec)
+	if err != nil {
+		return nil, volume.Advise(problem)
+	}
+	return v, volume.Advise(problem)
 }
 
 // pathArg is the path within the image, the optional second argument of a command.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/feature"
 	"github.com/varvefs/varve/internal/output"
+	"github.com/varvefs/varve/internal/survey"
 	"github.com/varvefs/varve/internal/volume"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
@@ -18,26 +21,89 @@ import (
 
 func newInfo() *cobra.Command {
 	var spec volume.Spec
-	var asJSON bool
+	var more infoParts
 	cmd := &cobra.Command{
 		Use:   "info IMAGE",
 		Short: "Describe a file system, and say whether varve can read it",
-		Args:  cobra.ExactArgs(1),
+		Long: "Describe a file system, and say whether it can be mounted read-only, read-write, or with an overlay.\n" +
+			"--features says by feature why not, and what to do; --groups lists the block groups as dumpe2fs does,\n" +
+			"and --journal what the journal holds.",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec.Image = args[0]
 			i, err := describe(spec)
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return output.WriteJSON(cmd.OutOrStdout(), i)
-			}
-			return i.print(cmd.OutOrStdout())
+			return more.show(cmd.Context(), cmd.OutOrStdout(), spec, i)
 		},
 	}
 	imageFlags(cmd, &spec)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	f := cmd.Flags()
+	f.BoolVar(&more.groups, "groups", false, "list the block groups")
+	f.BoolVar(&more.journal, "journal", false, "show the journal's state")
+	f.BoolVar(&more.features, "features", false, "explain each feature, and what keeps the image from being mounted")
+	f.BoolVar(&more.json, "json", false, "print JSON")
 	return cmd
+}
+
+// infoParts are the parts of the description that are asked for.
+type infoParts struct{ groups, journal, features, json bool }
+
+// show prints a description with the parts that are asked for. Groups come last: there may be many.
+func (p infoParts) show(ctx context.Context, w io.Writer, spec volume.Spec, i *imageInfo) error {
+	if p.features {
+		i.Verdict = i.judge(i.FeatureList)
+	} else {
+		i.FeatureList = nil
+	}
+	var v *volume.Volume
+	var problem error
+	if p.groups || p.journal {
+		if v, problem = openStored(spec); v == nil {
+			p.groups, p.journal = false, false // what there is is described without them
+		} else {
+			defer v.Close()
+		}
+	}
+	if p.journal {
+		if i.JournalState = survey.JournalOf(v.FS); i.JournalState != nil {
+			problem = errors.Join(problem, i.JournalState.Err)
+		}
+	}
+	if p.json {
+		return errors.Join(p.showJSON(ctx, w, v, i), problem)
+	}
+	err := i.print(w)
+	if p.features {
+		err = errors.Join(err, i.printFeatures(w))
+	}
+	if p.journal {
+		err = errors.Join(err, printJournal(w, i.JournalState))
+	}
+	if p.groups {
+		err = errors.Join(err, printGroups(ctx, w, v.FS))
+	}
+	return errors.Join(err, problem)
+}
+
+// showJSON prints the same as a document.
+func (p infoParts) showJSON(ctx context.Context, w io.Writer, v *volume.Volume, i *imageInfo) error {
+	if !p.groups {
+		return output.WriteJSON(w, i)
+	}
+	l, err := output.BeginListIn(w, "block_groups", i)
+	if err != nil {
+		return err
+	}
+	var problem error
+	err = survey.Groups(ctx, v.FS, func(g *survey.Group) error {
+		if problem == nil {
+			problem = g.Err
+		}
+		return l.Add(g)
+	})
+	return errors.Join(err, l.End(), problem)
 }
 
 // imageInfo is the description that varve info prints. Sizes ending in _bytes are in bytes, times are RFC 3339.
@@ -76,8 +142,13 @@ type imageInfo struct {
 	Caution        string     `json:"writable_caution,omitempty"`
 	Problems       []string   `json:"problems"`
 
-	norecovery bool
-	needsLog   bool // and has not got it
+	FeatureList  []feature.Feature `json:"feature_list,omitempty"` // with --features
+	Verdict      *verdict          `json:"verdict,omitempty"`      // the same
+	JournalState *survey.Journal   `json:"journal,omitempty"`      // with --journal
+
+	norecovery   bool
+	needsLog     bool // and has not got it
+	needsJournal bool // the same
 }
 
 // describe reads the superblock, and then opens the file system to see whether that works.
@@ -107,6 +178,7 @@ func describe(spec volume.Spec) (*imageInfo, error) {
 	}
 	i.open(spec)
 	i.judgeWriting(s)
+	i.FeatureList = feature.Of(s)
 	return i, nil
 }
 
@@ -115,7 +187,7 @@ func (i *imageInfo) open(spec volume.Spec) {
 	v, err := volume.Open(spec)
 	if err != nil {
 		i.Problems = append(i.Problems, err.Error())
-		i.needsLog = errors.Is(err, ext4.ErrNeedsLog)
+		i.needsLog, i.needsJournal = errors.Is(err, ext4.ErrNeedsLog), errors.Is(err, ext4.ErrNeedsJournal)
 		i.NeedsRecovery = errors.Is(err, ondisk.ErrCorrupt) || i.needsLog
 		return
 	}

@@ -2,6 +2,7 @@ package output
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -32,6 +33,22 @@ func BeginList(w io.Writer, array string, fields ...Field) (*List, error) {
 		fmt.Fprintf(l.out, "  %q: %s,\n", f.Name, EscapeJSON(p))
 	}
 	_, err := fmt.Fprintf(l.out, "  %q: [", array)
+	return l, err
+}
+
+// BeginListIn is BeginList with the fields of a document: of a struct or a map that has some.
+func BeginListIn(w io.Writer, array string, doc any) (*List, error) {
+	p, err := json.MarshalIndent(doc, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	p, ok := bytes.CutSuffix(p, []byte("\n}"))
+	if !ok {
+		return nil, fmt.Errorf("%T is no document with fields", doc)
+	}
+	l := &List{out: bufio.NewWriter(Raw(w))}
+	_, _ = l.out.Write(EscapeJSON(p)) // a writer with an error keeps it
+	_, err = fmt.Fprintf(l.out, ",\n  %q: [", array)
 	return l, err
 }
 

@@ -134,6 +134,16 @@ func OpenSuperblock(s Spec) (*Volume, *disk.Superblock, error) {
 	return v, super, nil
 }
 
+// OpenDevice opens the device of a Spec alone, so that even an image without a superblock can be looked into.
+func OpenDevice(s Spec) (*Volume, error) {
+	v := &Volume{}
+	if err := v.openDevice(s); err != nil {
+		v.Close()
+		return nil, err
+	}
+	return v, nil
+}
+
 // Close closes the image. Nothing that came from the volume may be used afterwards.
 func (v *Volume) Close() error {
 	var errs []error
