@@ -104,7 +104,7 @@ var ours = map[string]struct {
 	"cmd/varve": {
 		[]string{
 			"bench/engine", "ext4", "fuse", "internal/block", "internal/daemon", "internal/demo", "internal/dump",
-			"internal/evidence", "internal/feature", "internal/importer", "internal/metrics",
+			"internal/evidence", "internal/feature", "internal/find", "internal/importer", "internal/metrics",
 			"internal/output", "internal/pack", "internal/posixacl",
 			"internal/survey", "internal/volume", "mvcc", "ondisk", "ondisk/ext4", "stress",
 		},
@@ -121,6 +121,10 @@ var ours = map[string]struct {
 	"internal/feature": {
 		[]string{"ext4", "ondisk", "ondisk/ext4"}, nil,
 		"it asks the checks that a mount makes",
+	},
+	"internal/find": {
+		[]string{"ext4", "ondisk/ext4"}, nil,
+		"it asks questions about inodes, and does not walk",
 	},
 	"internal/survey": {
 		[]string{"ext4", "ondisk/ext4"}, nil,
