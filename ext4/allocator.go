@@ -174,6 +174,42 @@ func (a *allocator) reserveIn(g disk.Group, at, want, need uint32, any bool) (ru
 	return run{clusterOf(a.super, a.super.GroupFirst(g)) + cluster(start), length}, true, nil
 }
 
+// reserveThese takes those clusters of a run that are free, and returns them.
+func (a *allocator) reserveThese(r run) (took []run, err error) {
+	for r.n > 0 && err == nil {
+		g, at := a.place(r.start)
+		n := min(r.n, a.super.GroupClusters(g)-at)
+		took, err = a.reserveFree(took, g, at, run{r.start, n})
+		r.start, r.n = r.start+cluster(n), r.n-n
+	}
+	return took, err
+}
+
+// reserveFree adds the free clusters of a run, which lies in one group from a bit on, to took.
+func (a *allocator) reserveFree(took []run, g disk.Group, at uint32, r run) ([]run, error) {
+	gr := &a.groups[g]
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	if _, err := a.load(g); err != nil {
+		return took, err
+	}
+	for i := range r.n {
+		if bit(gr.blocks, at+i) {
+			continue
+		}
+		gr.blocks[(at+i)/8] |= 1 << ((at + i) % 8)
+		gr.freeBlocks--
+		gr.refs++
+		a.freeBlocks.Add(-1)
+		if k := len(took) - 1; k >= 0 && took[k].start+cluster(took[k].n) == r.start+cluster(i) && i > 0 {
+			took[k].n++
+		} else {
+			took = append(took, run{r.start + cluster(i), 1})
+		}
+	}
+	return took, nil
+}
+
 // eachPart calls do for the parts of a run that lie in one group each, with that locked.
 func (a *allocator) eachPart(r run, do func(gr *group, at uint32, part run)) {
 	for r.n > 0 {

@@ -126,9 +126,24 @@ func (o *op) newInode(n *Inode, parent *Inode) error {
 	if err != nil {
 		return err
 	}
-	o.inos = append(o.inos, taken{ino, dir})
+	if err := o.useInode(taken{ino, dir}); err != nil {
+		return err
+	}
+	n.Ino, n.Generation, n.fs = ino, o.w.opts.Generation(), o.fs
+	p := make([]byte, o.w.super.InodeSize)
+	o.w.super.EncodeInode(&n.Inode, p)
+	o.tx.Group(uint64(ino))
+	if err := o.setInode(ino, 0, p); err != nil {
+		return err
+	}
+	return o.charge(n, 0, 1)
+}
+
+// useInode marks a reserved inode as used, in the transaction.
+func (o *op) useInode(t taken) error {
+	o.inos = append(o.inos, t)
 	s := o.w.super
-	g := disk.Group(uint32(ino-1) / s.InodesPerGroup)
+	g := disk.Group(uint32(t.ino-1) / s.InodesPerGroup)
 	d, err := o.fs.GroupDesc(g)
 	if err != nil {
 		return err
@@ -143,23 +158,16 @@ func (o *op) newInode(n *Inode, parent *Inode) error {
 			return err
 		}
 	}
-	used := merge.SetBits(0, uint32(ino-1)%s.InodesPerGroup)
+	used := merge.SetBits(0, uint32(t.ino-1)%s.InodesPerGroup)
 	if err := o.edit(d.InodeBitmap, kindInodeMap, uint64(g), used); err != nil {
 		return err
 	}
-	if dir {
+	if t.dir {
 		if err := o.addDirs(g, 1); err != nil {
 			return err
 		}
 	}
-	n.Ino, n.Generation, n.fs = ino, o.w.opts.Generation(), o.fs
-	p := make([]byte, s.InodeSize)
-	s.EncodeInode(&n.Inode, p)
-	o.tx.Group(uint64(ino))
-	if err := o.setInode(ino, 0, p); err != nil {
-		return err
-	}
-	return o.charge(n, 0, 1)
+	return nil
 }
 
 // addDirs adds to the count of directories of a group.

@@ -17,9 +17,10 @@ import (
 // commits"). The kernel writes them home at recovery; a reader keeps them beside the image: inodes by number, and for
 // the inodes that they touch the mapping and the names that differ.
 type fastOverlay struct {
-	inodes map[Ino][]byte
-	maps   map[Ino]*fastMap
-	dirs   map[Ino]*fastDir
+	records []jbd2.FastRecord
+	inodes  map[Ino][]byte
+	maps    map[Ino]*fastMap
+	dirs    map[Ino]*fastDir
 }
 
 // replayFast reads the fast-commit area. Records are valid if they follow the last whole transaction.
@@ -28,7 +29,8 @@ func (fs *FS) replayFast(l *log) error {
 	if err != nil || len(records) == 0 {
 		return err
 	}
-	overlay := &fastOverlay{inodes: map[Ino][]byte{}, maps: map[Ino]*fastMap{}, dirs: map[Ino]*fastDir{}}
+	overlay := &fastOverlay{records: records, inodes: map[Ino][]byte{}, maps: map[Ino]*fastMap{},
+		dirs: map[Ino]*fastDir{}}
 	fs.fast = overlay
 	for _, r := range records {
 		if err := overlay.apply(fs, r); err != nil {
@@ -100,7 +102,8 @@ func (o *fastOverlay) apply(fs *FS, r jbd2.FastRecord) error {
 	return nil
 }
 
-// inode takes a logged inode. The root of its extent tree stays the one at home, to which ranges are added.
+// inode takes a logged inode. The root of its extent tree stays the one at home, to which ranges are added, unless the
+// number belonged to another inode there, which was deleted since.
 func (o *fastOverlay) inode(fs *FS, ino Ino, logged []byte) error {
 	if ino == 0 || uint32(ino) > fs.super.Inodes || len(logged) > int(fs.super.InodeSize) {
 		return ondisk.Corruptf("fast commit", "inode %d of %d bytes", ino, len(logged))
@@ -111,6 +114,12 @@ func (o *fastOverlay) inode(fs *FS, ino Ino, logged []byte) error {
 	}
 	raw = append([]byte(nil), raw...)
 	root := append([]byte(nil), raw[inodeBlockStart:inodeBlockEnd]...)
+	if le := binary.LittleEndian; le.Uint32(raw[disk.OffGeneration:]) != le.Uint32(logged[disk.OffGeneration:]) {
+		root = disk.EmptyExtentRoot()
+		if le.Uint16(raw[disk.OffLinks:]) > 0 {
+			delete(o.maps, ino)
+		}
+	}
 	copy(raw, logged)
 	if binary.LittleEndian.Uint32(raw[inodeFlags:])&disk.InodeExtents != 0 {
 		if node, err := disk.DecodeExtentRoot(root); err != nil {

@@ -1,6 +1,9 @@
 package ext4
 
 import (
+	"fmt"
+
+	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -71,6 +74,29 @@ func (a *allocator) reserveInodeIn(g disk.Group, dir bool) (Ino, error) {
 	if n == 0 {
 		return 0, nil
 	}
+	a.take(gr, at, dir)
+	return Ino(uint32(g)*a.super.InodesPerGroup + at + 1), nil
+}
+
+// reserveThis takes an inode that is free.
+func (a *allocator) reserveThis(t taken) error {
+	g := disk.Group(uint32(t.ino-1) / a.super.InodesPerGroup)
+	at := uint32(t.ino-1) % a.super.InodesPerGroup
+	gr := &a.groups[g]
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	if _, err := a.load(g); err != nil {
+		return err
+	}
+	if bit(gr.inodes, at) {
+		return ondisk.Corruptf(fmt.Sprintf("inode %d", t.ino), "is in use")
+	}
+	a.take(gr, at, t.dir)
+	return nil
+}
+
+// take takes the inode of a group that a bit stands for. The caller holds the group's mu.
+func (a *allocator) take(gr *group, at uint32, dir bool) {
 	gr.inodes[at/8] |= 1 << (at % 8)
 	gr.freeInodes--
 	gr.refs++
@@ -78,7 +104,18 @@ func (a *allocator) reserveInodeIn(g disk.Group, dir bool) (Ino, error) {
 		gr.dirs++
 	}
 	a.freeInodes.Add(-1)
-	return Ino(uint32(g)*a.super.InodesPerGroup + at + 1), nil
+}
+
+// inUse reports whether an inode is in use.
+func (a *allocator) inUse(ino Ino) (bool, error) {
+	g := disk.Group(uint32(ino-1) / a.super.InodesPerGroup)
+	gr := &a.groups[g]
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	if _, err := a.load(g); err != nil {
+		return false, err
+	}
+	return bit(gr.inodes, uint32(ino-1)%a.super.InodesPerGroup), nil
 }
 
 // keepInode notes that a transaction which reserved or freed an inode is done with it.

@@ -13,12 +13,8 @@ import (
 )
 
 // EachReplayed calls do for each block whose newest copy is in the journal, in ascending order: written home, they are
-// what recovery comes to (W5).
+// what recovery comes to (W5), but for fast commits (TakeFastCommits).
 func (fs *FS) EachReplayed(do func(n block.Number, p []byte) error) error {
-	if fs.fast != nil {
-		return &ondisk.UnsupportedError{Feature: "a journal with fast commits to recover (for writing)",
-			Advice: "let the kernel or e2fsck recover it once, or mount read-only"}
-	}
 	for _, n := range slices.Sorted(maps.Keys(fs.log.at)) {
 		p, err := fs.log.read(fs.log.at[n])
 		if err != nil {

@@ -37,6 +37,7 @@ type Journal struct {
 	bytes  atomic.Uint64 // written to the log
 	clean  uint32        // the incompatible features of the journal while nothing is in it
 
+	over    uint32 // where the epoch begins that takes the place of fast commits; 0 where none does
 	largest int
 	flush   atomic.Int64 // ns
 }
@@ -108,7 +109,10 @@ func (j *Journal) check() error {
 func (j *Journal) Reset(features uint32) error {
 	j.clean |= features
 	j.reserve()
-	return j.empty()
+	if err := j.empty(); err != nil {
+		return err
+	}
+	return j.endFast()
 }
 
 // reserve gets room for the journal's blocks where the device is a file with holes: a device that is full then does not
@@ -174,16 +178,21 @@ func (j *Journal) FlushTime() time.Duration { return time.Duration(j.flush.Load(
 // (the kernel's journal_async_commit), as the checksum reveals an incomplete one.
 func (j *Journal) Begin() error {
 	j.begun = true
-	j.super.PutFeatures(
-		j.raw,
-		j.super.Compat|jbd2.CompatChecksum,
-		j.clean&^(jbd2.IncompatCsumV2|jbd2.IncompatCsumV3)|jbd2.IncompatAsyncCommit,
-	)
+	j.putLogFeatures(j.clean)
 	if mutant.Off(mutant.J3) {
 		return nil
 	}
 	j.super.PutStart(j.raw, j.head, j.next)
 	return j.writeSuper()
+}
+
+// putLogFeatures sets the features that the log is written with, beside those of the empty journal.
+func (j *Journal) putLogFeatures(clean uint32) {
+	j.super.PutFeatures(
+		j.raw,
+		j.super.Compat|jbd2.CompatChecksum,
+		clean&^(jbd2.IncompatCsumV2|jbd2.IncompatCsumV3)|jbd2.IncompatAsyncCommit,
+	)
 }
 
 // end is the block behind the log.
@@ -246,6 +255,9 @@ func (j *Journal) Commit(images []Image, freed []block.Number, ordered bool) err
 			return err
 		}
 	}
+	if err := j.checkOver(len(images)); err != nil {
+		return err
+	}
 	revoked := j.revoked(freed)
 	w := &journalWriter{j: j, sum: jbd2.SumV1Seed}
 	for rest := images; len(rest) > 0; {
@@ -269,6 +281,9 @@ func (j *Journal) Commit(images []Image, freed []block.Number, ordered bool) err
 	}
 	failpoint.At("journal", "commit block")
 	if err := j.sync(); err != nil {
+		return err
+	}
+	if err := j.endOver(); err != nil {
 		return err
 	}
 	failpoint.At("journal", "commit")

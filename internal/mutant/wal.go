@@ -22,6 +22,10 @@ const (
 	ClosingMark Promise = "closing-mark"
 	// RecoveryFlush: recovery writes home what it read from a log that no flush has covered.
 	RecoveryFlush Promise = "recovery-flush"
+	// FastPlace: the journal is emptied before the changes of fast commits are in it.
+	FastPlace Promise = "fast-place"
+	// StaleFast: fast commits of an earlier sequence stay behind the log.
+	StaleFast Promise = "stale-fast"
 	// LogZeros: the log is written as zeros.
 	LogZeros Promise = "log-zeros"
 )

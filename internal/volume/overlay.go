@@ -170,6 +170,9 @@ func openOver(overlay *blockcache.Overlay, o WriteOptions) (*Writable, error) {
 		// The image's own journal is replayed into the overlay, once, and what error it had goes to the superblock
 		// there.
 		if err = base.EachReplayed(w.writeHome(size)); err == nil {
+			err = w.recoverImageFast(base, places)
+		}
+		if err == nil {
 			err = w.emptyImageJournal(base)
 		}
 		if err == nil {
@@ -194,6 +197,36 @@ func privatePlaces(o *blockcache.Overlay, size block.Size) []block.Number {
 		places[i] = first + block.Number(i)
 	}
 	return places
+}
+
+// recoverImageFast makes the changes of fast commits in the image's own journal by one epoch of the overlay's, at
+// places. The same epoch makes the image's journal, in the overlay, one with nothing to recover.
+func (w *Writable) recoverImageFast(base *ext4.FS, places []block.Number) error {
+	size := base.Superblock().BlockSize
+	own, next, err := base.JournalPlaces()
+	fast := base.TakeFastCommits()
+	if err != nil || fast == nil {
+		return err
+	}
+	if err := w.device.Sync(); err != nil {
+		return err
+	}
+	p := make([]byte, size)
+	if _, err := w.device.ReadAt(p, size.Offset(own[0])); err != nil {
+		return err
+	}
+	super, err := jbd2.DecodeSuperblock(p)
+	if err != nil {
+		return err
+	}
+	super.PutStart(p, 0, next+1)
+	if err := w.recoverFast(fast, w.journal, &ext4.ReplacedBlock{Number: own[0], Data: p}); err != nil {
+		return err
+	}
+	if w.journal, err = wal.OpenJournal(w.device, size, places, w.journal.Next()); err != nil {
+		return err
+	}
+	return w.journal.Reset(jbd2.IncompatRevoke)
 }
 
 // emptyImageJournal says, in the overlay, that the image's own journal is recovered.

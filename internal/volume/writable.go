@@ -62,6 +62,7 @@ type Writable struct {
 	log       ext4.Log
 	logID     disk.LogID // of the log beside the image, and this mount
 	protected *protection
+	beside    beside
 	files     []io.Closer
 }
 
@@ -194,6 +195,7 @@ func (w *Writable) openInPlace(base *ext4.FS, b beside, o WriteOptions) (err err
 	if err := base.CheckTables(); err != nil {
 		return err
 	}
+	w.beside = b
 	if b.device() != nil {
 		w.apart = &gate{Writable: b.device()}
 	}
@@ -259,6 +261,26 @@ func (w *Writable) recover(base *ext4.FS) (*wal.Journal, error) {
 	if err := w.inherit(super, journal); err != nil {
 		return nil, err
 	}
+	features := journalFeatures(super, journal)
+	if fast := base.TakeFastCommits(); fast != nil {
+		if err := journal.Continue(features); err != nil {
+			return nil, err
+		}
+		failpoint.At("recovery", "continue")
+		if err := w.recoverFast(fast, journal, nil); err != nil {
+			return nil, err
+		}
+		if journal, err = wal.OpenJournal(w.logDevice(), super.BlockSize, places, next+1); err != nil {
+			return nil, err
+		}
+	}
+	err = journal.Reset(features)
+	failpoint.At("recovery", "reset")
+	return journal, err
+}
+
+// journalFeatures are those that a journal gets beside its own.
+func journalFeatures(super *disk.Superblock, journal *wal.Journal) uint32 {
 	features := uint32(jbd2.IncompatRevoke)
 	if super.HasMetadataCsum() && !journal.HasChecksums() {
 		features |= jbd2.IncompatCsumV3
@@ -266,9 +288,7 @@ func (w *Writable) recover(base *ext4.FS) (*wal.Journal, error) {
 	if super.Blocks>>32 != 0 {
 		features |= jbd2.Incompat64Bit
 	}
-	err = journal.Reset(features)
-	failpoint.At("recovery", "reset")
-	return journal, err
+	return features
 }
 
 // logDevice is the device with the journal.
