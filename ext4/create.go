@@ -124,6 +124,9 @@ func (o *op) create(dir *Inode, c CreateOptions, linked bool) (*Inode, error) {
 	if dir.Has(disk.InodeEncrypt) {
 		return nil, ErrNoKey
 	}
+	if fileType(c.Mode) == 0 {
+		return nil, ErrInvalid
+	}
 	n := &Inode{fs: o.fs}
 	n.Mode, n.UID, n.GID = c.Mode, o.cred.UID, o.cred.GID
 	n.Atime, n.Mtime, n.Ctime, n.Crtime = o.now, o.now, o.now, o.now
@@ -158,6 +161,8 @@ func (o *op) create(dir *Inode, c CreateOptions, linked bool) (*Inode, error) {
 	switch {
 	case n.IsSymlink() && len(c.Target) >= int(o.w.super.BlockSize):
 		return nil, ErrTooLong
+	case n.IsSymlink() && c.Target == "":
+		return nil, ErrNotExist // as symlink(2) says it
 	case n.IsSymlink():
 		n.Size = uint64(len(c.Target))
 		if !slow {

@@ -18,7 +18,7 @@ func TestCommit(t *testing.T) {
 		{[]string{"cat", image, "/one"}, exitNotFound, "", "does not exist"},
 		{[]string{"commit", image, overlay}, exitOK, "", "bytes of changes are in " + image},
 		{[]string{"cat", image, "/one"}, exitOK, "one\n", ""},
-		{[]string{"commit", image, overlay}, exitSystem, "", "does not exist"},
+		{[]string{"commit", image, overlay}, exitSystem, "", "no such file"},
 	})
 	if _, err := os.Stat(overlay); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the overlay is left: %v", err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +33,7 @@ func newDiff() *cobra.Command {
 
 // diffOverlay prints the changes in an overlay as it finds them.
 func diffOverlay(out io.Writer, spec volume.Spec, path string, asJSON bool) (err error) {
-	if _, err := os.Stat(path); err != nil {
+	if err := volume.FindOverlay(path); err != nil {
 		return err
 	}
 	before, err := volume.Open(spec)

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvefs/varve/internal/evidence"
+	"github.com/varvefs/varve/internal/importer"
 	"github.com/varvefs/varve/internal/output"
 )
 
@@ -29,12 +29,12 @@ func newEvidence() *cobra.Command {
 					fmt.Errorf("no preset %q: there are %s", preset, strings.Join(evidence.Presets, ", ")),
 				}
 			}
-			file, err := os.Open(args[0])
+			file, err := importer.Open(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
 			defer file.Close()
-			a, err := evidence.Ask(file, preset)
+			a, err := evidence.Ask(importer.Interruptible(cmd.Context(), file), preset)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}

@@ -8,6 +8,7 @@ import (
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/daemon"
 	"github.com/varvefs/varve/internal/metrics"
+	"github.com/varvefs/varve/internal/volume"
 	"github.com/varvefs/varve/ondisk"
 )
 
@@ -58,7 +59,8 @@ func exitCode(err error) int {
 		return failure.Code
 	case errors.Is(err, daemon.ErrNoReport):
 		return exitInternal
-	case errors.As(err, &usage), errors.As(err, &address), strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &usage), errors.As(err, &address), errors.Is(err, volume.ErrTwoPlaces),
+		strings.HasPrefix(err.Error(), "unknown command"):
 		return exitUsage
 	case errors.As(err, &mount):
 		return exitMount

@@ -55,7 +55,7 @@ func withoutRW(list string) string {
 	for _, o := range strings.Split(list, ",") {
 		if o == "rw" {
 			fmt.Fprintln(os.Stderr,
-				"varve: WARNING: mounted read-only (say -o ro to be rid of this line, or -o commit=5 to write)")
+				"varve: WARNING: mounting read-only (say -o ro to be rid of this line, or -o commit=5 to write)")
 			continue
 		}
 		kept = append(kept, o)

@@ -97,9 +97,14 @@ and it runs stress tests and benchmarks of the transactional store behind the re
 		newCp(), newTar(), newPut(),
 		newImport(), newPack(), newMkdir(), newRm(), newMv(), newChmod(), newChown(), newSetfattr(),
 		newStress(), newBench(), newEvidence(), newDemo(), newVersion(), newMan())
+	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Args != nil {
 			c.Args = usageArgs(c.Args)
+		}
+		if c.Name() == "completion" { // without a function of its own it would print help, and take any name
+			c.Args = usageArgs(cobra.NoArgs)
+			c.RunE = func(*cobra.Command, []string) error { return usageError{errors.New("bash, zsh or fish?")} }
 		}
 	}
 	return root

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/varvefs/varve/internal/importer"
 	"github.com/varvefs/varve/internal/output"
 )
 
@@ -53,6 +54,7 @@ func newBytesBar(cmd *cobra.Command, f *os.File) io.ReadCloser {
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 		size = info.Size()
 	}
-	r := progressbar.NewReader(f, newBar(cmd.ErrOrStderr(), size, filepath.Base(f.Name())))
+	r := progressbar.NewReader(importer.Interruptible(cmd.Context(), f),
+		newBar(cmd.ErrOrStderr(), size, filepath.Base(f.Name())))
 	return &r
 }

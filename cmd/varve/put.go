@@ -99,7 +99,7 @@ func (p *putter) stdin(name string) error {
 	return p.im.Add(p.cmd.Context(), importer.Entry{
 		Path: name, Mode: disk.ModeRegular | 0o644, UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()),
 		Atime: now, Mtime: now,
-		Contents: importer.Reader(p.cmd.InOrStdin()),
+		Contents: importer.Reader(importer.Interruptible(p.cmd.Context(), os.Stdin)),
 	})
 }
 
@@ -113,7 +113,10 @@ func newImport() *cobra.Command {
 		Long: `Extract TAR, which may be compressed with gzip, bzip2 or zstd, into DIR of the image (/): with owners by
 number, modes, times, hard links, symlinks, holes, device nodes, extended attributes and ACLs. TAR - is standard input.
 As with tar(1), files that exist are replaced, and directories stay, with the archive's owner, mode and times. A file is
-there whole or not at all, also after a crash. Names lead through symlinks only where DIR is /.`,
+there whole or not at all, also after a crash. Names lead through symlinks only where DIR is /.
+
+After an error, or a signal, the entries before it are there. Directories that were made have mode 0700 then, and none
+has the archive's attributes and times. Import the archive again to complete them.`,
 		Args: cobra.RangeArgs(2, 3),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			uid, gid, err := parseOptionalOwner(owner)
@@ -126,7 +129,7 @@ there whole or not at all, also after a crash. Names lead through symlinks only 
 			}
 			in := os.Stdin
 			if args[1] != "-" {
-				if in, err = os.Open(args[1]); err != nil {
+				if in, err = importer.Open(cmd.Context(), args[1]); err != nil {
 					return err
 				}
 				defer in.Close()

@@ -161,6 +161,9 @@ func describeQuotas(q *ext4.QuotaReport, only *uint32) quotaOfType {
 // print prints a table a type. Space is in KiB, as limits are.
 func (r *quotaReport) print(out io.Writer, now time.Time) error {
 	for _, q := range r.Quotas {
+		if len(q.Entries) == 0 {
+			continue
+		}
 		w := tabwriter.NewWriter(out, 0, 8, 2, ' ', tabwriter.AlignRight)
 		fmt.Fprintf(w, "%s\tKiB\tsoft\thard\tgrace\tinodes\tsoft\thard\tgrace\t\n", q.Type)
 		for _, e := range q.Entries {

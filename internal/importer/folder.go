@@ -119,7 +119,8 @@ func hostXattrs(name string) ([]Xattr, error) {
 
 // copyFile hands on a file's contents without its holes.
 func copyFile(name string, write func([]byte, int64) error) error {
-	f, err := os.Open(name)
+	// The name may lead elsewhere by now: to a symlink, or to a pipe that nobody writes to.
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}

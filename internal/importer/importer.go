@@ -103,11 +103,12 @@ func (im *Importer) add(path string, e Entry) error {
 	if err != nil {
 		return err
 	}
-	if err := im.clear(parent, name); err != nil {
+	atOnce := im.opts.Atomic && e.Mode&disk.ModeType == disk.ModeRegular
+	if err := im.clear(parent, name, atOnce); err != nil {
 		return err
 	}
 	im.Files++
-	if im.opts.Atomic && e.Mode&disk.ModeType == disk.ModeRegular {
+	if atOnce {
 		return im.fileAtOnce(parent, name, e)
 	}
 	n, err := im.fs.Create(ext4.Cred{UID: e.UID, GID: e.GID}, parent, name, create(e))
@@ -188,8 +189,9 @@ func (im *Importer) mkdir(parent ext4.Node, name string, owner ext4.Cred, mode u
 
 // found is what a name leads to.
 type found struct {
-	node ext4.Node
-	dir  bool
+	node    ext4.Node
+	dir     bool
+	symlink bool
 }
 
 // lookup finds a name. A symlink is followed where that is asked for, and allowed.
@@ -204,15 +206,15 @@ func (im *Importer) lookup(parent ext4.Node, name string, follow bool) (at found
 			n, err = fs.ResolveFrom(&up, name, true)
 		}
 		if err == nil {
-			at = found{ext4.NodeOf(n), n.IsDir()}
+			at = found{ext4.NodeOf(n), n.IsDir(), n.IsSymlink()}
 		}
 		return err
 	})
 	return at, err
 }
 
-// clear makes a name free for an entry, unless that replaces it at once.
-func (im *Importer) clear(parent ext4.Node, name string) error {
+// clear makes a name free for an entry, unless that replaces the file there at once.
+func (im *Importer) clear(parent ext4.Node, name string, atOnce bool) error {
 	at, err := im.lookup(parent, name, false)
 	switch {
 	case errors.Is(err, ext4.ErrNotExist):
@@ -221,9 +223,14 @@ func (im *Importer) clear(parent ext4.Node, name string) error {
 		return err
 	case !im.opts.Replace:
 		return ext4.ErrExists
+	}
+	if at.dir || at.symlink { // paths that led through it lead elsewhere now
+		im.dirs = map[string]ext4.Node{"": im.top}
+	}
+	switch {
 	case at.dir:
 		return im.fs.EvictRemoved(im.fs.Rmdir(root, parent, name))
-	case im.opts.Atomic:
+	case atOnce:
 		return nil
 	}
 	return im.unlink(parent, name)
@@ -310,7 +317,7 @@ func (im *Importer) link(path, earlier string) error {
 	if other, err := im.lookup(parent, name, false); err == nil && other == first {
 		return nil
 	}
-	if err := im.clear(parent, name); err != nil {
+	if err := im.clear(parent, name, im.opts.Atomic); err != nil {
 		return err
 	}
 	_, err = im.fs.Link(root, first.node, parent, name)
@@ -330,10 +337,7 @@ func (im *Importer) directory(path string, e Entry) error {
 		}
 		at, err := im.lookup(parent, name, true)
 		if err == nil && !at.dir {
-			if err = im.clear(parent, name); err == nil && im.opts.Atomic {
-				err = im.unlink(parent, name)
-			}
-			if err == nil {
+			if err = im.clear(parent, name, false); err == nil {
 				err = ext4.ErrNotExist
 			}
 		}
@@ -359,6 +363,9 @@ func (im *Importer) Finish(ctx context.Context) error {
 		}
 		var n ext4.Inode
 		err := im.fs.View(func(fs *ext4.FS) error { return fs.ReadNode(&n, d.node) })
+		if errors.Is(err, ext4.ErrStale) {
+			continue // a later entry took its place
+		}
 		if err == nil {
 			err = im.attributes(&n, d.entry)
 		}

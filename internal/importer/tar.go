@@ -2,9 +2,7 @@ package importer
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
-	"compress/bzip2"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -14,9 +12,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-
+	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/posixacl"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
@@ -30,6 +26,7 @@ func (im *Importer) Tar(ctx context.Context, archive io.Reader) error {
 }
 
 // EachTar calls add for each entry of a tar archive, which may be compressed. Its contents can be read until the next.
+// An error of the archive may come after its last entry: a checksum is behind what it covers.
 func EachTar(ctx context.Context, archive io.Reader, add func(context.Context, Entry) error) error {
 	plain, err := decompress(archive)
 	if err != nil {
@@ -37,14 +34,17 @@ func EachTar(ctx context.Context, archive io.Reader, add func(context.Context, E
 	}
 	defer plain.Close()
 	for r := tar.NewReader(plain); ; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return plain.verify(ctx)
 		}
 		if err != nil {
 			return fmt.Errorf("the archive: %w", err)
 		}
-		e, err := entryOf(h, r)
+		e, err := entryOf(h, contentsReader{ctx, r})
 		if err != nil {
 			return fmt.Errorf("%s: %w", h.Name, err)
 		}
@@ -57,28 +57,21 @@ func EachTar(ctx context.Context, archive io.Reader, add func(context.Context, E
 	}
 }
 
-// decompress reads through the compression that the first bytes say.
-func decompress(r io.Reader) (io.ReadCloser, error) {
-	b := bufio.NewReaderSize(r, 64<<10)
-	magic, err := b.Peek(4)
+// contentsReader reads an entry's contents until its context ends: a hole may be far larger than the archive.
+type contentsReader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r contentsReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := r.Reader.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+		err = fmt.Errorf("the archive: %w", err)
 	}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		return gzip.NewReader(b)
-	case bytes.HasPrefix(magic, []byte("BZh")):
-		return io.NopCloser(bzip2.NewReader(b)), nil
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(b, zstd.WithDecoderMaxMemory(256<<20))
-		if err != nil {
-			return nil, err
-		}
-		return z.IOReadCloser(), nil
-	case bytes.HasPrefix(magic, []byte{0xfd, '7', 'z', 'X'}):
-		return nil, errors.New("the archive is compressed with xz: pipe it through xz -dc")
-	}
-	return io.NopCloser(b), nil
+	return n, err
 }
 
 // entryOf is the entry of a header; nil for one that is no file.
@@ -100,8 +93,14 @@ func entryOf(h *tar.Header, r io.Reader) (*Entry, error) {
 		e.Sparse = isSparse(h)
 		e.Contents = func(write func([]byte, int64) error) error { return copyPieces(r, e.Sparse, write) }
 	case tar.TypeLink:
+		if h.Linkname == "" {
+			return nil, fmt.Errorf("a link to no name: %w", ext4.ErrInvalid)
+		}
 		e.Link = h.Linkname
 	case tar.TypeSymlink:
+		if h.Linkname == "" {
+			return nil, fmt.Errorf("a symlink without a target: %w", ext4.ErrInvalid)
+		}
 		e.Mode, e.Target = disk.ModeSymlink|0o777, h.Linkname
 	case tar.TypeChar:
 		e.Mode |= disk.ModeChar
@@ -186,18 +185,29 @@ func copyPieces(r io.Reader, sparse bool, write func([]byte, int64) error) error
 	defer buffers.Put(piece)
 	buf := piece[:]
 	for at := int64(0); ; {
-		n, err := io.ReadFull(r, buf)
+		n, err := fill(r, buf)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
 		if werr := writeData(buf[:n], at, sparse, write); werr != nil {
 			return werr
 		}
 		at += int64(n)
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		if err != nil {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
 	}
+}
+
+// fill reads until a buffer is full or an error comes. Unlike io.ReadFull it leaves io.ErrUnexpectedEOF to the reader,
+// for which that is an archive that was cut off.
+func fill(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var more int
+		more, err = r.Read(buf[n:])
+		n += more
+	}
+	return n, err
 }
 
 // Reader is the contents of a stream.

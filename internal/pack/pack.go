@@ -53,14 +53,21 @@ type Result struct {
 
 // Run makes an image.
 func Run(ctx context.Context, o Options) (r Result, err error) {
-	if _, err := os.Lstat(o.Out); err == nil && !o.Force {
+	if info, err := os.Lstat(o.Out); err == nil && !o.Force {
 		return r, fmt.Errorf("%s: %w: name another file, or replace it with --force", o.Out, os.ErrExist)
+	} else if err == nil && !info.Mode().IsRegular() {
+		return r, fmt.Errorf("%s: %w, and no file: a file alone is replaced", o.Out, os.ErrExist)
 	}
-	if o.Source == "-" && (o.Size == 0 || o.Reproducible) {
-		return r, errors.New("standard input is read once: a size is needed, and the image cannot be reproducible")
+	once, err := readOnce(o.Source)
+	if err != nil {
+		return r, err
+	}
+	if once && (o.Size == 0 || o.Reproducible) {
+		return r, errors.New("standard input and pipes are read once: a size is needed, " +
+			"and the image cannot be reproducible")
 	}
 	p := &packer{Options: o, ctx: ctx}
-	if o.Source != "-" {
+	if !once {
 		if err := p.each(p.need.add); err != nil {
 			return r, err
 		}
@@ -91,6 +98,18 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 	return r, err
 }
 
+// readOnce reports that a source has its contents only once.
+func readOnce(source string) (bool, error) {
+	if source == "-" {
+		return true, nil
+	}
+	info, err := os.Stat(source)
+	if err != nil {
+		return false, err
+	}
+	return info.Mode()&(os.ModeNamedPipe|os.ModeCharDevice) != 0, nil
+}
+
 // finish gives the whole image its permissions and its name.
 func finish(f *os.File, name string) error {
 	mask := unix.Umask(0)
@@ -119,7 +138,7 @@ type packer struct {
 func (p *packer) each(fn func(context.Context, importer.Entry) error) error {
 	take := func(ctx context.Context, e importer.Entry) error { return fn(ctx, p.settled(e)) }
 	if p.Source == "-" {
-		return importer.EachTar(p.ctx, os.Stdin, take)
+		return importer.EachTar(p.ctx, importer.Interruptible(p.ctx, os.Stdin), take)
 	}
 	info, err := os.Stat(p.Source)
 	if err != nil {
@@ -128,12 +147,12 @@ func (p *packer) each(fn func(context.Context, importer.Entry) error) error {
 	if info.IsDir() {
 		return importer.EachFile(p.ctx, p.Source, "", p.Skipped, take)
 	}
-	f, err := os.Open(p.Source)
+	f, err := importer.Open(p.ctx, p.Source)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return importer.EachTar(p.ctx, f, take)
+	return importer.EachTar(p.ctx, importer.Interruptible(p.ctx, f), take)
 }
 
 // settled is an entry with what a reproducible image has.
@@ -204,6 +223,9 @@ func (p *packer) run(name string, args ...string) error {
 		cmd.Env = append(cmd.Env, fmt.Sprintf("E2FSPROGS_FAKE_TIME=%d", p.now().Unix()))
 	}
 	out, err := cmd.CombinedOutput()
+	if p.ctx.Err() != nil {
+		return p.ctx.Err() // which has killed it
+	}
 	if errors.Is(err, exec.ErrNotFound) {
 		return fmt.Errorf("%s is needed, of e2fsprogs: %w", name, err)
 	}

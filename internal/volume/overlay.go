@@ -53,17 +53,17 @@ func identify(v *Volume) (id [64]byte, err error) {
 }
 
 // openOverlay opens an image and the overlay over it.
-func openOverlay(s Spec, path string) (v *Volume, o *blockcache.Overlay, fresh bool, err error) {
+func openOverlay(s Spec, path string) (v *Volume, o *blockcache.Overlay, err error) {
 	if s.Journal != "" || s.WAL != "" {
-		return nil, nil, false, fmt.Errorf("%s: an overlay has a log of its own: "+
+		return nil, nil, fmt.Errorf("%s: an overlay has a log of its own: "+
 			"recover the image with its journal first, by varve mount --rw", s.Image)
 	}
 	if v, err = openPlain(s); err != nil {
-		return nil, nil, false, err
+		return nil, nil, err
 	}
 	id, err := identify(v)
 	if err == nil {
-		o, fresh, err = blockcache.OpenOverlay(path, v.Device, id, overlayJournal, s.Adopt)
+		o, _, err = blockcache.OpenOverlay(path, v.Device, id, overlayJournal, s.Adopt)
 	}
 	if errors.Is(err, blockcache.ErrForeign) {
 		err = fmt.Errorf(
@@ -73,9 +73,9 @@ func openOverlay(s Spec, path string) (v *Volume, o *blockcache.Overlay, fresh b
 	}
 	if err != nil {
 		v.Close()
-		return nil, nil, false, err
+		return nil, nil, err
 	}
-	return v, o, fresh, nil
+	return v, o, nil
 }
 
 // ErrCommitting says that an overlay is half way into its image.
@@ -84,7 +84,7 @@ var ErrCommitting = errors.New("its changes are being committed to the image: go
 // OpenOverlay opens an image with the changes in an overlay, for writing: the image itself is only read. The overlay
 // file is made where there is none.
 func OpenOverlay(s Spec, path string, o WriteOptions) (*Writable, error) {
-	v, overlay, _, err := openOverlay(s, path)
+	v, overlay, err := openOverlay(s, path)
 	if err != nil {
 		return nil, err
 	}
@@ -265,15 +265,15 @@ func CommitOverlay(
 	progress func(done, all int64) error,
 	notice func(string),
 ) (copied int64, err error) {
-	v, overlay, fresh, err := openOverlay(s, path)
+	if err := FindOverlay(path); err != nil {
+		return 0, err
+	}
+	v, overlay, err := openOverlay(s, path)
 	if err != nil {
 		return 0, err
 	}
 	defer v.Close()
 	defer overlay.Close()
-	if fresh {
-		return 0, errors.Join(fmt.Errorf("%s: %w", path, os.ErrNotExist), os.Remove(path))
-	}
 	super, err := ext4.ReadSuperblock(v.Device, 0)
 	if err == nil {
 		err = refuseLoop(s, false)
@@ -366,20 +366,39 @@ func settleOverlay(overlay *blockcache.Overlay) error {
 
 // DiscardOverlay removes an overlay that is not in use, and that is not half way into its image.
 func DiscardOverlay(path string) error {
-	if _, err := os.Stat(path); err != nil {
-		return err
-	}
-	d, err := blockcache.OpenDisk(path)
+	d, state, err := openState(path)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	state, err := blockcache.ReadOverlayState(io.NewSectionReader(d, 0, d.Size()))
-	if err == nil && state == blockcache.OverlayCommitting {
-		err = ErrCommitting
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	if state == blockcache.OverlayCommitting {
+		return fmt.Errorf("%s: %w", path, ErrCommitting)
 	}
 	return os.Remove(path)
+}
+
+// FindOverlay is an error where a file is no overlay: a mount would make one of a file that is missing or empty.
+func FindOverlay(path string) error {
+	d, _, err := openState(path)
+	if err != nil {
+		return err
+	}
+	return d.Close()
+}
+
+// openState opens an overlay's file, and reads what may be done with it.
+func openState(path string) (*blockcache.Disk, blockcache.OverlayState, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, 0, err
+	}
+	d, err := blockcache.OpenDisk(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	state, err := blockcache.ReadOverlayState(io.NewSectionReader(d, 0, d.Size()))
+	if err != nil {
+		d.Close()
+		return nil, 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return d, state, nil
 }

@@ -154,6 +154,9 @@ func (v *Volume) Close() error {
 	return errors.Join(errs...)
 }
 
+// ErrTwoPlaces says that a Spec has both a partition and an offset.
+var ErrTwoPlaces = errors.New("give a partition or an offset, not both")
+
 // openDevice opens the image, and the window of it that the file system lies in.
 func (v *Volume) openDevice(s Spec) error {
 	file, err := blockcache.OpenFile(s.Image)
@@ -164,7 +167,7 @@ func (v *Volume) openDevice(s Spec) error {
 	v.Device = file
 	switch {
 	case s.Part != "" && s.Offset != 0:
-		return fmt.Errorf("%s: give a partition or an offset, not both", s.Image)
+		return fmt.Errorf("%s: %w", s.Image, ErrTwoPlaces)
 	case s.Part != "":
 		return v.openPartition(file, s)
 	case s.Offset != 0:
