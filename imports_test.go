@@ -89,7 +89,7 @@ var ours = map[string]struct {
 		"it measures stores from outside",
 	},
 	"internal/importer": {
-		[]string{"ext4", "internal/posixacl", "ondisk/ext4"},
+		[]string{"ext4", "internal/output", "internal/posixacl", "ondisk/ext4"},
 		[]string{
 			"github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd", "golang.org/x/sys/unix",
 		},

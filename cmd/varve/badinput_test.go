@@ -102,6 +102,7 @@ func TestCLI_WrongLine(t *testing.T) {
 	image := rwImage(t, "16M")
 	for _, args := range [][]string{
 		{"ls", image, "--part", "1", "--offset", "512"}, {"completion", "nosuch"}, {"completion"},
+		{"pack", filepath.Join(t.TempDir(), "out"), t.TempDir(), "--label", "seventeen letters"},
 	} {
 		if r := command(t, args...); r.Code != exitUsage {
 			t.Errorf("%s: %+v", args, r)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/pack"
+	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
 func newPack() *cobra.Command {
@@ -39,6 +40,9 @@ SOURCE_DATE_EPOCH is then the newest time in it.`,
 			}
 			if o.UID, o.GID, err = parseOptionalOwner(owner); err != nil {
 				return err
+			}
+			if len(o.Label) > disk.LabelSize {
+				return usageError{fmt.Errorf("the label %q is longer than %d bytes", o.Label, disk.LabelSize)}
 			}
 			if o.Epoch, err = sourceDate(); err != nil {
 				return err

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varvefs/varve/internal/output"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -40,7 +41,7 @@ func EachFile(
 		}
 		e, err := hostEntry(name, filepath.Join(path, rest), links)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", output.Quote(name), err)
 		}
 		if e.Mode&disk.ModeType == disk.ModeSocket {
 			if skipped != nil {
@@ -105,11 +106,11 @@ func hostXattrs(name string) ([]Xattr, error) {
 	for _, attr := range strings.Split(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00") {
 		size, err := unix.Lgetxattr(name, attr, nil)
 		if err != nil {
-			return nil, fmt.Errorf("attribute %s: %w", attr, err)
+			return nil, fmt.Errorf("attribute %s: %w", output.Quote(attr), err)
 		}
 		value := make([]byte, size)
 		if size, err = unix.Lgetxattr(name, attr, value); err != nil {
-			return nil, fmt.Errorf("attribute %s: %w", attr, err)
+			return nil, fmt.Errorf("attribute %s: %w", output.Quote(attr), err)
 		}
 		out = append(out, Xattr{attr, value[:size]})
 	}

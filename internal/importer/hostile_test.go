@@ -134,6 +134,11 @@ func TestTar_Hostile(t *testing.T) {
 	}
 	w, _ := open(t)
 	defer w.Close()
+	im := importer.New(w.Writable, ext4.Root, importer.Options{})
+	bad := archiveOf(t, tar.Header{Name: "x\nvarve: done\n", Typeflag: tar.TypeLink, Linkname: "no\nname"})
+	if err := im.Tar(context.Background(), bytes.NewReader(bad)); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("names in the message %v", err)
+	}
 	for _, o := range []ext4.CreateOptions{{Mode: 0o644}, {Mode: disk.ModeSymlink | 0o777}} {
 		if _, err := w.Create(ext4.Cred{}, ext4.Root, "n", o); err == nil {
 			t.Errorf("%+v was made", o)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/output"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -87,7 +88,7 @@ func (im *Importer) Add(ctx context.Context, e Entry) error {
 		err = im.add(path, e)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", e.Path, err)
+		return fmt.Errorf("%s: %w", output.Quote(e.Path), err)
 	}
 	return nil
 }
@@ -171,7 +172,7 @@ func (im *Importer) openDir(path string, create bool) (ext4.Node, error) {
 	case errors.Is(err, ext4.ErrNotExist) && create:
 		at.node, err = im.mkdir(parent, name, root, 0o755)
 	case err == nil && !at.dir:
-		err = fmt.Errorf("%s: %w", path, ext4.ErrNotDir)
+		err = fmt.Errorf("%s: %w", output.Quote(path), ext4.ErrNotDir)
 	}
 	if err == nil {
 		im.dirs[path] = at.node
@@ -309,7 +310,7 @@ func (im *Importer) link(path, earlier string) error {
 		first, err = im.lookup(parent, name, false)
 	}
 	if err != nil {
-		return fmt.Errorf("link to %s: %w", earlier, err)
+		return fmt.Errorf("link to %s: %w", output.Quote(earlier), err)
 	}
 	if parent, name, err = im.parent(path); err != nil {
 		return err
@@ -370,7 +371,7 @@ func (im *Importer) Finish(ctx context.Context) error {
 			err = im.attributes(&n, d.entry)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", d.entry.Path, err)
+			return fmt.Errorf("%s: %w", output.Quote(d.entry.Path), err)
 		}
 	}
 	im.made = nil
@@ -388,7 +389,7 @@ func (im *Importer) attributes(n *ext4.Inode, e Entry) error {
 	}
 	for _, x := range e.Xattrs {
 		if err := im.fs.SetXattr(root, node, x.Name, x.Value, 0, false); err != nil {
-			return fmt.Errorf("attribute %s: %w", x.Name, err)
+			return fmt.Errorf("attribute %s: %w", output.Quote(x.Name), err)
 		}
 	}
 	a := ext4.Attr{Explicit: true}

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/output"
 	"github.com/varvefs/varve/internal/posixacl"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
@@ -46,7 +47,7 @@ func EachTar(ctx context.Context, archive io.Reader, add func(context.Context, E
 		}
 		e, err := entryOf(h, contentsReader{ctx, r})
 		if err != nil {
-			return fmt.Errorf("%s: %w", h.Name, err)
+			return fmt.Errorf("%s: %w", output.Quote(h.Name), err)
 		}
 		if e == nil {
 			continue
@@ -152,7 +153,7 @@ func xattrsOf(h *tar.Header) ([]Xattr, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", key, err)
+			return nil, fmt.Errorf("%s: %w", output.Quote(key), err)
 		}
 		out = append(out, x)
 	}
