@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/varvefs/varve/internal/block"
+	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
 var kindNames = map[uint8]string{
@@ -22,6 +23,55 @@ func KindName(kind uint8) string {
 	return "other"
 }
 
+// DescribeRange names the fields that a range of bytes of a block has, as far as that follows from the block's place.
+func (w *Writable) DescribeRange(n block.Number, off, length uint32) []string {
+	f, fixed := w.kinds[n]
+	switch {
+	case fixed && f.kind == kindBlockMap:
+		per := block.Number(w.super.ClusterBlocks)
+		first := w.super.FirstDataBlock + per*(block.Number(f.group)*block.Number(w.super.ClustersPerGroup)+
+			block.Number(off)*8)
+		return []string{fmt.Sprintf("blocks %d to %d", first, first+per*block.Number(length)*8-1)}
+	case fixed && f.kind == kindInodeMap:
+		first := uint32(f.group)*w.super.InodesPerGroup + off*8 + 1
+		return []string{fmt.Sprintf("inodes %d to %d", first, first+length*8-1)}
+	case fixed && f.kind == kindGroupDesc:
+		per := int(w.super.BlockSize) / int(w.super.DescSize)
+		return eachField(int(off), int(length), int(w.super.DescSize), disk.GroupField, disk.NextGroupField,
+			func(i int, name string) string { return fmt.Sprintf("%s of group %d", name, int(f.group)/per*per+i) })
+	}
+	if first, ok := w.inodesAt(n); ok {
+		return eachField(int(off), int(length), int(w.super.InodeSize), disk.InodeField, disk.NextInodeField,
+			func(i int, name string) string { return fmt.Sprintf("%s of inode %d", name, int(first)+i) })
+	}
+	return []string{fmt.Sprintf("bytes %d to %d", off, off+length-1)}
+}
+
+// eachField names the fields of a range of an array of structures of a size. Equal names that follow one another are
+// one.
+func eachField(off, length, size int, name func(off int) string, next func(off, size int) int,
+	say func(index int, name string) string) (out []string) {
+	for end := off + length; off < end; {
+		at := off % size
+		if s := say(off/size, name(at)); len(out) == 0 || out[len(out)-1] != s {
+			out = append(out, s)
+		}
+		off += next(at, size) - at
+	}
+	return out
+}
+
+// inodesAt reports whether a block is one of an inode table, and the number of its first inode.
+func (w *Writable) inodesAt(n block.Number) (first uint32, ok bool) {
+	for t := range w.super.Groups() {
+		if at, err := w.base.inodeTable(t); err == nil && n >= at && n < at+block.Number(w.super.ITableBlocks()) {
+			per := uint32(w.super.BlockSize) / uint32(w.super.InodeSize)
+			return uint32(t)*w.super.InodesPerGroup + uint32(n-at)*per + 1, true
+		}
+	}
+	return 0, false
+}
+
 // Describe says what a block is, as far as that follows from its place.
 func (w *Writable) Describe(n block.Number) string {
 	if f, ok := w.kinds[n]; ok {
@@ -30,13 +80,9 @@ func (w *Writable) Describe(n block.Number) string {
 		}
 		return fmt.Sprintf("%s of group %d", KindName(f.kind), f.group)
 	}
-	g, _ := w.alloc.place(clusterOf(w.super, n))
-	for t := range w.super.Groups() {
-		if at, err := w.base.inodeTable(t); err == nil && n >= at && n < at+block.Number(w.super.ITableBlocks()) {
-			per := uint32(w.super.BlockSize) / uint32(w.super.InodeSize)
-			first := uint32(t)*w.super.InodesPerGroup + uint32(n-at)*per + 1
-			return fmt.Sprintf("inodes %d to %d", first, first+per-1)
-		}
+	if first, ok := w.inodesAt(n); ok {
+		return fmt.Sprintf("inodes %d to %d", first, first+uint32(w.super.BlockSize)/uint32(w.super.InodeSize)-1)
 	}
+	g, _ := w.alloc.place(clusterOf(w.super, n))
 	return fmt.Sprintf("a block of group %d", g)
 }

@@ -102,6 +102,20 @@ func Unchanged(a, b []byte, r Range) bool {
 	return r.within(len(a)) && r.within(len(b)) && bytes.Equal(a[r.Off:r.End()], b[r.Off:r.End()])
 }
 
+// Ranges are the bytes that edits are about, sorted. An append counts by its bytes in use, which have its place; a
+// check, a reapply and a whole have none.
+func Ranges(edits []Edit) []Range {
+	var to []Range
+	for i := range edits {
+		if r, ok := edits[i].Used(); ok {
+			to = append(to, r)
+		} else {
+			to = edits[i].ranges(to, 0)
+		}
+	}
+	return normal(to, 0)
+}
+
 // ranges appends the bytes that an edit changed.
 func (e *Edit) ranges(to []Range, placed uint32) []Range {
 	switch e.kind {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/merge"
 )
 
 // EventKind is the kind of an event.
@@ -33,8 +34,9 @@ type Event struct {
 	Tx      uint64 // priority of the transaction
 	Seq     block.Seq
 	Block   block.Number
-	NoBlock bool   // of a conflict, an abort or a sample: it is of no block, and Block is not block 0
-	Edits   string // types of the edits in conflict
+	NoBlock bool          // of a conflict, an abort or a sample: it is of no block, and Block is not block 0
+	Edits   string        // types of the edits in conflict
+	Ranges  []merge.Range // bytes of the block that they are about
 	Proof   string
 	Policy  string
 	Outcome string

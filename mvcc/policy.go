@@ -339,6 +339,7 @@ func (tx *Tx) conflict(t *touched, newest *version, why error) error {
 				Seq:    newest.seq,
 				Block:  c.number,
 				Edits:  kindsOf(t.edits),
+				Ranges: merge.Ranges(t.edits),
 				Policy: s.opts.Policy.of(c).String(),
 				Reason: reason,
 			},
@@ -377,6 +378,7 @@ func (tx *Tx) merged(t *touched, with block.Seq, began time.Time, err error) {
 			Seq:    with,
 			Block:  t.number,
 			Edits:  kindsOf(t.edits),
+			Ranges: merge.Ranges(t.edits),
 			Policy: s.opts.Policy.of(t.chain).String(),
 		}
 		s.events.emit(e)

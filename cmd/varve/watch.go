@@ -64,17 +64,11 @@ func (f *watchFlags) wants(o *evidence.Operation) bool {
 	case f.thread != 0 && o.Thread != f.thread:
 	case f.failed && o.Errno == 0:
 	case o.Took < f.slower.Seconds():
-	case f.under != "" && !below(o.Path, f.under) && !below(o.ToPath, f.under):
+	case f.under != "" && !evidence.Below(o.Path, f.under) && !evidence.Below(o.ToPath, f.under):
 	default:
 		return true
 	}
 	return false
-}
-
-// below reports whether a path is another one, or below it.
-func below(path, top string) bool {
-	top = "/" + strings.Trim(top, "/")
-	return path == top || top == "/" && path != "" || strings.HasPrefix(path, top+"/")
 }
 
 func (f *watchFlags) run(cmd *cobra.Command, dir string) error {

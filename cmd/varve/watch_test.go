@@ -15,18 +15,24 @@ import (
 	"github.com/varvefs/varve/internal/program"
 )
 
-// watching starts varve watch, and returns when it watches. next gives its lines, and false at its end.
+// watching starts varve watch, and returns when it watches.
 func watching(t *testing.T, args ...string) (cmd *exec.Cmd, next func() (string, bool)) {
 	t.Helper()
-	cmd = exec.Command(program.Path(t), append([]string{"watch"}, args...)...)
+	return following(t, "watching", append([]string{"watch"}, args...)...)
+}
+
+// following starts the program, and returns when it says that it has begun. next gives its lines, and false at its end.
+func following(t *testing.T, begun string, args ...string) (cmd *exec.Cmd, next func() (string, bool)) {
+	t.Helper()
+	cmd = exec.Command(program.Path(t), args...)
 	out, err := cmd.StdoutPipe()
 	fatal(t, err)
 	says, err := cmd.StderrPipe()
 	fatal(t, err)
 	fatal(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	if line, err := bufio.NewReader(says).ReadString('\n'); err != nil || !strings.HasPrefix(line, "watching ") {
-		t.Fatalf("varve watch says %q, %v", line, err)
+	if line, err := bufio.NewReader(says).ReadString('\n'); err != nil || !strings.HasPrefix(line, begun+" ") {
+		t.Fatalf("varve %s says %q, %v", args[0], line, err)
 	}
 	lines := bufio.NewScanner(out)
 	return cmd, func() (string, bool) { ok := lines.Scan(); return lines.Text(), ok }

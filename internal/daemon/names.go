@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"path"
+	"slices"
 
 	"github.com/varvefs/varve/ext4"
+	"github.com/varvefs/varve/internal/block"
 	"github.com/varvefs/varve/internal/evidence"
 )
 
@@ -13,6 +15,7 @@ const maxNames = 1 << 16
 // names finds paths of inodes: those of directories in the file system, those of other files by the operations that
 // were seen. It is for one goroutine.
 type names struct {
+	blocks describer
 	places map[uint32]place
 	dirs   map[uint32]string // paths; empty where there is none
 }
@@ -23,11 +26,36 @@ type place struct {
 	name string
 }
 
-func newNames() *names { return &names{places: map[uint32]place{}, dirs: map[uint32]string{}} }
+// describer names blocks.
+type describer interface {
+	Describe(block.Number) string
+	DescribeRange(n block.Number, off, length uint32) []string
+}
 
-// name puts paths into records, where they are known. The records are in the order of their answers.
+func newNames(blocks describer) *names {
+	return &names{blocks: blocks, places: map[uint32]place{}, dirs: map[uint32]string{}}
+}
+
+// describe says what the block of a conflict is, and the ranges in words.
+func (n *names) describe(r *evidence.Record) {
+	if r.Block == nil {
+		return
+	}
+	r.What = n.blocks.Describe(block.Number(*r.Block))
+	for _, at := range r.Ranges {
+		for _, field := range n.blocks.DescribeRange(block.Number(*r.Block), at[0], at[1]) {
+			if !slices.Contains(r.Fields, field) {
+				r.Fields = append(r.Fields, field)
+			}
+		}
+	}
+}
+
+// name puts paths into records, where they are known, and what their blocks are. The records are in the order of their
+// answers.
 func (n *names) name(fs *ext4.FS, records []evidence.Record) {
 	for i := range records {
+		n.describe(&records[i])
 		if records[i].Operation == nil {
 			continue
 		}

@@ -60,8 +60,9 @@ type session struct {
 	dir    string
 	logger *log.Logger
 	ready  func(*Mounted) error
-	bus    *evidence.Bus // of a read-write mount
-	life   *life         // nil where there is no life socket
+	bus    *evidence.Bus  // of a read-write mount
+	ledger *evidence.File // nil: none
+	life   *life          // nil where there is no life socket
 }
 
 // Serve mounts, calls ready when requests are answered, and returns when the mount is gone and the image is released.

@@ -37,9 +37,8 @@ func (t tapOperations) Observe(o fuse.Operation) {
 			Errno: o.Errno, Took: o.Took.Seconds()}})
 }
 
-// watch streams the records of a bus to a connection until its other end is closed, or ctx ends. view opens a snapshot
-// of the file system, in which paths are looked up.
-func watch(ctx context.Context, c net.Conn, bus *evidence.Bus, image string, view func(func(*ext4.FS) error) error) {
+// watch streams the records of a bus to a connection until its other end is closed, or ctx ends.
+func watch(ctx context.Context, c net.Conn, bus *evidence.Bus, image string, w *ext4.Writable) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -54,14 +53,14 @@ func watch(ctx context.Context, c net.Conn, bus *evidence.Bus, image string, vie
 	if lines.Encode(Watching{output.SchemaVersion, image}) != nil || out.Flush() != nil {
 		return
 	}
-	names := newNames()
+	names := newNames(w)
 	var records []evidence.Record
 	var err error
 	for {
 		if records, err = tail.Next(ctx, records[:0]); err != nil {
 			return
 		}
-		if view(func(fs *ext4.FS) error { names.name(fs, records); return nil }) != nil {
+		if w.View(func(fs *ext4.FS) error { names.name(fs, records); return nil }) != nil {
 			return
 		}
 		for i := range records {

@@ -37,6 +37,9 @@ func (s *session) serveWritable(ctx context.Context) (err error) {
 	if figures != nil {
 		figures.Watch(w.Store)
 	}
+	if s.ledger != nil {
+		s.nameRecords(w.Writable)
+	}
 	if err := w.View((*ext4.FS).CheckRoot); err != nil {
 		return &MountError{errors.Join(volume.Advise(fmt.Errorf("%s: %w", s.Spec.Image, err)), w.Close())}
 	}
@@ -114,7 +117,7 @@ func (s *session) serveControl(mount *fuse.Mount, w *volume.Writable) (stop func
 		case requestQuotas:
 			return quotasOf(w)
 		case requestWatch:
-			return stream(func(ctx context.Context, c net.Conn) { watch(ctx, c, s.bus, s.Fuse.Source, w.View) })
+			return stream(func(ctx context.Context, c net.Conn) { watch(ctx, c, s.bus, s.Fuse.Source, w.Writable) })
 		}
 		return s.statsOf(w)
 	})
@@ -124,23 +127,22 @@ func (s *session) serveControl(mount *fuse.Mount, w *volume.Writable) (stop func
 func (s *session) observe() (figures *metrics.Server, finish func(), err error) {
 	s.bus = new(evidence.Bus)
 	s.Write.Observer, s.Fuse.Observer = s.bus, tapOperations{s.bus}
-	var ledger *evidence.File
 	finish = func() {
 		if figures != nil {
 			figures.Close()
 		}
-		if ledger != nil {
-			_ = ledger.Close()
+		if s.ledger != nil {
+			_ = s.ledger.Close()
 		}
 	}
 	if s.Ledger != "" {
 		if err := s.Spec.Spare(s.Ledger); err != nil {
 			return nil, nil, err
 		}
-		if ledger, err = evidence.Append(s.Ledger); err != nil {
+		if s.ledger, err = evidence.Append(s.Ledger); err != nil {
 			return nil, nil, err
 		}
-		s.bus.Attach(ledger)
+		s.bus.Attach(s.ledger)
 	}
 	if s.Metrics != "" {
 		if figures, err = metrics.Serve(context.Background(), s.Metrics); err != nil {
@@ -149,6 +151,20 @@ func (s *session) observe() (figures *metrics.Server, finish func(), err error) 
 		}
 	}
 	return figures, finish, nil
+}
+
+// nameRecords has the ledger's records get paths and the names of blocks.
+func (s *session) nameRecords(w *ext4.Writable) {
+	names := newNames(w)
+	one := make([]evidence.Record, 1)
+	s.ledger.SetNamer(func(r *evidence.Record) {
+		_ = w.View(func(fs *ext4.FS) error { // without names where it fails
+			one[0] = *r
+			names.name(fs, one)
+			*r = one[0]
+			return nil
+		})
+	})
 }
 
 // open opens the image in place, or an overlay over it.

@@ -23,6 +23,7 @@ type Ledger struct {
 	budget  atomic.Int64 // events that may still be taken in this tick
 	rate    int64        // events a tick
 	dropped atomic.Uint64
+	namer   atomic.Pointer[func(*Record)]
 	done    sync.WaitGroup
 	err     error // of the writer, after Close
 }
@@ -94,6 +95,9 @@ func (l *Ledger) write(to io.Writer) error {
 				}
 				return w.Flush()
 			}
+			if name := l.namer.Load(); name != nil {
+				(*name)(&r)
+			}
 			if err := enc.Encode(r); err != nil {
 				l.drain()
 				return err
@@ -114,6 +118,10 @@ func (l *Ledger) drain() {
 		l.dropped.Add(1)
 	}
 }
+
+// SetNamer sets what puts names into records before they are written: it is called beside the store, not on the way of
+// its commits.
+func (l *Ledger) SetNamer(name func(*Record)) { l.namer.Store(&name) }
 
 // Dropped is how many events were dropped.
 func (l *Ledger) Dropped() uint64 { return l.dropped.Load() }

@@ -14,6 +14,9 @@ type Record struct {
 	Seq     uint64       `json:"sequence,omitempty"`
 	Block   *uint64      `json:"block,omitempty"`
 	Edits   string       `json:"edits,omitempty"`
+	Ranges  []Range      `json:"ranges,omitempty"` // that the edits are about
+	What    string       `json:"what,omitempty"`   // the block is
+	Fields  []string     `json:"fields,omitempty"` // the ranges in words
 	Proof   string       `json:"proof,omitempty"`
 	Policy  string       `json:"policy,omitempty"`
 	Outcome string       `json:"outcome,omitempty"`
@@ -24,6 +27,9 @@ type Record struct {
 
 	*Operation // of EventOperation
 }
+
+// Range is a range of bytes of a block: offset and length.
+type Range [2]uint32
 
 // EventOperation is the record of a request of the kernel's that a mount has answered.
 const EventOperation = "operation"
@@ -51,6 +57,9 @@ func recordOf(e mvcc.Event) Record {
 	r := Record{Time: time.Now(), Event: string(e.Kind), Tx: e.Tx, Seq: uint64(e.Seq), Edits: e.Edits, Proof: e.Proof,
 		Policy:  e.Policy,
 		Outcome: e.Outcome, Reason: e.Reason, Wait: e.Wait.Seconds(), Count: e.Count, Inputs: e.Inputs}
+	for _, at := range e.Ranges {
+		r.Ranges = append(r.Ranges, Range{at.Off, at.Len})
+	}
 	switch e.Kind {
 	case mvcc.EventConflict, mvcc.EventAbort, mvcc.EventMergeApplied, mvcc.EventMergeChecked, mvcc.EventMergeRejected,
 		mvcc.EventPolicy, mvcc.EventContention:
