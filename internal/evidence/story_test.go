@@ -6,7 +6,6 @@ import (
 	"testing"
 )
 
-
 // tell tells the stories of a ledger with two conflicts: transaction 7 met commit 4, and merged; transaction 9 met
 // commit 5 (that of 7), lost, and committed as 6.
 func tell(t *testing.T, s Selection) []Story {
