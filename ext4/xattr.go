@@ -160,8 +160,20 @@ func (x *Xattr) fromInode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := n.fs.super.CheckXattrValue(n.Ino, n.EAHash, value); err != nil && !x.madeByLustre(n) {
+	if x.madeByLustre(n) {
+		return value, nil
+	}
+	if err := n.fs.super.CheckXattrValue(n.Ino, n.EAHash, value); err != nil {
 		return nil, err
+	}
+	if !x.attr.HasValueHash(n.EAHash) {
+		return nil, ondisk.Corruptf(
+			x.node.where(),
+			"%s has hash 0x%08x, which is not that of its value in inode %d",
+			x.Name,
+			x.attr.Hash,
+			n.Ino,
+		)
 	}
 	return value, nil
 }

@@ -2,6 +2,7 @@ package volume_test
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/varvefs/varve/ext4"
 	"github.com/varvefs/varve/internal/oracle"
 	"github.com/varvefs/varve/internal/volume"
+	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
@@ -149,5 +151,43 @@ func TestXattrValue_Bytes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestXattrValue_OtherName: two attributes have one another's value on the image. Its hash in an entry is that of name
+// and value, so reading either is an error, as with the kernel, and not the other's value.
+func TestXattrValue_OtherName(t *testing.T) {
+	oracle.NeedRoot(t)
+	path := mkfs(t, "16M", "-t", "ext4", "-b", "4096", "-I", "128", "-O", "ea_inode,^metadata_csum")
+	w := open(t, path, volume.WriteOptions{})
+	f := mkfile(t, w, ext4.Root, "f", nil)
+	for i, name := range []string{"user.a", "user.b"} {
+		value := bytes.Repeat([]byte{byte(i + 1)}, 5000)
+		if err := w.SetXattr(root, f, name, value, 0, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p := must[[]byte](t)(os.ReadFile(path))
+	n := must[*ext4.Inode](t)(must[*ext4.FS](t)(ext4.Open(blockcache.Memory(p), ext4.Options{})).Resolve("f", false))
+	const first, second, value = 32 + 4, 32 + 20 + 4, 4 // where the two entries have the number of an inode
+	q := p[int64(n.FileACL)*4096:]
+	a, b := bytes.Clone(q[first:first+value]), bytes.Clone(q[second:second+value])
+	copy(q[first:], b)
+	copy(q[second:], a)
+	if err := os.WriteFile(path, p, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n = must[*ext4.Inode](t)(must[*ext4.FS](t)(ext4.Open(blockcache.Memory(p), ext4.Options{})).Resolve("f", false))
+	dir, _ := oracle.MountKernel(t, path, "ro,user_xattr")
+	for _, name := range []string{"user.a", "user.b"} {
+		if _, err := unix.Getxattr(filepath.Join(dir, "f"), name, make([]byte, 1<<16)); err != unix.EUCLEAN {
+			t.Errorf("%s with the kernel: %v", name, err)
+		}
+		if v, err := n.Xattr(name); !errors.Is(err, ondisk.ErrCorrupt) {
+			t.Errorf("%s: %d bytes, %v", name, len(v), err)
+		}
 	}
 }
