@@ -170,3 +170,36 @@ func TestOrphans_Damaged(t *testing.T) {
 	}
 	mend(t, path)
 }
+
+// TestBitmaps_WrongCount: on an image without checksums nothing is taken by a block bitmap that does not have as many
+// free blocks as its group's descriptor, and files keep their contents.
+func TestBitmaps_WrongCount(t *testing.T) {
+	path := mkfs(t, "24M", "-t", "ext3", "-b", "1024")
+	w := open(t, path, volume.WriteOptions{})
+	old := bytes.Repeat([]byte("old contents"), 100_000)
+	mkfile(t, w, ext4.Root, "old", old)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f := must[*os.File](t)(os.OpenFile(path, os.O_RDWR, 0))
+	defer f.Close()
+	fs := must[*ext4.FS](t)(ext4.Open(f, ext4.Options{}))
+	for g := range fs.Superblock().Groups() {
+		d := must[disk.GroupDesc](t)(fs.GroupDesc(g))
+		at := fs.Superblock().BlockSize.Offset(d.BlockBitmap)
+		if _, err := f.WriteAt(make([]byte, 800), at+200); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w = open(t, path, volume.WriteOptions{OnDamage: ext4.Continue})
+	mkfile(t, w, ext4.Root, "new", make([]byte, 1<<20)) // in a group whose bitmap was and is zeros there
+	if err := holds(w, "old", old); err != nil {
+		t.Error(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if out := oracle.MustRun(t, "dumpe2fs", "-h", path); !strings.Contains(out, "with errors") {
+		t.Error("the damage is not noted")
+	}
+}
