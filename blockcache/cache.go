@@ -135,7 +135,7 @@ func (c *Cache) read(n block.Number) ([]byte, error) {
 	return nil, fmt.Errorf("read %v: %w", n, err)
 }
 
-// Stats are the counters of the cache.
+// Stats are the counters of the cache. A reader that waits for another one's read of the same block counts as a hit.
 type Stats struct {
 	Hits, Misses uint64
 	Blocks       int // held now

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -39,6 +40,7 @@ func (d *counted) ReadAt(p []byte, at int64) (int, error) {
 	return len(p), nil
 }
 
+// check reads a block, and expects its number in it.
 func check(t testing.TB, c *Cache, n block.Number) {
 	t.Helper()
 	p, err := c.ReadBlock(n)
@@ -50,6 +52,7 @@ func check(t testing.TB, c *Cache, n block.Number) {
 	}
 }
 
+// TestCache_Bound: however many blocks are read, the cache holds no more than its bound, and not much less.
 func TestCache_Bound(t *testing.T) {
 	const limit = 1 << 20
 	d := &counted{size: 4096, n: 10000}
@@ -63,6 +66,7 @@ func TestCache_Bound(t *testing.T) {
 	}
 }
 
+// TestCache_HotBlocksSurviveAScan: blocks that are read again and again stay while many others are read once.
 func TestCache_HotBlocksSurviveAScan(t *testing.T) {
 	d := &counted{size: 1024, n: 1 << 20}
 	c := NewCache(d, nil, 1024, 512<<10)
@@ -83,6 +87,7 @@ func TestCache_HotBlocksSurviveAScan(t *testing.T) {
 	}
 }
 
+// TestCache_ConcurrentMissesReadOnce: readers of one block that is not cached share one read of the device.
 func TestCache_ConcurrentMissesReadOnce(t *testing.T) {
 	d := &counted{size: 1024, n: 10, gate: make(chan struct{})}
 	c := NewCache(d, nil, 1024, 1<<20)
@@ -92,6 +97,7 @@ func TestCache_ConcurrentMissesReadOnce(t *testing.T) {
 		go func() { defer wg.Done(); check(t, c, 7) }()
 	}
 	for c.Stats().Hits < 31 { // all but one wait for the one that reads
+		runtime.Gosched()
 	}
 	close(d.gate)
 	wg.Wait()
@@ -100,6 +106,7 @@ func TestCache_ConcurrentMissesReadOnce(t *testing.T) {
 	}
 }
 
+// TestCache_ErrorsAreNotKept: a block that could not be read is read again; past the end is an error.
 func TestCache_ErrorsAreNotKept(t *testing.T) {
 	d := &counted{size: 1024, n: 10}
 	c := NewCache(d, nil, 1024, 1<<20)
@@ -114,6 +121,7 @@ func TestCache_ErrorsAreNotKept(t *testing.T) {
 	}
 }
 
+// TestCache_Race: many readers of few places in a small cache always get the contents of their block.
 func TestCache_Race(t *testing.T) {
 	d := &counted{size: 1024, n: 4096}
 	c := NewCache(d, nil, 1024, 256<<10)
@@ -141,87 +149,6 @@ func BenchmarkCache_Hit(b *testing.B) {
 		for n := block.Number(0); pb.Next(); n++ {
 			if _, err := c.ReadBlock(n * 7 % 1000); err != nil {
 				b.Fatal(err)
-			}
-		}
-	})
-}
-
-// recorder records the advice that a device got.
-type recorder struct {
-	Memory
-	advice []int64
-}
-
-func (a *recorder) Advise(offset, _ int64) { a.advice = append(a.advice, offset/windowSize) }
-
-func TestReadahead_Patterns(t *testing.T) {
-	for _, c := range []struct {
-		what    string
-		touches []int64 // offsets in windows
-		size    int64
-		want    string
-	}{
-		{"a single read", []int64{5}, 4096, "[]"},
-		{"reads far apart", []int64{5, 50, 500}, 4096, "[]"},
-		{"two in one window", []int64{5, 5}, 4096, "[5]"},
-		{"window after window", []int64{5, 6, 7, 8}, 4096, "[6 7 8 9]"},
-		{"a large read", []int64{5}, windowSize, "[5 6]"},
-		{"a large read again", []int64{5, 5, 5}, windowSize, "[5 6]"},
-		{"the device's end", []int64{99}, windowSize, "[99]"},
-	} {
-		d := &recorder{Memory: make(Memory, 100*windowSize)}
-		r := NewReadahead(d)
-		for _, w := range c.touches {
-			r.Touch(w*windowSize, c.size)
-		}
-		if got := fmt.Sprint(d.advice); got != c.want {
-			t.Errorf("%s: windows %s are read ahead, expected %s", c.what, got, c.want)
-		}
-	}
-	var none *Readahead
-	none.Touch(0, 1) // a device that takes no advice
-	if NewReadahead(Memory(nil)) != nil {
-		t.Error("a device that takes no advice has a readahead")
-	}
-}
-
-func TestWindow_Bounds(t *testing.T) {
-	m := Memory("0123456789")
-	w, err := NewWindow(m, 3, 4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := make([]byte, 8)
-	if n, err := w.ReadAt(p, 1); n != 3 || !errors.Is(err, io.EOF) || string(p[:n]) != "456" {
-		t.Errorf("read %q, %v", p[:n], err)
-	}
-	if n, err := w.ReadAt(p[:2], 1); n != 2 || err != nil {
-		t.Errorf("read %d, %v", n, err)
-	}
-	if _, err := w.ReadAt(p, 4); !errors.Is(err, io.EOF) {
-		t.Errorf("at the end: %v", err)
-	}
-	for _, bad := range [][2]int64{{-1, 2}, {3, 8}, {11, 0}, {1 << 62, 1 << 62}} {
-		if _, err := NewWindow(m, bad[0], bad[1]); err == nil {
-			t.Errorf("a window of %v", bad)
-		}
-	}
-}
-
-func FuzzPartitions(f *testing.F) {
-	p := make([]byte, 4096)
-	p[510], p[511] = 0x55, 0xaa
-	p[450] = 0x83
-	p[454], p[458] = 1, 4
-	f.Add(p)
-	g := bytes.Clone(p)
-	copy(g[512:], "EFI PART\x00\x00\x01\x00\x5c\x00\x00\x00")
-	f.Add(g)
-	f.Fuzz(func(t *testing.T, p []byte) {
-		_, parts := Partitions(Memory(p))
-		for _, part := range parts {
-			if _, err := NewWindow(Memory(p), part.Offset, part.Size); err != nil {
-				t.Errorf("partition %+v: %v", part, err)
 			}
 		}
 	})

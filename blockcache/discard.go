@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Discarder is a Writable that can be told which bytes nobody needs any more.
+// Discarder is a Writable that can free what holds bytes which are not needed any more.
 type Discarder interface {
 	// Discard makes the contents of a range undefined, and may free what holds them. Writes that follow it count.
 	Discard(offset, n int64) error

@@ -18,7 +18,7 @@ const DiskTraceEnv = "VARVE_DISK_TRACE"
 // diskTrace is the trace of this process: a record where each write and flush begins, and one where it has ended.
 // Records are little-endian:
 //
-//	0   u32  kind: write begins, write ends, flush begins, flush ends well
+//	0   u32  kind: 1 a write begins, 2 it ends, 3 a flush begins, 4 it ends well
 //	4   u32  number of the disk
 //	8   u64  number of the write or flush
 //	16  u64  offset
@@ -30,9 +30,10 @@ type diskTrace struct {
 	last atomic.Uint64
 }
 
-const (
-	traceHead = 32
+const traceHead = 32 // bytes
 
+// Kinds of records.
+const (
 	traceWriteBegins = 1 + iota
 	traceWriteEnds
 	traceFlushBegins
@@ -42,8 +43,8 @@ const (
 var theTrace diskTrace
 
 var (
-	disks   atomic.Uint32
-	numbers sync.Map // by *Disk
+	lastDisk atomic.Uint32 // the number that was given out last
+	numbers  sync.Map      // of disks, by *Disk
 )
 
 // record appends a record, in one write: the process may be killed.
@@ -87,7 +88,7 @@ func (d *Disk) traceFlush() (ended func()) {
 func (d *Disk) number() uint32 {
 	n, ok := numbers.Load(d)
 	if !ok {
-		n, _ = numbers.LoadOrStore(d, disks.Add(1))
+		n, _ = numbers.LoadOrStore(d, lastDisk.Add(1))
 	}
 	return n.(uint32)
 }

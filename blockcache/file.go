@@ -17,6 +17,9 @@ type File struct {
 	mapped []byte // the whole file; nil where it cannot be mapped
 }
 
+// maxMapped is the longest file that is mapped, in bytes: half of the 128 TiB that a process can address.
+const maxMapped = 1 << 46
+
 // OpenFile opens an image for reading. A directory, a character device, a pipe or an empty file is refused.
 func OpenFile(path string) (*File, error) {
 	// Without O_NONBLOCK opening a pipe waits for a writer.
@@ -30,7 +33,7 @@ func OpenFile(path string) (*File, error) {
 		return nil, err
 	}
 	// Mapping is an optimisation only: ReadAt serves what is not mapped.
-	if d.size <= 1<<46 {
+	if d.size <= maxMapped {
 		d.mapped, _ = unix.Mmap(int(f.Fd()), 0, int(d.size), unix.PROT_READ, unix.MAP_SHARED)
 		if d.mapped != nil {
 			_ = unix.Madvise(d.mapped, unix.MADV_RANDOM)
@@ -61,6 +64,16 @@ func (d *File) inspect(path string) error {
 		return fmt.Errorf("%s is empty", path)
 	}
 	return nil
+}
+
+// Share locks the file against programs that lock it for writing, as OpenDisk does, until it is closed. ErrLocked: one
+// of them has it locked.
+func (d *File) Share() error {
+	err := flock(d.file, unix.LOCK_SH)
+	if err == unix.EWOULDBLOCK {
+		return ErrLocked
+	}
+	return err
 }
 
 // Name is the path that the file was opened by.

@@ -2,10 +2,8 @@ package blockcache
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"slices"
 
@@ -35,75 +33,15 @@ type Overlay struct {
 	flusher flusher
 }
 
-// OverlayState says how far an overlay's commit has come.
-type OverlayState uint32
-
-// The states of an overlay.
 const (
-	OverlayOpen       OverlayState = iota
-	OverlayCommitting              // its blocks are being copied to the base: only that may go on
-	OverlayCommitted               // they are all there
+	overlayBlock = 4096
+	maxBase      = 1 << 48 // bytes: the map takes 8 bytes of memory for each 127 MiB, holes too
 )
-
-type overlayHeader struct {
-	state    OverlayState
-	baseSize int64
-	size     int64
-	identity [64]byte
-}
-
-const (
-	overlayMagic   = "varveOVL"
-	overlayVersion = 2
-	overlayBlock   = 4096
-	overlayHead    = 512
-	maxExtra       = 1 << 30 // bytes behind the base
-	maxBase        = 1 << 48 // bytes: the map takes 8 bytes of memory for each 127 MiB, holes too
-)
-
-var overlayTable = crc32.MakeTable(crc32.Castagnoli)
-
-func (h overlayHeader) encode() []byte {
-	b := make([]byte, overlayHead)
-	le := binary.LittleEndian
-	copy(b, overlayMagic)
-	le.PutUint32(b[8:], overlayVersion)
-	le.PutUint32(b[12:], uint32(h.state))
-	le.PutUint64(b[16:], uint64(h.baseSize))
-	le.PutUint64(b[24:], uint64(h.size))
-	copy(b[32:], h.identity[:])
-	le.PutUint32(b[508:], crc32.Checksum(b[:508], overlayTable))
-	return b
-}
-
-func decodeOverlay(b []byte) (h overlayHeader, err error) {
-	le := binary.LittleEndian
-	if len(b) < overlayHead || string(b[:8]) != overlayMagic ||
-		le.Uint32(b[508:]) != crc32.Checksum(b[:508], overlayTable) {
-		return h, ErrNoOverlay
-	}
-	switch v := le.Uint32(b[8:]); {
-	case v > overlayVersion:
-		return h, fmt.Errorf("has format %d of overlays, this program knows %d: use a newer varve", v, overlayVersion)
-	case v < overlayVersion:
-		return h, fmt.Errorf("has format %d of overlays, this program knows %d: commit it with the varve that made it",
-			v, overlayVersion)
-	}
-	h = overlayHeader{
-		state:    OverlayState(le.Uint32(b[12:])),
-		baseSize: int64(le.Uint64(b[16:])),
-		size:     int64(le.Uint64(b[24:])),
-		identity: [64]byte(b[32:96]),
-	}
-	if h.baseSize < 0 || h.size < h.baseSize || h.size-h.baseSize > overlayBlock+maxExtra || h.size%overlayBlock != 0 {
-		return h, fmt.Errorf("%w: sizes %d and %d", ErrNoOverlay, h.baseSize, h.size)
-	}
-	return h, nil
-}
 
 // OpenOverlay opens an overlay of a base, and makes it where the file is missing or empty: with extra bytes behind the
-// base, and zeros in them. fresh says that it was made. identity distinguishes bases: an overlay of another base
-// is ErrForeign, unless adopt says that it belongs to this base from now on.
+// base, and zeros in them. fresh reports that it was made. identity distinguishes bases: an overlay of another base
+// is ErrForeign, unless adopt says that it belongs to this base from now on. A file that is no overlay is ErrNoOverlay,
+// one whose map is damaged ErrOverlayDamaged. One that another program has open for writing is an error that says so.
 func OpenOverlay(path string, base Device, identity [64]byte, extra int64, adopt bool) (o *Overlay, fresh bool,
 	err error) {
 	d, err := CreateDisk(path, 0)
@@ -124,11 +62,7 @@ func OpenOverlay(path string, base Device, identity [64]byte, extra int64, adopt
 // adoptOverlay opens an overlay over another base of the same size, and has it belong to that durably.
 func adoptOverlay(file Writable, base Device, identity [64]byte) (*Overlay, error) {
 	o := &Overlay{file: file, base: base, dirty: map[int64]bool{}}
-	b := make([]byte, overlayHead)
-	if _, err := file.ReadAt(b, 0); err != nil {
-		return nil, err
-	}
-	h, err := decodeOverlay(b)
+	h, err := readOverlayHeader(file)
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +88,7 @@ func OpenOverlayOn(file Writable, base Device, identity [64]byte, extra int64) (
 	return o, true, o.create()
 }
 
+// place is where a block lies in the file, in bytes.
 func (o *Overlay) place(block int64) int64 {
 	return overlayBlock + o.present.length() + block*overlayBlock
 }
@@ -177,6 +112,7 @@ func (o *Overlay) create() error {
 	return o.writeHead()
 }
 
+// writeHead writes the header, and makes it durable.
 func (o *Overlay) writeHead() error {
 	if _, err := o.file.WriteAt(o.head.encode(), 0); err != nil {
 		return err
@@ -184,13 +120,9 @@ func (o *Overlay) writeHead() error {
 	return o.file.Sync()
 }
 
-func (o *Overlay) load(identity [64]byte) error {
-	b := make([]byte, overlayHead)
-	if _, err := o.file.ReadAt(b, 0); err != nil {
-		return ErrNoOverlay
-	}
-	var err error
-	if o.head, err = decodeOverlay(b); err != nil {
+// load reads the header and the map: ErrForeign where they are not of this base, ErrOverlayDamaged where the map is.
+func (o *Overlay) load(identity [64]byte) (err error) {
+	if o.head, err = readOverlayHeader(o.file); err != nil {
 		return err
 	}
 	if o.head.baseSize != o.base.Size() || o.head.identity != identity && o.head.state == OverlayOpen {
@@ -246,6 +178,7 @@ func (o *Overlay) ReadAt(p []byte, offset int64) (int, error) {
 	return n, nil
 }
 
+// readRun reads bytes that all lie in the file (mine), or all in the base and behind it.
 func (o *Overlay) readRun(p []byte, offset int64, mine bool) error {
 	if mine {
 		return readWhole(o.file, p, o.place(0)+offset, "the overlay's file")
@@ -418,14 +351,4 @@ func (o *Overlay) Close() error {
 		return c.Close()
 	}
 	return nil
-}
-
-// ReadOverlayState reads the header of an overlay file.
-func ReadOverlayState(r io.ReaderAt) (OverlayState, error) {
-	b := make([]byte, overlayHead)
-	if _, err := r.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		return 0, err
-	}
-	h, err := decodeOverlay(b)
-	return h.state, err
 }

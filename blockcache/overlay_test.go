@@ -252,3 +252,25 @@ func TestOverlay_CutShort(t *testing.T) {
 		}
 	}
 }
+
+// TestOverlay_HeaderUnreadable: a header that the device does not give is its error; it does not say that the file is no
+// overlay.
+func TestOverlay_HeaderUnreadable(t *testing.T) {
+	base, file := Memory(make([]byte, 8192)), NewRAM(nil)
+	o, _, err := OpenOverlayOn(file, base, [64]byte{1}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.WriteAt([]byte("x"), 0); err != nil { // the file is longer than a header
+		t.Fatal(err)
+	}
+	device := NewFaulty(file)
+	device.Fail(ReadError, 0, false)
+	if _, _, err := OpenOverlayOn(device, base, [64]byte{1}, 0); !errors.Is(err, syscall.EIO) ||
+		errors.Is(err, ErrNoOverlay) {
+		t.Errorf("opened: %v", err)
+	}
+	if _, err := ReadOverlayState(device); !errors.Is(err, syscall.EIO) || errors.Is(err, ErrNoOverlay) {
+		t.Errorf("its state: %v", err)
+	}
+}

@@ -88,13 +88,8 @@ func (m overlayMap) loadPage(page int, p []byte, offset int64) error {
 			continue
 		}
 		if binary.LittleEndian.Uint32(sector[mapBytes:]) != mapSum(number, sector) && !mutant.Off(mutant.MapChecksum) {
-			return fmt.Errorf(
-				"%w: the map's sector %d, at byte %d, has a wrong checksum: which blocks the overlay has is not known; "+
-					"restore the file from a copy",
-				ErrOverlayDamaged,
-				number,
-				offset+int64(number)*Sector,
-			)
+			return fmt.Errorf("%w: the map's sector %d, at byte %d, has a wrong checksum: which blocks the overlay has is "+
+				"not known; restore the file from a copy", ErrOverlayDamaged, number, offset+int64(number)*Sector)
 		}
 		if m.pages[page] == nil {
 			m.pages[page] = make([]byte, overlayBlock)
@@ -115,6 +110,7 @@ func (m overlayMap) encode(page int64) []byte {
 	return p
 }
 
+// mapSum is the checksum of a sector of the map.
 func mapSum(number uint64, sector []byte) uint32 {
 	sum := crc32.Checksum(binary.LittleEndian.AppendUint64(nil, number), overlayTable)
 	return crc32.Update(sum, overlayTable, sector[:mapBytes])

@@ -1,6 +1,7 @@
 package blockcache
 
 import (
+	"bytes"
 	"encoding/binary"
 	"testing"
 )
@@ -67,4 +68,24 @@ func TestPartitions_Hostile(t *testing.T) {
 	if !saneGPT(make(Memory, 4096), 512) || !saneGPT(make(Memory, 10), 512) {
 		t.Error("a disk without a GPT is refused")
 	}
+}
+
+// FuzzPartitions: every partition that is found lies on the device.
+func FuzzPartitions(f *testing.F) {
+	p := make([]byte, 4096)
+	p[510], p[511] = 0x55, 0xaa
+	p[450] = 0x83
+	p[454], p[458] = 1, 4
+	f.Add(p)
+	g := bytes.Clone(p)
+	copy(g[512:], "EFI PART\x00\x00\x01\x00\x5c\x00\x00\x00")
+	f.Add(g)
+	f.Fuzz(func(t *testing.T, p []byte) {
+		_, parts := Partitions(Memory(p))
+		for _, part := range parts {
+			if _, err := NewWindow(Memory(p), part.Offset, part.Size); err != nil {
+				t.Errorf("partition %+v: %v", part, err)
+			}
+		}
+	})
 }
