@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// flock locks a file: how is unix.LOCK_EX or unix.LOCK_SH. It waits up to 200 ms for the last holder, which may be about
-// to end, or have started a process that has not closed the file yet. Then it returns unix.EWOULDBLOCK.
+// flock locks a file: how is unix.LOCK_EX or unix.LOCK_SH. It waits up to 200 ms for the last holder, which may be
+// about to end, or whose child may not have closed the file yet. Then it returns unix.EWOULDBLOCK.
 func flock(f *os.File, how int) (err error) {
 	for range 20 {
 		if err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != unix.EWOULDBLOCK {

@@ -253,8 +253,7 @@ func TestOverlay_CutShort(t *testing.T) {
 	}
 }
 
-// TestOverlay_HeaderUnreadable: a header that the device does not give is its error; it does not say that the file is no
-// overlay.
+// TestOverlay_HeaderUnreadable: an unreadable header is the error of the device, and not ErrNoOverlay.
 func TestOverlay_HeaderUnreadable(t *testing.T) {
 	base, file := Memory(make([]byte, 8192)), NewRAM(nil)
 	o, _, err := OpenOverlayOn(file, base, [64]byte{1}, 0)
