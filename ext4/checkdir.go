@@ -209,7 +209,7 @@ func (t *treeCheck) node(node disk.HtreeNode, levels int, low, high uint64) erro
 // leaf checks the hashes of a leaf's names: from low up to high, and high itself where names of that hash go on in the
 // next leaf.
 func (t *treeCheck) leaf(b FileBlock, low, high uint64) error {
-	p, _, err := t.n.fileBlock(b)
+	p, _, err := t.n.readDirBlock(b)
 	if err != nil {
 		t.bad = true
 		return t.c.damage(t.where, err)

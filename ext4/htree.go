@@ -138,7 +138,7 @@ func (n *Inode) lookupHashed(match matcher) (Ino, error) {
 
 // lookupLeaf looks for a name in one leaf block. 0 means that it is not there.
 func (n *Inode) lookupLeaf(b FileBlock, match matcher) (Ino, error) {
-	p, super, err := n.fileBlock(b)
+	p, super, err := n.readDirBlock(b)
 	if err != nil {
 		return 0, err
 	}

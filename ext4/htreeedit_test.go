@@ -23,7 +23,7 @@ func (m *memFS) index(dir Node) (levels, entries, leaves int) {
 			levels = -1
 			return nil
 		}
-		p, _, err := n.fileBlock(0)
+		p, _, err := n.readDirBlock(0)
 		if err != nil {
 			return err
 		}
@@ -157,7 +157,7 @@ func TestHtree_Collision(t *testing.T) {
 		if err := fs.ReadNode(&n, dir); err != nil {
 			return err
 		}
-		p, _, err := n.fileBlock(0)
+		p, _, err := n.readDirBlock(0)
 		for at := 0x20 + hashEntry; err == nil && at+4 <= len(p); at += hashEntry {
 			continued = continued || binary.LittleEndian.Uint32(p[at:]) == middle|1
 		}

@@ -11,7 +11,7 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// MaxName is the longest name in bytes.
+// MaxName is the length of the longest name, in bytes.
 const MaxName = 255
 
 // Lookup finds a name in a directory and reads its inode. A name that is not there is ErrNotExist.
@@ -35,8 +35,9 @@ func (n *Inode) LookupInto(c *Inode, name string) error {
 	return n.ReadChild(c, name, ino)
 }
 
-// LookupIno finds the inode number that a directory has for a name: ErrTooLong where no name can be so long. Names of a
-// case-folded directory match whatever their case; those of an encrypted one match in their no-key form.
+// LookupIno finds the inode number that a directory has for a name. Names of a case-folded directory match in any case;
+// those of an encrypted one match in their no-key form. ErrNotDir: n is no directory; ErrNotExist: it has no such name;
+// ErrTooLong: no name can be so long; ondisk.ErrCorrupt: a damaged block may have had the name.
 func (n *Inode) LookupIno(name string) (Ino, error) {
 	if !n.IsDir() {
 		return 0, fmt.Errorf("inode %d: %w", n.Ino, ErrNotDir)
@@ -87,8 +88,8 @@ func (n *Inode) lookupLinear(match matcher) (Ino, error) {
 	return 0, ErrNotExist
 }
 
-// fileBlock reads block b of a directory, which must not be a hole, and gives the superblock to decode it with.
-func (n *Inode) fileBlock(b FileBlock) ([]byte, *disk.Superblock, error) {
+// readDirBlock reads block b of a directory, which must not be a hole, and gives the superblock to decode it with.
+func (n *Inode) readDirBlock(b FileBlock) ([]byte, *disk.Superblock, error) {
 	at, err := n.blockAt(b)
 	if err != nil {
 		return nil, nil, err
@@ -100,15 +101,10 @@ func (n *Inode) fileBlock(b FileBlock) ([]byte, *disk.Superblock, error) {
 	return p, n.fs.decoder(at), nil
 }
 
-// blockAt is where block b of a directory lies.
+// blockAt is where block b of a directory lies. A block past the directory's end, or a hole, is damage.
 func (n *Inode) blockAt(b FileBlock) (block.Number, error) {
-	if uint64(b) >= n.Size/uint64(n.fs.super.BlockSize) {
-		return 0, ondisk.Corruptf(
-			n.where(),
-			"hash tree points at block %d of %d",
-			b,
-			n.Size/uint64(n.fs.super.BlockSize),
-		)
+	if blocks := n.Size / uint64(n.fs.super.BlockSize); uint64(b) >= blocks {
+		return 0, ondisk.Corruptf(n.where(), "hash tree points at block %d of %d", b, blocks)
 	}
 	run, err := n.Map(b)
 	if err != nil {
@@ -126,6 +122,7 @@ type matcher struct {
 	folded []byte // the case-folded form, where the directory ignores case
 }
 
+// matcher makes the matcher of a name in the directory.
 func (n *Inode) matcher(name string) matcher {
 	m := matcher{name: []byte(name)}
 	if n.Has(disk.InodeCasefold) && !n.Has(disk.InodeEncrypt) && n.fs.super.Incompat&disk.IncompatCasefold != 0 {
@@ -134,6 +131,7 @@ func (n *Inode) matcher(name string) matcher {
 	return m
 }
 
+// is reports whether a stored name is the one looked for.
 func (m matcher) is(stored []byte) bool {
 	if bytes.Equal(m.name, stored) {
 		return true
@@ -141,7 +139,7 @@ func (m matcher) is(stored []byte) bool {
 	return m.folded != nil && bytes.Equal(m.folded, fold(stored))
 }
 
-// entry is is for an entry of a block that is being changed.
+// entry reports whether an entry, of a block that is being changed, has the name.
 func (m matcher) entry(e *disk.Dirent) bool { return m.is(e.Name) }
 
 // validName reports whether the directory takes a name: a directory that ignores case strictly takes UTF-8 only.
