@@ -102,82 +102,108 @@ type Result struct {
 }
 
 // Run measures one engine under one load.
-func Run(m Maker, l Load, dir string, d time.Duration, seed uint64) (res Result, err error) {
+func Run(m Maker, l Load, dir string, d time.Duration, seed uint64) (Result, error) {
 	e, err := m.Open(dir, l.Durable)
 	if err != nil {
-		return res, fmt.Errorf("open %s: %w", m.Name, err)
+		return Result{}, fmt.Errorf("open %s: %w", m.Name, err)
 	}
 	var stop atomic.Bool
 	time.AfterFunc(d, func() { stop.Store(true) })
-	var mu sync.Mutex
+	t := tally{engine: m.Name, latency: newHistogram(), reads: newHistogram()}
 	var wg sync.WaitGroup
-	var commits []uint64
-	var aborts, views uint64
-	latency, reads := hdrhistogram.New(1, int64(time.Minute), 2), hdrhistogram.New(1, int64(time.Minute), 2)
 	began := time.Now()
-	note := func(n, a, v uint64, lat, rd *hdrhistogram.Histogram, failed error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if lat != nil {
-			commits = append(commits, n)
-			latency.Merge(lat)
-		} else {
-			reads.Merge(rd)
-		}
-		aborts, views = aborts+a, views+v
-		if failed != nil && err == nil {
-			err = fmt.Errorf("%s: %w", m.Name, failed)
-		}
-	}
 	for i := range l.Writers {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(seed, uint64(i)))
-			w := &worker{i, rng, rand.NewZipf(rng, 1.1, 1, Blocks-1)}
-			n, a, h, failed := write(e, l, w, &stop)
-			note(n, a, 0, h, nil, failed)
+			t.wrote(write(e, l, &worker{i, rng, rand.NewZipf(rng, 1.1, 1, Blocks-1)}, &stop))
 		})
 	}
 	for range l.Readers {
-		wg.Go(func() {
-			h := hdrhistogram.New(1, int64(time.Minute), 2)
-			var n uint64
-			var failed error
-			for !stop.Load() && failed == nil {
-				at := time.Now()
-				failed = e.View()
-				_ = h.RecordValue(int64(time.Since(at)) + 1)
-				n++
-			}
-			note(0, 0, n, nil, h, failed)
-		})
+		wg.Go(func() { t.read(read(e, &stop)) })
 	}
 	wg.Wait()
 	took := time.Since(began).Seconds()
-	total := uint64(0)
-	for _, n := range commits {
-		total += n
+	bytes, err := e.Close()
+	if t.err != nil {
+		err = t.err
 	}
-	bytes, cerr := e.Close()
-	if err == nil {
-		err = cerr
+	return t.result(took, bytes), err
+}
+
+// tally sums up what the writers and readers of a run did.
+type tally struct {
+	engine string
+
+	mu             sync.Mutex // guards the rest
+	commits        []uint64   // of each writer
+	aborts, views  uint64
+	latency, reads *hdrhistogram.Histogram // in nanoseconds
+	err            error                   // the first
+}
+
+func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, int64(time.Minute), 2) }
+
+// wrote adds one writer: its commits, the attempts that it lost, its latencies and its error.
+func (t *tally) wrote(commits, aborts uint64, latency *hdrhistogram.Histogram, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.commits = append(t.commits, commits)
+	t.aborts += aborts
+	t.latency.Merge(latency)
+	t.failed(err)
+}
+
+// read adds one reader: its views, their latencies and its error.
+func (t *tally) read(views uint64, latency *hdrhistogram.Histogram, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.views += views
+	t.reads.Merge(latency)
+	t.failed(err)
+}
+
+// failed keeps the first error. The caller holds mu.
+func (t *tally) failed(err error) {
+	if err != nil && t.err == nil {
+		t.err = fmt.Errorf("%s: %w", t.engine, err)
 	}
+}
+
+// result is the result of a run that took so many seconds and wrote so many bytes to its log.
+func (t *tally) result(took float64, logBytes int64) Result {
+	commits := t.commits
 	if len(commits) == 0 {
 		commits = []uint64{0}
 	}
 	slices.Sort(commits)
+	total := uint64(0)
+	for _, n := range commits {
+		total += n
+	}
 	each := max(float64(total), 1)
-	res = Result{PerSecond: float64(total) / took, Aborts: float64(aborts) / each, LogBytes: float64(bytes) / each,
-		Reads:    float64(views) / took,
+	return Result{PerSecond: float64(total) / took, Aborts: float64(t.aborts) / each, LogBytes: float64(logBytes) / each,
+		Reads:    float64(t.views) / took,
 		Fairness: float64(commits[0]) / max(float64(commits[len(commits)/2]), 1),
-		P50:      float64(latency.ValueAtQuantile(50)) / 1000, P999: float64(latency.ValueAtQuantile(99.9)) / 1000,
-		ReadP999: float64(reads.ValueAtQuantile(99.9)) / 1000, Latency: latency}
-	return res, err
+		P50:      float64(t.latency.ValueAtQuantile(50)) / 1000, P999: float64(t.latency.ValueAtQuantile(99.9)) / 1000,
+		ReadP999: float64(t.reads.ValueAtQuantile(99.9)) / 1000, Latency: t.latency}
+}
+
+// read runs one reader: it views all blocks again and again.
+func read(e Engine, stop *atomic.Bool) (views uint64, h *hdrhistogram.Histogram, err error) {
+	h = newHistogram()
+	for !stop.Load() && err == nil {
+		at := time.Now()
+		err = e.View()
+		_ = h.RecordValue(int64(time.Since(at)) + 1)
+		views++
+	}
+	return views, h, err
 }
 
 // write runs one writer. One latency in eight is taken where commits are not durable: the clock costs as much as a
 // tenth of a commit.
 func write(e Engine, l Load, w *worker, stop *atomic.Bool) (n, aborts uint64, h *hdrhistogram.Histogram, err error) {
-	h = hdrhistogram.New(1, int64(time.Minute), 2)
+	h = newHistogram()
 	slot := w.id % Slots
 	change := func(b []byte) { binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)+1) }
 	for !stop.Load() {

@@ -69,19 +69,21 @@ func Limit() Maker {
 		Skip: func(l Load) bool { return !l.Durable }}
 }
 
+// limit is a log of records without contents: writers wait on ended for the flush under way, and one of them runs the
+// next.
 type limit struct {
 	file     *os.File
 	mu       sync.Mutex
 	ended    *sync.Cond
-	pending  int
-	off      int64
+	pending  int    // bytes of commits that are handed in and not written
+	off      int64  // where the next write begins
 	written  uint64 // commits handed in
 	durable  uint64
 	flushing bool
 	buf      []byte
 }
 
-const limitSize = 16 << 20
+const limitSize = 16 << 20 // bytes of the log, which is written from its beginning again
 
 func openLimit(dir string, _ bool) (Engine, error) {
 	f, err := os.Create(filepath.Join(dir, "log"))
@@ -115,7 +117,7 @@ func (l *limit) Update(int, int, int, func([]byte)) (int, error) {
 	return 0, nil
 }
 
-// flush writes the pending bytes. The caller holds mu.
+// flush writes the pending bytes, and makes them durable. The caller holds mu, which is not held meanwhile.
 func (l *limit) flush() error {
 	n, to := min(l.pending, len(l.buf)), l.written
 	l.pending, l.flushing = 0, true
@@ -130,7 +132,10 @@ func (l *limit) flush() error {
 		err = unix.Fdatasync(int(l.file.Fd()))
 	}
 	l.mu.Lock()
-	l.durable, l.flushing = to, false
+	l.flushing = false
+	if err == nil {
+		l.durable = to // else those who wait flush themselves, and get their own error
+	}
 	l.ended.Broadcast()
 	return err
 }

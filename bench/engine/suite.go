@@ -15,28 +15,29 @@ type Figure struct {
 	Engine  string   `json:"engine"`
 	Writers int      `json:"writers"`
 	Median  float64  `json:"commits_per_second"`
-	Spread  float64  `json:"spread"`
-	Runs    []Result `json:"runs"`
+	Spread  float64  `json:"spread"` // see Spread
+	Runs    []Result `json:"runs"`   // one a round
 }
 
 // Suite runs the measurements of varve bench: our store beside the limits of the machine.
 type Suite struct {
 	Rounds   int
-	Duration time.Duration
-	Only     func(load string) bool
-	Progress func(done, all int, what string)
+	Duration time.Duration                    // of each measurement
+	Only     func(load string) bool           // nil: all loads
+	Progress func(done, all int, what string) // called before each measurement; may be nil
 }
 
 // job is one load for one engine.
 type job struct {
 	load  Load
 	maker Maker
-	cores int
+	cores int // GOMAXPROCS while it runs; 0: as it is
 }
 
 // scaling is how many writers the curves have.
 var scaling = []int{1, 2, 8, 32, 120, 512, 1024}
 
+// jobs lists the measurements: every load on every engine, then the curves over writers and cores.
 func (s Suite) jobs() (jobs []job) {
 	add := func(l Load, cores int, ms ...Maker) {
 		if s.Only != nil && !s.Only(l.Name) {
@@ -92,6 +93,7 @@ func (s Suite) Run() ([]Figure, error) {
 	return figures, nil
 }
 
+// run measures once, in a temporary folder.
 func (j job) run(d time.Duration, seed uint64) (Result, error) {
 	dir, err := os.MkdirTemp("", "varve-bench-")
 	if err != nil {

@@ -68,8 +68,8 @@ func serve(kind, below, dir string) error {
 	if err != nil {
 		return err
 	}
-	second := forever
-	s, err := gofs.Mount(dir, root, &gofs.Options{MountOptions: mo, EntryTimeout: &second, AttrTimeout: &second,
+	timeout := forever
+	s, err := gofs.Mount(dir, root, &gofs.Options{MountOptions: mo, EntryTimeout: &timeout, AttrTimeout: &timeout,
 		NullPermissions: true})
 	if err != nil {
 		return err

@@ -10,8 +10,8 @@ import (
 	"github.com/varvefs/varve/bench/process"
 )
 
-// memory prints the most memory that a read-write mount takes under load, by its option memory=, and the rest of it
-// after two idle epochs.
+// memory prints the most memory that a read-write mount takes under load, by its option memory=, and what it still has
+// after idle seconds without load.
 func memory(b *bench) error {
 	fmt.Println("\n| memory | option, MiB | resident at most, MiB | afterwards | blocks with versions afterwards |")
 	fmt.Println("| --- | --- | --- | --- | --- |")
@@ -37,7 +37,11 @@ func memory(b *bench) error {
 	return nil
 }
 
-// underLoad loads a mount and samples its memory.
+// idle is how long a mount is left alone before its memory is measured again: three epochs of commit=1.
+const idle = 3 * time.Second
+
+// underLoad loads a mount and samples its memory: the most under load and what is left, in MiB, and the blocks that
+// have versions then.
 func underLoad(b *bench, name string) (most, left float64, versions int64, err error) {
 	done, sampled := make(chan bool), make(chan float64)
 	go func() {
@@ -58,7 +62,7 @@ func underLoad(b *bench, name string) (most, left float64, versions int64, err e
 	}
 	close(done)
 	most = <-sampled
-	time.Sleep(3 * time.Second)
+	time.Sleep(idle)
 	out, statsErr := exec.Command(b.varve, "stats", "--json", b.dir).Output()
 	var s struct{ Store struct{ Chains int64 } }
 	if statsErr == nil {

@@ -6,13 +6,13 @@ import (
 	"github.com/varvefs/varve/internal/block"
 )
 
-// use says when a block is asked for again.
+// use is a block, and the place in the trace at which it is asked for again.
 type use struct {
 	n  block.Number
 	at int
 }
 
-// farthest is a queue that gives the block asked for last first.
+// farthest is a priority queue: pop returns the block whose next use is farthest in the future.
 type farthest struct{ uses []use }
 
 func (f *farthest) push(u use) { heap.Push(f, u) }

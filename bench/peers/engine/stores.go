@@ -64,7 +64,7 @@ func bboltMaker(name, form string, delay time.Duration) engine.Maker {
 		if err != nil {
 			return nil, err
 		}
-		db.MaxBatchDelay = delay // its documentation's is 10 ms
+		db.MaxBatchDelay = delay // the default is 10 ms
 		b := &bboltEngine{layout{form}, db, batch}
 		return b, db.Update(func(tx *bbolt.Tx) error {
 			bk, err := tx.CreateBucket(bucket)
@@ -159,7 +159,7 @@ func (b *badgerEngine) View() error {
 
 func (b *badgerEngine) Close() (int64, error) { return 0, b.db.Close() }
 
-// pebble: it detects no conflicts, so a lock a key makes its read and write one step. Without it it loses updates.
+// pebble: it detects no conflicts, so a lock a key makes its read and write one step. Without it updates are lost.
 func pebbleMaker(name, form string) engine.Maker {
 	return engine.Maker{Name: name, Form: form, Open: func(dir string, durable bool) (engine.Engine, error) {
 		db, err := pebble.Open(dir, pebbleOptions())
