@@ -7,7 +7,7 @@ import (
 	"github.com/varvefs/varve/internal/block"
 )
 
-// shardCount is over how many parts lists of chains are spread, so that commits of different blocks seldom meet.
+// shardCount is the number of parts of a list of chains: commits of different blocks seldom meet in one.
 const shardCount = 64
 
 // shardIndex spreads blocks over shards.
@@ -17,7 +17,7 @@ func shardIndex(n block.Number) uint64 { return uint64(n) * 0x9e3779b97f4a7c15 >
 type chainList [shardCount]struct {
 	mu     sync.Mutex
 	chains []*chain // guarded by mu
-	_      [32]byte
+	_      [32]byte // keeps the locks of neighbours off one cache line
 }
 
 func (l *chainList) add(c *chain) {

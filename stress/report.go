@@ -81,5 +81,5 @@ func (r *Run) report(p part, before, after mvcc.Stats) Report {
 	return out
 }
 
-// Passed reports whether nothing was lost.
+// Passed reports whether the run found no violation: no lost update, no anomaly, no broken invariant.
 func (r Report) Passed() bool { return r.Violations == 0 }

@@ -22,9 +22,11 @@ type scanner struct {
 	ended   uint64 // segment in which the last whole epoch ends
 }
 
+// offset is where a place begins on the device, in bytes.
 func (s *scanner) offset(place int) int64 { return controlArea + int64(place)*int64(s.ctl.segment) }
 
-// survey finds the segments.
+// survey finds the segments of the incarnation by reading the header at each place. ErrCorrupt: see checkNewer and
+// checkStart.
 func (s *scanner) survey() error {
 	s.heads = map[uint64]header{}
 	whole := int((s.dev.Size() - controlArea) / int64(s.ctl.segment))
@@ -123,6 +125,7 @@ func (s *scanner) checkStart() error {
 		ErrCorrupt, s.ctl.start, s.ctl.startSeq)
 }
 
+// unused are those of the places that hold no segment which recovery reads.
 func (s *scanner) unused(places []int) (out []int) {
 	for _, p := range places {
 		if !s.isUsed(p) {
@@ -132,6 +135,7 @@ func (s *scanner) unused(places []int) (out []int) {
 	return out
 }
 
+// used are the places whose segments recovery reads, but for one that the device has only a part of.
 func (s *scanner) used() (out []int) {
 	for p := range s.count {
 		if s.isUsed(p) && p != s.short {

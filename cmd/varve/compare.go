@@ -16,7 +16,8 @@ type change struct {
 	Kind string `json:"kind"` // "added", "removed", "changed" (contents, target or type), "attributes"
 }
 
-// diff calls visit for each path in which two states of one file system differ, in order: from the first to the second.
+// diff calls visit for each path in which two states of one file system differ, a directory before what is below it,
+// names in ascending order. The kinds are those of the way from before to after.
 // A file counts as changed where it is another inode, or its time of change and its size, mode, owner or blocks differ;
 // contents are not read. An error of visit ends it. Memory grows with the trees, not with the lengths of their paths.
 func diff(before, after *ext4.FS, visit func(change) error) error {

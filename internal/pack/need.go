@@ -15,8 +15,8 @@ import (
 
 // Allocation units that space is counted in: 1 KiB to 1 MiB.
 const (
-	smallestUnit = 10
-	units        = 11
+	smallestUnit = 10 // the logarithm of its bytes
+	units        = 11 // how many there are, each twice the one before
 )
 
 // need is what a tree takes in a file system, of which neither the size of blocks nor the features are known yet.
@@ -36,6 +36,7 @@ const entryFill = 55
 // inodeRoom is the bytes of attributes that an inode of 256 bytes has room for.
 const inodeRoom = 92
 
+// add counts one entry. Contents are read where the entry may have holes.
 func (n *need) add(_ context.Context, e importer.Entry) error {
 	if n.names == nil {
 		n.names, n.digest = map[string]uint64{}, sha256.New()
@@ -110,7 +111,8 @@ func (n *need) within(s *disk.Superblock) uint64 {
 	return total + min(uint64(s.Blocks)/50, 4096) + total/100 + 16
 }
 
-// uuid is a name for what the tree is, in the form of RFC 9562, version 8.
+// uuid makes a UUID from the tree's names and attributes (RFC 9562, version 8), so that the same tree gives the same
+// image.
 func (n *need) uuid() string {
 	var sum [sha256.Size]byte
 	if n.digest != nil {

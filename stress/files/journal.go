@@ -10,7 +10,7 @@ import (
 	"github.com/varvefs/varve/ondisk/jbd2"
 )
 
-// CheckJournal looks at what a trace wrote to an image's journal: no logged block begins with the magic (J6), no
+// CheckJournal checks what a trace wrote to an image's journal: no logged block begins with the magic (J6), no
 // transaction has more than a quarter of the journal's blocks (J9), nothing was written to the fast-commit area (J8),
 // and no sequence comes twice (J5).
 func CheckJournal(image []byte, tr *blockcache.Trace) error {
@@ -46,10 +46,11 @@ type journalCheck struct {
 	number map[block.Number]uint32 // of each block of the journal
 	super  *jbd2.Superblock
 	logged int // blocks of the last descriptor that are still to come
-	images int // of the transaction at hand
+	images int // logged blocks of the transaction at hand so far
 	seen   map[jbd2.Sequence]bool
 }
 
+// block checks one write: block n of the journal gets the bytes p.
 func (c *journalCheck) block(n uint32, p []byte) (err error) {
 	switch {
 	case n == 0:
