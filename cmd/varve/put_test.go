@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/varvefs/varve/internal/oracle"
@@ -17,18 +16,6 @@ import (
 // importArgs are the options of tar(1) that keep all of a tree.
 var tarAll = []string{"--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner"}
 
-// comparable leaves out of a tree what a copy does not keep.
-func comparable(m oracle.Manifest) oracle.Manifest {
-	for p, n := range m {
-		if n.Mode&syscall.S_IFMT == syscall.S_IFDIR {
-			n.Size, n.Links = 0, 0
-		}
-		n.Atime, n.Ctime, n.Blocks = "", "", 0
-		m[p] = n
-	}
-	return m
-}
-
 // TestCLI_PutAndImport copies a whole tree into images, from a folder and from an archive of tar(1), and compares what
 // the kernel's mount shows with the tree.
 func TestCLI_PutAndImport(t *testing.T) {
@@ -36,7 +23,7 @@ func TestCLI_PutAndImport(t *testing.T) {
 	source := oracle.NewImage(t, 128<<20)
 	kernel, _ := oracle.MountKernel(t, source, "")
 	oracle.Fill(t, kernel, oracle.Filling{Wide: 100, Xattrs: true})
-	want := comparable(oracle.Tree(t, kernel))
+	want := oracle.Kept(oracle.Tree(t, kernel))
 	delete(want, "types/socket") // no archive can hold one, and put leaves them out
 	archive := filepath.Join(t.TempDir(), "archive.tar")
 	oracle.MustRun(t, "tar", append(tarAll, "-S", "-C", kernel, "-cf", archive, ".")...)
@@ -53,7 +40,7 @@ func TestCLI_PutAndImport(t *testing.T) {
 		}
 		oracle.Clean(t, image)
 		dir, unmount := oracle.MountKernel(t, image, "ro")
-		oracle.Compare(t, "source", want, name, comparable(oracle.Tree(t, filepath.Join(dir, "copy"))))
+		oracle.Compare(t, "source", want, name, oracle.Kept(oracle.Tree(t, filepath.Join(dir, "copy"))))
 		unmount()
 	}
 }

@@ -95,6 +95,19 @@ func blank(n *Node, field string) {
 	}
 }
 
+// Kept is a manifest without what a copy of a tree does not keep: times of access and change, blocks, and the sizes and
+// links of directories. It changes m.
+func Kept(m Manifest) Manifest {
+	for p, n := range m {
+		if n.Mode&unix.S_IFMT == unix.S_IFDIR {
+			n.Size, n.Links = 0, 0
+		}
+		n.Atime, n.Ctime, n.Blocks = "", "", 0
+		m[p] = n
+	}
+	return m
+}
+
 // Tree reads a mounted tree.
 func Tree(t testing.TB, root string) Manifest {
 	t.Helper()
