@@ -142,5 +142,3 @@ func TestControl_LongName(t *testing.T) {
 		t.Errorf("%+v, %v", m, err)
 	}
 }
-
-func TestMain(m *testing.M) { program.Main(m) }
