@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -140,23 +139,6 @@ func TestDying(t *testing.T) {
 	}
 }
 
-// roles are the programs that this one is when it is started again: a mount's server and its client must not be
-// one process.
-var roles = map[string]func(args []string) error{"server": heldServer, "client": fsyncClient}
-
-const roleVariable = "VARVE_FUSE_TEST_ROLE"
-
-func TestMain(m *testing.M) {
-	role := os.Getenv(roleVariable)
-	if role == "" {
-		os.Exit(m.Run())
-	}
-	if err := roles[role](os.Args[1:]); err != nil {
-		fmt.Println("error:", err)
-		os.Exit(1)
-	}
-}
-
 // heldServer mounts an image in memory at a directory: args are both. Its input has it hold flushes and release them,
 // and ends it; its output says when a flush is held.
 func heldServer(args []string) error {
@@ -220,59 +202,6 @@ func fsyncClient(args []string) error {
 	return nil
 }
 
-// player is this program in a role.
-type player struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	said chan string // lines
-}
-
-func play(t *testing.T, role string, args ...string) *player {
-	t.Helper()
-	p := &player{t: t, cmd: exec.Command(os.Args[0], args...), said: make(chan string, 16)}
-	p.cmd.Env = append(os.Environ(), roleVariable+"="+role)
-	p.cmd.Stderr = os.Stderr
-	out, err := p.cmd.StdoutPipe()
-	if err == nil {
-		p.in, err = p.cmd.StdinPipe()
-	}
-	if err == nil {
-		err = p.cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(p.said)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			p.said <- lines.Text()
-		}
-	}()
-	return p
-}
-
-// says waits for a line, and returns "" at the end.
-func (p *player) says() string {
-	p.t.Helper()
-	select {
-	case s := <-p.said:
-		return s
-	case <-time.After(30 * time.Second):
-		p.t.Fatal("no answer")
-		return ""
-	}
-}
-
-func (p *player) expect(want string) {
-	p.t.Helper()
-	if got := p.says(); got != want {
-		p.t.Fatalf("%q, expected %q", got, want)
-	}
-}
-
-func (p *player) say(line string) { fmt.Fprintln(p.in, line) }
-
 // newClient is a client with its thread, about to call fsync.
 func newClient(t *testing.T, path string) (p *player, thread int) {
 	t.Helper()
@@ -283,6 +212,28 @@ func newClient(t *testing.T, path string) (p *player, thread int) {
 		t.Fatalf("the client says %q", line)
 	}
 	return p, thread
+}
+
+// holdFlushes has the server hold its next flush.
+func holdFlushes(s *player) {
+	s.t.Helper()
+	s.say("hold")
+	line := s.says()
+	for line == "held" { // further flushes of before
+		line = s.says()
+	}
+	if line != "done" {
+		s.t.Fatalf("the server says %q", line)
+	}
+}
+
+// interruptThread sends a signal that has a handler to a thread, and waits until the interrupt has arrived.
+func interruptThread(t *testing.T, p *player, thread int) {
+	t.Helper()
+	if err := unix.Tgkill(p.cmd.Process.Pid, thread, unix.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * deathCheck)
 }
 
 // TestFsync_Signals: on a mount whose device is stuck, a signal with a handler does not end an fsync, and SIGKILL ends
@@ -308,27 +259,10 @@ func TestFsync_Signals(t *testing.T) {
 	signalled, thread := newClient(t, filepath.Join(dir, "f"))
 	flushes, flushing := newClient(t, filepath.Join(dir, "g"))
 	waits, _ := newClient(t, filepath.Join(dir, "h"))
-	hold := func() {
-		s.say("hold")
-		line := s.says()
-		for line == "held" { // further flushes of before
-			line = s.says()
-		}
-		if line != "done" {
-			t.Fatalf("the server says %q", line)
-		}
-	}
-	usr1 := func(p *player, thread int) {
-		if err := unix.Tgkill(p.cmd.Process.Pid, thread, unix.SIGUSR1); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(2 * deathCheck) // the interrupt arrives
-	}
-
-	hold()
+	holdFlushes(s)
 	signalled.say("fsync")
 	s.expect("held")
-	usr1(signalled, thread)
+	interruptThread(t, signalled, thread)
 	select {
 	case line := <-signalled.said:
 		t.Errorf("%q, and the device has not flushed", line)
@@ -342,11 +276,11 @@ func TestFsync_Signals(t *testing.T) {
 		t.Error(err)
 	}
 
-	hold()
+	holdFlushes(s)
 	flushes.say("fsync")
 	s.expect("held")
 	waits.say("fsync")
-	usr1(flushes, flushing)
+	interruptThread(t, flushes, flushing)
 	for _, p := range []*player{flushes, waits} {
 		if err := p.cmd.Process.Kill(); err != nil {
 			t.Fatal(err)

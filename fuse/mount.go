@@ -29,11 +29,11 @@ const (
 
 // Options say how to mount. The zero value is a good default.
 type Options struct {
-	AllowOther    bool // all users may enter, not only the one who mounts
-	AutoUnmount   bool // the kernel unmounts when the process ends; needs fusermount3
-	MaxBackground int  // readahead and other background requests at a time; 0: DefaultMaxBackground
-	Source        string
-	Writeback     bool // the kernel gathers writes; of a read-write mount only
+	AllowOther    bool   // all users may enter, not only the one who mounts
+	AutoUnmount   bool   // the kernel unmounts when the process ends; needs fusermount3
+	MaxBackground int    // readahead and other background requests at a time; 0: DefaultMaxBackground
+	Source        string // in the kernel's table of mounts: the image's name
+	Writeback     bool   // the kernel gathers writes; of a read-write mount only
 	// sync(1) and syncfs(2) reach a read-write mount, and umount(2) waits for Finish; needs root, and a loop device
 	SyncFS   bool
 	NoOpen   bool // a read-write mount is not asked when files are opened and closed
@@ -179,10 +179,9 @@ func (o Options) strings() []string {
 
 // helperOptions are those that go-fuse itself gives to fusermount3 otherwise.
 func (o Options) helperOptions() []string {
-	out := []string{
-		"fsname=" + strings.NewReplacer(`\`, `\\`, ",", `\,`).Replace(o.Source),
-		"subtype=varve",
-		fmt.Sprint("max_read=", maxRead),
+	out := []string{"subtype=varve", fmt.Sprint("max_read=", maxRead)}
+	if o.Source != "" { // the kernel takes no empty name
+		out = append(out, "fsname="+strings.NewReplacer(`\`, `\\`, ",", `\,`).Replace(o.Source))
 	}
 	if o.AllowOther {
 		out = append(out, "allow_other")
@@ -200,11 +199,8 @@ func explain(err error, dir string) error {
 			return fmt.Errorf("mount %s: /dev/fuse is missing (a container needs --device /dev/fuse): %w", dir, err)
 		}
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
-		return fmt.Errorf(
-			"mount %s: %w (a container needs --cap-add SYS_ADMIN; without root, fusermount3 must be installed)",
-			dir,
-			err,
-		)
+		return fmt.Errorf("mount %s: %w (a container needs --cap-add SYS_ADMIN; without root, fusermount3 must be "+
+			"installed)", dir, err)
 	}
 	return fmt.Errorf("mount %s: %w", dir, err)
 }
