@@ -2,6 +2,7 @@ package mvcc
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -176,5 +177,19 @@ func TestWithoutLog(t *testing.T) {
 	}
 	if err := s.Update(ctx, func(*Tx) error { return nil }); !errors.Is(err, ErrClosed) {
 		t.Errorf("an update of a closed store: %v", err)
+	}
+}
+
+// TestParsePolicy_Names: each policy is found by the name that it prints, and no other name is one.
+func TestParsePolicy_Names(t *testing.T) {
+	for _, p := range []Policy{Merge, Strict, Wait, Adaptive} {
+		if got, err := ParsePolicy(p.String()); got != p || err != nil {
+			t.Errorf("%v: %v, %v", p, got, err)
+		}
+	}
+	for _, name := range []string{"", "Merge", "merge ", "never"} {
+		if _, err := ParsePolicy(name); err == nil || !strings.Contains(err.Error(), "merge, strict, wait and adaptive") {
+			t.Errorf("%q: %v", name, err)
+		}
 	}
 }
