@@ -182,7 +182,7 @@ type goPackage struct {
 	Standard   bool
 }
 
-// TestImports_Direction keeps the layers apart (docs/design.md, "The house").
+// TestImports_Direction keeps the layers apart (docs/design.md, "Architecture").
 func TestImports_Direction(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
 	if err != nil {

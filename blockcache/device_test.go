@@ -29,7 +29,7 @@ func TestMemory_Bounds(t *testing.T) {
 	}
 }
 
-// TestWritableWindow_Bounds: nothing is written outside of the window, whatever the offset.
+// TestWritableWindow_Bounds: nothing is written outside of the window, at any offset.
 func TestWritableWindow_Bounds(t *testing.T) {
 	ram := NewRAM(make([]byte, 4096))
 	below, err := NewWindow(Memory(make([]byte, 4096)), 1024, 1024)

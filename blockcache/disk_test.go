@@ -58,7 +58,7 @@ func TestDisk_SyncError(t *testing.T) {
 	}
 }
 
-// TestDisk_CutShort: when somebody else cuts a file shorter, no later Sync says that what was written is durable. A
+// TestDisk_CutShort: when another program cuts a file shorter, no later Sync says that what was written is durable. A
 // file that became longer is as good as before.
 func TestDisk_CutShort(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "image")

@@ -135,7 +135,7 @@ func TestCred_GoneSync(t *testing.T) {
 	}
 }
 
-// TestRoomFor_Gone: nobody waits for the room that a flush would make.
+// TestRoomFor_Gone: a request that has ended waits for no room.
 func TestRoomFor_Gone(t *testing.T) {
 	m := openMem(t, "1k")
 	m.exhaust()

@@ -20,7 +20,7 @@ type Dirent struct {
 }
 
 // ReadDir calls visit for each entry from position on ("." and ".." among them) until it returns false. Position 0 is
-// the start; other positions are the Next of an entry. The order is that of the blocks, which is not sorted. Where the
+// the start; other positions are the Next of an entry. The order is that of the blocks, which is not sorted. If the
 // directory may change between two calls it is the order of the names' hashes, as in the kernel: a name that stays is
 // visited once, wherever splits move it.
 //

@@ -11,8 +11,8 @@
 //	 └────── ReadDir, Lookup (linear blocks, hash trees, inline directories)
 //
 // An FS reads metadata by whole blocks (Blocks), which a cache may serve, and file contents by byte ranges of the image
-// (io.ReaderAt), which pass no cache of this package. It never changes a byte of the image, whatever state the journal
-// is in. Its methods may be called from many goroutines at once, and take no lock. FS.Check reads everything, and
+// (io.ReaderAt), which pass no cache of this package. It never changes a byte of the image, in any state of the
+// journal. Its methods may be called from many goroutines at once, and take no lock. FS.Check reads everything, and
 // reports what is wrong.
 //
 // A Writable is a file system that is open for writing, over a transactional Store: an interface, behind which package

@@ -9,7 +9,7 @@ import (
 )
 
 // mapExtent walks the extent tree from the root in the inode down to the leaf that covers b. Each level's depth is one
-// less than the level's above, so the walk ends whatever the blocks say.
+// less than the level's above, so the walk ends in a damaged tree, too.
 func (n *Inode) mapExtent(b FileBlock) (Run, error) {
 	node, err := disk.DecodeExtentRoot(n.Block)
 	if err != nil {

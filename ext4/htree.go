@@ -51,7 +51,7 @@ func (n *Inode) hashBlock(b FileBlock, base int) (s hashStep, err error) {
 }
 
 // hashPath appends the steps from the root to the index block whose entry points at the leaf that a hash belongs to.
-// The number of levels is the root's, so the walk ends whatever the blocks say. visit, which may be nil, is called for
+// The number of levels is the root's, so the walk ends in a damaged tree, too. visit, which may be nil, is called for
 // each step before the next block is read.
 func (n *Inode) hashPath(path []hashStep, root hashStep, hash uint32, visit func(hashStep) error) ([]hashStep, error) {
 	step, err := root, error(nil)

@@ -213,9 +213,9 @@ func (d *dirOp) indexLimit(base int) int {
 	return room / hashEntry
 }
 
-// makeIndexRoom sees to room for one more entry in the last index block of a path. Where that is full, the highest full
-// block that has a parent with room is split; where all are full to the root, the root's entries move into a new level
-// below it. grown says that the path must be walked again.
+// makeIndexRoom makes room for one more entry in the last index block of a path. If that is full, the highest full
+// block that has a parent with room is split; if all are full to the root, the root's entries move into a new level
+// below it. grown reports that the path must be walked again.
 func (d *dirOp) makeIndexRoom(path []hashStep) (grown bool, err error) {
 	full := func(s hashStep) bool { return s.node.Count() >= d.indexLimit(s.base) }
 	level := len(path) - 1

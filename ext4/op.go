@@ -104,7 +104,7 @@ func (w *Writable) do(kind opKind, cred Cred, fn func(*op) error) error {
 	}
 }
 
-// syncFor makes a change durable that is done. It is no error that nobody waits for that any more.
+// syncFor makes a change durable that is done. If the request has ended meanwhile that is no error: the change stands.
 func (w *Writable) syncFor(cred Cred) error {
 	err := w.store.Sync(cred.context())
 	if err != nil && cred.context().Err() != nil {

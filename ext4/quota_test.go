@@ -353,7 +353,7 @@ func TestQuota_Project(t *testing.T) {
 }
 
 // TestQuota_Merge runs one operation between another of the same user and its commit: both stand, and neither runs
-// again, whatever limits there are but where one is reached.
+// again, unless a limit is reached.
 func TestQuota_Merge(t *testing.T) {
 	for _, c := range []struct {
 		name                           string
@@ -418,7 +418,7 @@ func checkOwnerBetween(t *testing.T) {
 
 func TestQuota_OwnerBetween(t *testing.T) { checkOwnerBetween(t) }
 
-// TestQuota_Full: a new user needs an entry. Where there is no block for it the operation that needs it is refused,
+// TestQuota_Full: a new user needs an entry. If there is no block for it, the operation that needs it is refused,
 // and others are not.
 func TestQuota_Full(t *testing.T) {
 	m := openMem(t, "quota")

@@ -89,7 +89,7 @@ func (q *quotaFile) damaged(err error) error {
 }
 
 // walk follows the tree to an id, and returns the blocks on the way: the root first, and last the block of entries.
-// Where the id has none they end early.
+// They end early if the id has none.
 func (q *quotaFile) walk(id uint32) ([]uint32, error) {
 	path := []uint32{disk.QuotaRoot}
 	for depth := range disk.QuotaDepth {

@@ -55,7 +55,7 @@ func TestEncrypted_NoKeyNames(t *testing.T) {
 	}
 }
 
-// TestCasefold_Lookup finds names whatever their case, in linear directories and in hash trees that e2fsck made.
+// TestCasefold_Lookup finds names in any case, in linear directories and in hash trees that e2fsck made.
 func TestCasefold_Lookup(t *testing.T) {
 	oracle.Need(t, "debugfs", "e2fsck")
 	source := t.TempDir()

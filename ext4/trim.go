@@ -12,7 +12,7 @@ import (
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
 
-// Discard tells the device below a file system which of its bytes nobody needs any more.
+// Discard discards bytes of the device below a file system that are not needed any more.
 type Discard struct {
 	// Do makes contents of a range undefined; nil where the device cannot.
 	Do   func(offset, n int64) error
@@ -24,8 +24,8 @@ type Discard struct {
 // one another.
 type TrimRange struct{ Start, Len, MinLen uint64 }
 
-// trims keeps a trim apart from those that need its blocks: who ran out of blocks waits for the end of the discard that
-// is under way, and no other begins until that allocation has ended.
+// trims keeps a trim apart from allocations that need its blocks: an allocation that found none waits for the end of
+// the discard that is under way, and no other discard begins until it has ended.
 type trims struct {
 	mu    sync.Mutex // held during each discard
 	needy atomic.Int32
@@ -39,7 +39,7 @@ func (t *trims) need() (done func()) {
 	return func() { t.needy.Add(-1) }
 }
 
-// lock takes mu when nobody is in need.
+// lock takes mu when no allocation needs blocks.
 func (t *trims) lock(ctx context.Context) error {
 	for {
 		t.mu.Lock()

@@ -88,10 +88,10 @@ type fixed struct {
 	group disk.Group
 }
 
-// Cred is the user of a request, for what the kernel leaves to the file system: who owns new files, and who may use
+// Cred is the user of a request, for what the kernel leaves to the file system: the owner of new files, and the use of
 // reserved blocks.
 //
-// Context ends when nobody waits for the answer any more; nil where that is not known. Waits for room, for other
+// Context ends when the answer is not waited for any more; nil where that is not known. Waits for room, for other
 // transactions and for the device end with it, and with its error, before anything was done; a series of transactions
 // ends between two of them. What is committed is done: its operation then returns without an error, though WriteOptions
 // may ask for a durability that it does not have yet. It is a field, as in http.Request, because it belongs to the
@@ -265,7 +265,7 @@ func (w *Writable) Sync(ctx context.Context) error {
 	return w.store.Sync(ctx)
 }
 
-// SyncNode makes a node durable (fsync, fdatasync and fsyncdir), and with it all that was done before, to whatever:
+// SyncNode makes a node durable (fsync, fdatasync and fsyncdir), and with it all that was done before, to any node:
 // sync(1) and syncfs(2) reach few mounts, so this is how a program asks for everything.
 func (w *Writable) SyncNode(ctx context.Context, node Node) error {
 	return w.Sync(ctx)

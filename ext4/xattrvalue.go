@@ -130,8 +130,8 @@ func (o *op) ownValues(n *Inode, attrs []disk.Xattr) (values, units int64) {
 	return values, units
 }
 
-// addValues counts values that an inode gets or loses, and their blocks: whoever else has them, too, they count for its
-// owner.
+// addValues counts values that an inode gets or loses, and their blocks, for its owner: also those that other inodes
+// share.
 func (o *op) addValues(n *Inode, values, units int64) error {
 	if values != 0 {
 		if err := o.charge(n, 0, values); err != nil {
@@ -201,8 +201,8 @@ func (o *op) freeValue(v *Inode) error {
 	return o.freeInode(v)
 }
 
-// dropAttributes takes the attributes away from an inode that is about to be freed. Where they have many values in
-// inodes of their own it takes some, and reports that it is not done. What is damaged stays in use until e2fsck looks.
+// dropAttributes takes the attributes away from an inode that is about to be freed. If they have many values in inodes
+// of their own it takes some, and reports that it is not done. Damaged ones stay in use until e2fsck repairs them.
 func (o *op) dropAttributes(n *Inode) (done bool, err error) {
 	refs := valueRefs{}
 	done, err = o.dropValues(n, refs)

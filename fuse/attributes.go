@@ -58,7 +58,7 @@ func (f *writable) SetAttr(cancel <-chan struct{}, in *gofuse.SetAttrIn, out *go
 	})
 }
 
-// setTime is a time that is to be set. It is signed, whatever the protocol says.
+// setTime is a time that is to be set, or nil. It is signed, though the protocol has an unsigned field.
 func setTime(in *gofuse.SetAttrIn, given, now uint32, sec uint64, nsec uint32) *time.Time {
 	if in.Valid&given == 0 {
 		return nil

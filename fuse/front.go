@@ -99,8 +99,8 @@ func (f *front) Lookup(_ <-chan struct{}, header *gofuse.InHeader, name string, 
 	return gofuse.OK
 }
 
-// entryTimeout is how long the kernel may keep a name. Where directories ignore case it knows a name by each case that
-// was asked for, and drops only one of them when it changes: so it must ask each time.
+// entryTimeout is how long the kernel may keep a name. If directories ignore case, it keeps a name once for each case
+// that was looked up, and drops only one of them when the name changes: so it must ask each time.
 func entryTimeout(fs *ext4.FS) time.Duration {
 	if fs.Superblock().Incompat&disk.IncompatCasefold != 0 {
 		return 0

@@ -76,7 +76,9 @@ func TestExplain(t *testing.T) {
 // TestStatFs_Kernel: the counts of a mount that only reads are those of the kernel's ext4.
 func TestStatFs_Kernel(t *testing.T) {
 	oracle.NeedRoot(t)
-	for _, mkfs := range [][]string{{"-t", "ext4"}, {"-t", "ext3", "-b", "1024"}, {"-t", "ext4", "-m", "20", "-N", "300"}} {
+	for _, mkfs := range [][]string{
+		{"-t", "ext4"}, {"-t", "ext3", "-b", "1024"}, {"-t", "ext4", "-m", "20", "-N", "300"},
+	} {
 		image := oracle.NewImage(t, 24<<20, mkfs...)
 		kernel, unmount := oracle.MountKernel(t, image, "ro")
 		var want unix.Statfs_t
@@ -159,8 +161,9 @@ func TestNew_Options(t *testing.T) {
 		kill      bool
 		with, not []string
 	}{
-		"defaults":     {Options{Source: "an image"}, false, []string{"ro", "nosuid", "nodev"}, []string{"noexec"}},
-		"flags":        {Options{Flags: MountFlags{true, true, true}}, false, []string{"noexec"}, []string{"nosuid", "nodev"}},
+		"defaults": {Options{Source: "an image"}, false, []string{"ro", "nosuid", "nodev"}, []string{"noexec"}},
+		"flags": {Options{Flags: MountFlags{true, true, true}}, false, []string{"noexec"},
+			[]string{"nosuid", "nodev"}},
 		"allow_other":  {Options{AllowOther: true}, false, []string{"allow_other"}, nil},
 		"auto_unmount": {Options{AutoUnmount: true, Source: "a,b"}, false, []string{"ro"}, []string{"noexec"}},
 		"killed":       {Options{AutoUnmount: true}, true, []string{"ro"}, nil},

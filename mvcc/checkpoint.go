@@ -117,8 +117,8 @@ func (p *checkpointer) run(ready func(*Tx) error, truncate func(block.Seq) error
 	return nil
 }
 
-// mayWriteHome is the error that ended the store, or its flushes: what was handed to home before may be lost, whatever
-// a later flush reports.
+// mayWriteHome is the error that ended the store, or its flushes: what was handed to home before may be lost, also
+// if a later flush succeeds.
 func (p *checkpointer) mayWriteHome() error {
 	if p.s.closed.Load() {
 		return ErrClosed

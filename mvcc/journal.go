@@ -20,8 +20,8 @@ import (
 type EpochJournal struct {
 	Journal wal.EpochLog
 	Apart   bool // it is on another device than home, which its flushes do not reach
-	// Seal completes the copies of an epoch's blocks: whatever derives from other bytes, and so is no transaction's to
-	// edit.
+	// Seal completes the copies of an epoch's blocks: it computes the fields that derive from other bytes, which no
+	// transaction edits.
 	Seal  func(*ClosingEpoch) error
 	Every time.Duration // an epoch ends at least so often: 5 s where 0
 }

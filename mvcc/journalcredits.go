@@ -42,8 +42,9 @@ func (e *journalEpochs) admit(ctx context.Context) error {
 // errEpochFull asks for a wait until the epoch has ended.
 var errEpochFull = fmt.Errorf("%w: the epoch has no room for it", ErrConflict)
 
-// fits keeps an epoch within half of the journal, whatever transactions add beyond their credits: one that the journal
-// cannot take would end the store. A quarter (J9) is what admit aims at; the other half is for what the sealer adds.
+// fits keeps an epoch within half of the journal, also if transactions add more than their credits: one that the
+// journal cannot take would end the store. A quarter (J9) is what admit aims at; the other half is for what the sealer
+// adds.
 func (e *journalEpochs) fits(tx *Tx) error {
 	blocks := len(tx.writes)
 	largest := 2 * e.opts.Journal.Largest()

@@ -108,7 +108,7 @@ func (a *attempts) try(ctx context.Context, o TxOptions, fn func(*Tx) error) (do
 	err = fn(tx)
 	switch {
 	case tx.restart != nil:
-		err = errRestart // whatever fn made of it: a block that it asked for is missing
+		err = errRestart // also if fn returned another error: a block that it asked for is missing
 	case err != nil:
 		if mutant.Off(mutant.M7) {
 			_ = tx.commit()

@@ -17,7 +17,7 @@ func granted(grant chan struct{}) bool {
 	}
 }
 
-// TestWaitQueues_Order: the oldest waiter is next whatever the order of arrival, and only the holder may commit the
+// TestWaitQueues_Order: the oldest waiter is next in any order of arrival, and only the holder may commit the
 // block.
 func TestWaitQueues_Order(t *testing.T) {
 	var w waitQueues

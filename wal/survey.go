@@ -61,7 +61,7 @@ func (s *scanner) survey() error {
 	return s.checkStart()
 }
 
-// complete makes the last place as long as the others. Where the device has no room for that, it is not used again.
+// complete makes the last place as long as the others. If the device has no room for that, it is not used again.
 func (s *scanner) complete() error {
 	if s.short < 0 {
 		return nil

@@ -71,7 +71,7 @@ As with chown(1), a file that may run with its owner's rights loses setuid, setg
 	return cmd
 }
 
-// parseOwner parses UID, UID:GID or :GID. What is not named is nil.
+// parseOwner parses UID, UID:GID or :GID. An id that is not given is nil.
 func parseOwner(text string) (uid, gid *uint32, err error) {
 	parse := func(s string) (*uint32, error) {
 		v, err := strconv.ParseUint(s, 10, 32)

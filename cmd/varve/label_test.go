@@ -27,7 +27,7 @@ func askLabel(t *testing.T, user, dir string, set ...string) string {
 	return string(out)
 }
 
-// TestLabel_Kernel: the label of a mount is told and set as by the kernel's ext4, in all copies of the superblock.
+// TestLabel_Kernel: the label of a mount is returned and set as by the kernel's ext4, in all copies of the superblock.
 func TestLabel_Kernel(t *testing.T) {
 	oracle.NeedFUSE(t)
 	oracle.NeedRoot(t)

@@ -76,7 +76,7 @@ func TestPrintLoss_Agrees(t *testing.T) {
 	}
 }
 
-// TestPrintLoss_AnyFigures: whatever was measured, a printed prediction is on the measured side of one, and near it.
+// TestPrintLoss_AnyFigures: with any measurement, a printed prediction is on the measured side of one, and near it.
 func TestPrintLoss_AnyFigures(t *testing.T) {
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 1))

@@ -15,13 +15,13 @@ type modeChange struct {
 
 // modeClause is one change: bits of owner, group and others that are set, added or taken away.
 type modeClause struct {
-	whom  uint16 // the bits of those who are named
+	whom  uint16 // the bits of the classes that are named: owner, group, others
 	how   byte   // '=', '+' or '-'
 	bits  uint16 // for all three
-	execs bool   // X: execute, for directories and what somebody may execute already
+	execs bool   // X: execute, for directories and files with an execute bit
 }
 
-// parseMode parses a mode. Unlike in a shell's chmod, no umask counts where nobody is named.
+// parseMode parses a mode. Unlike in a shell's chmod, no umask counts in a clause that names no class.
 func parseMode(text string) (modeChange, error) {
 	if v, err := strconv.ParseUint(text, 8, 16); err == nil && v <= 0o7777 {
 		return modeChange{octal: true, mode: uint16(v)}, nil

@@ -223,7 +223,7 @@ func TestMount_Helper(t *testing.T) {
 	}
 }
 
-// TestMount_ReadOnly refuses whatever would change the image with EROFS.
+// TestMount_ReadOnly refuses every change of the image with EROFS.
 func TestMount_ReadOnly(t *testing.T) {
 	dir, _ := mountImage(t, smallImage(t))
 	at := func(name string) string { return filepath.Join(dir, name) }

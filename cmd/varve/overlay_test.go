@@ -184,7 +184,7 @@ func TestOverlay_CommitInterrupted(t *testing.T) {
 	oracle.Clean(t, image)
 }
 
-// TestOverlay_Mode makes an overlay that only its owner may read, whatever the umask: it gets contents that the image's
+// TestOverlay_Mode makes an overlay that only its owner may read, with any umask: it gets contents that the image's
 // file system keeps from others.
 func TestOverlay_Mode(t *testing.T) {
 	oracle.NeedFUSE(t)

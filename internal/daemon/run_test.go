@@ -159,8 +159,8 @@ func TestRun_Fails(t *testing.T) {
 	}
 }
 
-// TestStart_Itself: Start runs this program again, which mounts; the end of the context before the parent returns leaves
-// no mount.
+// TestStart_Itself: Start runs this program again, which mounts; the end of the context before the parent returns
+// leaves no mount.
 func TestStart_Itself(t *testing.T) {
 	d := newDaemon(t)
 	p, err := json.Marshal(d)

@@ -62,7 +62,7 @@ func TestControl_Exchange(t *testing.T) {
 	}
 	second()
 	if m, err := ask(dev, os.Getuid()); err == nil || !strings.Contains(err.Error(), "does not answer") {
-		t.Errorf("nobody is there: %+v, %v", m, err)
+		t.Errorf("no daemon answers: %+v, %v", m, err)
 	}
 }
 

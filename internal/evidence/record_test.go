@@ -66,7 +66,7 @@ func TestLedger_FailedWriter(t *testing.T) {
 	}
 }
 
-// TestAsk_Bounds: an answer has the most contended blocks first, and is short whatever the length of the ledger.
+// TestAsk_Bounds: an answer has the most contended blocks first, and is short for a ledger of any length.
 func TestAsk_Bounds(t *testing.T) {
 	var b strings.Builder
 	for n := range 300 {

@@ -157,7 +157,7 @@ func (im *Importer) parent(path string) (ext4.Node, string, error) {
 	return node, name, err
 }
 
-// openDir is the directory of a path. What is missing of it is made, if that is wanted.
+// openDir is the directory of a path. With create set, missing directories on the way are made.
 func (im *Importer) openDir(path string, create bool) (ext4.Node, error) {
 	if node, ok := im.dirs[path]; ok {
 		return node, nil

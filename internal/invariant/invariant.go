@@ -24,7 +24,7 @@ func SnapshotVisibility(n block.Number, version, snapshot block.Seq) error {
 	return nil
 }
 
-// AliasOrder: whatever name a group is asked by, it is staged at least as far as it is visible, and visible as far as
+// AliasOrder: under each of its names a group is staged at least as far as it is visible, and visible as far as
 // durable; and each only grows.
 func AliasOrder(key uint64, before, now [3]block.Seq) error {
 	names := [3]string{"staged", "visible", "durable"}

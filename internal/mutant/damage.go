@@ -10,11 +10,11 @@ const (
 	SyncFlags Promise = "sync-flags"
 	// OrphanList: an orphan for which the orphan file has no slot is not noted.
 	OrphanList Promise = "orphan-list"
-	// BitmapSum: bitmaps are believed whatever their checksums.
+	// BitmapSum: bitmaps are believed with wrong checksums.
 	BitmapSum Promise = "bitmap-sum"
 	// UnusedSlots: slots of inodes that a lazily made table never had, and that the used ones leave out, are not zeroed.
 	UnusedSlots Promise = "unused-slots"
-	// GroupChecks: descriptors of groups are believed, whatever their checksums, and wherever their tables lie.
+	// GroupChecks: descriptors of groups are believed with wrong checksums, and with tables at any place.
 	GroupChecks Promise = "group-checks"
 	// XattrBlock: a block that an inode names is taken for one of attributes.
 	XattrBlock Promise = "xattr-block"

@@ -6,6 +6,7 @@ const (
 	Verity Promise = "verity"
 	// ValueCount: two transactions that each leave the other's reference to an attribute's value both stand.
 	ValueCount Promise = "value-count"
-	// ValueShared: an inode is shared for the value of an attribute that it held, whatever it holds at the commit.
+	// ValueShared: an inode is shared for the value of an attribute that it held, though it may hold another one at the
+	// commit.
 	ValueShared Promise = "value-shared"
 )

@@ -4,7 +4,7 @@ package mutant
 const (
 	// DirectSync: a direct write to a file opened with O_SYNC or O_DSYNC returns before it is durable.
 	DirectSync Promise = "direct-sync"
-	// ForgetCount: a FORGET is taken for the last one, whatever its count.
+	// ForgetCount: a FORGET of any count is taken for the last one.
 	ForgetCount Promise = "forget-count"
 	// ListingCount: entries of READDIRPLUS are not counted as lookups.
 	ListingCount Promise = "listing-count"

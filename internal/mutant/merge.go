@@ -22,6 +22,6 @@ const (
 	MaxLowers Promise = "max-lowers"
 	// EveryCheck: every check stands.
 	EveryCheck Promise = "every-check"
-	// BitsAsserted: bits are set and cleared whatever they are.
+	// BitsAsserted: bits are set and cleared with any value.
 	BitsAsserted Promise = "bits-asserted"
 )

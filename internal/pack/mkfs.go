@@ -96,7 +96,7 @@ func (p *packer) mkfs(size int64) error {
 	return v.Close()
 }
 
-// dropJournal takes the journal away until the file system is full, unless mkfs was told how it is to be.
+// dropJournal takes the journal away until the file system is full, unless the options of mkfs describe it.
 func (p *packer) dropJournal() error {
 	if p.super.Compat&disk.CompatHasJournal == 0 {
 		return nil

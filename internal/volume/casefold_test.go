@@ -18,7 +18,7 @@ func create(w *volume.Writable, dir ext4.Node, name string, mode uint16) error {
 	return err
 }
 
-// TestCasefold_Names: directories that ignore case find, refuse, rename and delete names whatever their case, keep them
+// TestCasefold_Names: directories that ignore case find, refuse, rename and delete names in any case, keep them
 // as they were given first, and hash them so that e2fsck agrees, also those with characters newer than its tables.
 func TestCasefold_Names(t *testing.T) {
 	path := mkfs(t, "64M", "-t", "ext4", "-b", "1024", "-O", "casefold", "-E", "encoding=utf8")

@@ -36,8 +36,8 @@ type Spec struct {
 	Trace      string // write the numbers of the metadata blocks asked for into this file
 }
 
-// Spare refuses a file to write to that is the image itself, or its journal, by whatever name: to open it for output
-// would cut it short.
+// Spare refuses an output file that is the image itself, or its journal, under any name: to open it for output would
+// cut it short.
 func (s Spec) Spare(output string) error {
 	to, err := os.Stat(output)
 	if err != nil {

@@ -98,8 +98,8 @@ func (s *Superblock) EncodeInode(n *Inode, p []byte) {
 	}
 }
 
-// putValueFields writes what an inode has in place of times if it holds the value of an attribute. The hash is one of
-// the seconds after 1970 to whoever takes it for a time.
+// putValueFields writes what an inode has in place of times if it holds the value of an attribute. Read as a
+// time, the hash is a number of seconds after 1970.
 func (n *Inode) putValueFields(p []byte) {
 	le := binary.LittleEndian
 	le.PutUint32(p[OffAtime:], n.EAHash)

@@ -7,8 +7,8 @@ import (
 	"github.com/varvefs/varve/ondisk"
 )
 
-// Files with quotas have blocks of their own size, whatever the file system's is (quota tools, "vfsv1"; kernel,
-// fs/quota/quota_tree.h and quotaio_v2.h):
+// Files with quotas have blocks of their own size, which does not depend on the file system's (quota tools, "vfsv1";
+// kernel, fs/quota/quota_tree.h and quotaio_v2.h):
 //
 //	block 0   header: magic, version │ 8 grace times, flags, blocks, first free block, first block with a free entry
 //	block 1   root of the tree: 256 numbers of blocks, by the highest byte of the id

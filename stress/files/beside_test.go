@@ -147,7 +147,7 @@ func TestCrash_Beside(t *testing.T) {
 	}
 }
 
-// TestCrash_BesideRecovery cuts the mount that recovers an image by the log beside it: whatever a crash leaves of both,
+// TestCrash_BesideRecovery cuts the mount that recovers an image by the log beside it: after each crash of both,
 // the next mount comes to the same tree.
 func TestCrash_BesideRecovery(t *testing.T) {
 	for _, f := range besideForms[:2] {

@@ -299,7 +299,7 @@ func (x *Explorer) recover(device *Medium) (State, []blockcache.Event, error) {
 	return tree, events, nil
 }
 
-// again crashes inside recovery, and recovers again: the same tree (W5). Where the number of states is limited, so is
+// again crashes inside recovery, and recovers again: the same tree (W5). If the number of states is limited, so is
 // that of the writes of the recovery that are cut.
 func (x *Explorer) again(img *Medium, want State, events []blockcache.Event) error {
 	part := img.Clone()

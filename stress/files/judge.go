@@ -53,8 +53,8 @@ func strandsValues(out, bad string) bool {
 	return true
 }
 
-// complaints are the lines of e2fsck that are not about replaying the journal and finishing orphans. Where e2fsck 1.47
-// frees an orphan with a block of attributes, it does not take that from the quotas, and finds that out a moment later.
+// complaints are the lines of e2fsck that are not about replaying the journal and finishing orphans. When e2fsck 1.47
+// frees an orphan with a block of attributes, it does not take that from the quotas, and complains a moment later.
 func complaints(out string) string {
 	var bad []string
 	orphans := strings.Contains(out, "Clearing orphaned inode")

@@ -10,7 +10,7 @@ import (
 	"github.com/varvefs/varve/blockcache"
 )
 
-// TestMedium does random writes on media and their copies, and compares each with bytes that nobody shares: contents,
+// TestMedium does random writes on media and their copies, and compares each with bytes that are not shared: contents,
 // and sums, which are equal where the contents are.
 func TestMedium(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))

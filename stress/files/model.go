@@ -190,7 +190,7 @@ func (m *Model) lives(id, k, now int) [][]byte {
 
 // before lists the contents that a file had before operation k, back to the promised ones, as long as all that it has
 // of a sector was there already: what made the file longer, or was cut off and came again, is ordered. Zeros behind a
-// former end are there with the file's size, whatever is before them.
+// former end are there with the file's size; they do not depend on what is before them.
 func (m *Model) before(n *Node, durable, k, at int) (out [][]byte) {
 	end := min(at+blockcache.Sector, len(n.Data))
 	for k--; k >= durable; k-- {
