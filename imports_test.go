@@ -27,7 +27,7 @@ var ours = map[string]struct {
 		"formats are pure: bytes and values, no input or output",
 	},
 	"merge":              {nil, nil, "a proof depends on bytes and edits alone"},
-	"internal/invariant": {[]string{"internal/block"}, nil, "checkers know numbers only"},
+	"internal/invariant": {[]string{"internal/block", "internal/mutant"}, nil, "checkers know numbers only"},
 	"internal/failpoint": {nil, nil, "names for tests know nothing of what they name"},
 	"internal/mutant":    {nil, nil, "switches for tests know nothing of what they switch"},
 	"internal/noticed":   {nil, nil, "it runs a test again, and knows nothing of what is tested"},

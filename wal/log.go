@@ -365,7 +365,7 @@ func (l *Log) end() error {
 		}
 		homeFlushed = true
 	}
-	if invariant.On && !mutant.Off(mutant.W3) {
+	if invariant.On {
 		invariant.Must(invariant.MetadataAfterData(ordered && !homeFlushed, l.epoch+1))
 	}
 	commits := len(batch)

@@ -7,11 +7,13 @@ import (
 	"fmt"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 )
 
-// Must ends the program over a broken invariant: nothing that runs on could be trusted.
+// Must ends the program over a broken invariant: nothing that runs on could be trusted. Where a test has switched a
+// promise off, its judge is to notice.
 func Must(err error) {
-	if err != nil {
+	if err != nil && !mutant.Any() {
 		panic("varve: a broken invariant: " + err.Error())
 	}
 }

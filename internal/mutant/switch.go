@@ -18,6 +18,9 @@ func Off(p Promise) bool {
 	return o != nil && *o == p
 }
 
+// Any reports whether any promise is switched off.
+func Any() bool { return off.Load() != nil }
+
 // Switch switches one promise off, and every other one on. Switch(None) switches all on.
 func Switch(p Promise) {
 	if p == None {

@@ -2,4 +2,4 @@
 
 package program
 
-const tags = ""
+const hooks = ""

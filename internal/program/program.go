@@ -19,29 +19,39 @@ import (
 var build struct {
 	once sync.Once
 	dir  string
+	path string
 	err  error
 }
+
+// pathVariable gives the program to the tests that a test starts: linking it takes seconds.
+const pathVariable = "VARVE_TEST_PROGRAM"
 
 // Path builds the program, with the race detector and the build tags that the tests have.
 func Path(t testing.TB) string {
 	t.Helper()
 	build.once.Do(func() {
+		if build.path = os.Getenv(pathVariable); build.path != "" {
+			return
+		}
 		if build.dir, build.err = os.MkdirTemp("", "varve-test-"); build.err != nil {
 			return
 		}
-		args := []string{"build", "-tags", tags, "-o", build.dir + "/varve"}
+		build.path = filepath.Join(build.dir, "varve")
+		args := []string{"build", "-tags", hooks + invariants, "-ldflags", "-s -w", "-o", build.path}
 		if Race {
 			args = append(args, "-race")
 		}
 		out, err := exec.Command("go", append(args, "github.com/varvefs/varve/cmd/varve")...).CombinedOutput()
 		if err != nil {
 			build.err = fmt.Errorf("%w: %s", err, out)
+			return
 		}
+		build.err = os.Setenv(pathVariable, build.path)
 	})
 	if build.err != nil {
 		t.Fatal(build.err)
 	}
-	return build.dir + "/varve"
+	return build.path
 }
 
 // Main is a TestMain: it runs the tests, and removes the program.

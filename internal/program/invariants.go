@@ -1,0 +1,5 @@
+//go:build invariants
+
+package program
+
+const invariants = "invariants"
