@@ -14,6 +14,7 @@ import (
 
 	"github.com/varvefs/varve/internal/daemon"
 	"github.com/varvefs/varve/internal/evidence"
+	"github.com/varvefs/varve/internal/importer"
 	"github.com/varvefs/varve/internal/output"
 )
 
@@ -73,13 +74,17 @@ func storiesOf(
 		return nil, err
 	}
 	if !info.IsDir() {
-		stories, err := evidence.Stories(func(do func(evidence.Record)) error {
-			f, err := os.Open(from)
+		stories, err := evidence.Stories(func(do func(evidence.Record) error) error {
+			f, err := importer.Open(cmd.Context(), from)
 			if err != nil {
 				return err
 			}
-			defer f.Close()
-			return evidence.Scan(f, do)
+			all, err := evidence.OpenAll(from, f)
+			if err != nil {
+				return err
+			}
+			defer all.Close()
+			return evidence.Scan(all, do)
 		}, choose)
 		if err != nil {
 			err = fmt.Errorf("%s: %w", from, err)
@@ -100,9 +105,11 @@ func storiesOf(
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, err
 	}
-	return evidence.Stories(func(do func(evidence.Record)) error {
+	return evidence.Stories(func(do func(evidence.Record) error) error {
 		for i := range records {
-			do(records[i])
+			if err := do(records[i]); err != nil {
+				return err
+			}
 		}
 		return nil
 	}, choose)

@@ -37,7 +37,7 @@ type mountCommand struct {
 	debug        bool
 	writable     bool
 	metrics      string
-	ledger       string
+	ledger       ledgerFlags
 }
 
 func newMount() *cobra.Command {
@@ -61,7 +61,7 @@ func newMount() *cobra.Command {
 	f.String("data", "", "read-write: ordered (metadata goes through the journal), or journal (file data, too)")
 	f.StringVar(&m.metrics, "metrics", "",
 		"read-write: serve Prometheus metrics, and JSON at /stats, on this `address`")
-	f.StringVar(&m.ledger, "evidence", "", "read-write: append the evidence ledger to this `file`")
+	m.ledger.add(cmd, "read-write: ")
 	f.Int("commit", 0, "read-write: make changes durable at least every so many seconds (5)")
 	imageFlags(cmd, &m.spec)
 	return cmd
@@ -115,7 +115,7 @@ func (m *mountCommand) addFlags(o *mountOptions, cmd *cobra.Command) error {
 	o.Spec.NoRecovery = o.Spec.NoRecovery || m.spec.NoRecovery
 	o.Writable = o.Writable || m.writable
 	o.Fuse.Debug = m.debug
-	o.Metrics, o.Ledger = m.metrics, m.ledger
+	o.Metrics, o.Ledger, o.LedgerLimits = m.metrics, m.ledger.path, m.ledger.bounds()
 	return nil
 }
 

@@ -24,9 +24,10 @@ import (
 
 // stressFlags are the options of varve stress.
 type stressFlags struct {
-	workload, policy, isolation, metrics, ledger string
-	overwrite, json                              bool
-	cfg                                          stress.Config
+	workload, policy, isolation, metrics string
+	overwrite, json                      bool
+	ledger                               ledgerFlags
+	cfg                                  stress.Config
 }
 
 var policies = map[string][]mvcc.Policy{
@@ -62,7 +63,7 @@ func newStress() *cobra.Command {
 	fl.BoolVar(&f.overwrite, "overwrite", false, "let --device overwrite a file that exists")
 	fl.BoolVar(&f.json, "json", false, "print JSON")
 	fl.StringVar(&f.metrics, "metrics", "", "serve Prometheus metrics, and JSON at /stats, on this `address`")
-	fl.StringVar(&f.ledger, "evidence", "", "append the evidence ledger to this `file`")
+	f.ledger.add(cmd, "")
 	return cmd
 }
 
@@ -177,8 +178,8 @@ func (f *stressFlags) guardDevice() error {
 // observe begins the metrics and the ledger of the runs.
 func (f *stressFlags) observe(ctx context.Context) (each func(*stress.Config), finish func() error, err error) {
 	var ledger *evidence.File
-	if f.ledger != "" {
-		if ledger, err = evidence.Append(f.ledger); err != nil {
+	if f.ledger.path != "" {
+		if ledger, err = evidence.Append(f.ledger.path, f.ledger.bounds()); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -19,14 +19,15 @@ import (
 
 // Config configures a daemon: what to mount, and how.
 type Config struct {
-	Spec     volume.Spec
-	Fuse     fuse.Options
-	Write    volume.WriteOptions // of a read-write mount
-	Writable bool                // read-write
-	Overlay  string              // the file that takes the changes of a read-write mount; empty: they go into the image
-	InForce  string              // the options in mount(8)'s grammar, for people
-	Metrics  string              // the address at which a read-write mount serves metrics; empty: none
-	Ledger   string              // the file of the evidence ledger of a read-write mount; empty: none
+	Spec         volume.Spec
+	Fuse         fuse.Options
+	Write        volume.WriteOptions // of a read-write mount
+	Writable     bool                // read-write
+	Overlay      string              // takes the changes of a read-write mount; empty: they go into the image
+	InForce      string              // the options in mount(8)'s grammar, for people
+	Metrics      string              // the address at which a read-write mount serves metrics; empty: none
+	LedgerLimits evidence.Limits
+	Ledger       string // the file of the evidence ledger of a read-write mount; empty: none
 }
 
 // Mounted describes a new mount.

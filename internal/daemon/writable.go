@@ -139,7 +139,7 @@ func (s *session) observe() (figures *metrics.Server, finish func(), err error) 
 		if err := s.Spec.Spare(s.Ledger); err != nil {
 			return nil, nil, err
 		}
-		if s.ledger, err = evidence.Append(s.Ledger); err != nil {
+		if s.ledger, err = evidence.Append(s.Ledger, s.LedgerLimits); err != nil {
 			return nil, nil, err
 		}
 		s.bus.Attach(s.ledger)

@@ -24,6 +24,7 @@ type Answer struct {
 	Proofs    map[string]int    `json:"proofs,omitempty"`   // contention
 	Reasons   map[string]int    `json:"reasons,omitempty"`  // contention, pressure
 	Switches  []Record          `json:"switches,omitempty"` // contention
+	Slowest   []Record          `json:"slowest,omitempty"`  // slowest: operations, and commits that waited
 	Findings  []string          `json:"findings"`           // replay-anomalies, pressure
 }
 
@@ -37,14 +38,14 @@ type BlockContention struct {
 }
 
 // Presets are the questions that Ask knows.
-var Presets = []string{"contention", "replay-anomalies", "pressure"}
+var Presets = []string{"contention", "replay-anomalies", "pressure", "slowest"}
 
 // maxLine bounds a line of a ledger, in bytes.
 const maxLine = 1 << 20
 
-// Ask answers a preset question from a ledger. Lines that are no records are counted, and left out: the last one of a
-// process that was killed may be half.
-func Ask(r io.Reader, preset string) (Answer, error) {
+// Ask answers a preset question from the records of a ledger that a filter lets through. Lines that are no records are
+// counted, and left out: the last one of a process that was killed may be half.
+func Ask(r io.Reader, preset string, only Filter) (Answer, error) {
 	if !slices.Contains(Presets, preset) {
 		return Answer{}, fmt.Errorf("no preset %q: there are %v", preset, Presets)
 	}
@@ -60,7 +61,9 @@ func Ask(r io.Reader, preset string) (Answer, error) {
 			a.Malformed = append(a.Malformed, line)
 			continue
 		}
-		a.take(rec)
+		if rec.Event == EventDropped || only.Wants(&rec) {
+			a.take(rec)
+		}
 	}
 	if err := sc.Err(); errors.Is(err, bufio.ErrTooLong) {
 		return Answer{}, fmt.Errorf("no evidence ledger: line %d is longer than %d bytes", line, maxLine)
@@ -92,6 +95,8 @@ func (a *asker) take(r Record) {
 		a.replay(r)
 	case "pressure":
 		a.pressure(r)
+	case "slowest":
+		a.slowest(r)
 	}
 }
 
@@ -158,6 +163,32 @@ func (a *asker) pressure(r Record) {
 	case mvcc.EventGC:
 		a.Reasons["versions collected"] += int(r.Count)
 	}
+}
+
+// mostSlow bounds the records of Slowest.
+const mostSlow = 20
+
+// slowest keeps the operations that took longest, and the commits that waited longest.
+func (a *asker) slowest(r Record) {
+	if r.cost() == 0 {
+		return
+	}
+	at, _ := slices.BinarySearchFunc(a.Slowest, r, func(x, y Record) int { return cmp.Compare(y.cost(), x.cost()) })
+	if at < mostSlow {
+		a.Slowest = slices.Insert(a.Slowest, at, r)
+		a.Slowest = a.Slowest[:min(len(a.Slowest), mostSlow)]
+	}
+}
+
+// cost is how long an operation took, or a commit waited, in seconds.
+func (r *Record) cost() float64 {
+	switch {
+	case r.Operation != nil:
+		return r.Took
+	case r.Event == string(mvcc.EventCommit):
+		return r.Wait
+	}
+	return 0
 }
 
 func (a *asker) finish() {

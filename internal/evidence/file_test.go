@@ -14,7 +14,7 @@ import (
 func TestAppend_Twice(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger")
 	for range 2 {
-		f, err := Append(path)
+		f, err := Append(path, Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -28,11 +28,11 @@ func TestAppend_Twice(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	a, err := Ask(f, "contention")
+	a, err := Ask(f, "contention", Filter{})
 	if err != nil || a.Records != 2 || a.Events["commit"] != 2 {
 		t.Errorf("%+v, %v", a, err)
 	}
-	if _, err := Append(filepath.Join(path, "below")); !errors.Is(err, syscall.ENOTDIR) {
+	if _, err := Append(filepath.Join(path, "below"), Limits{}); !errors.Is(err, syscall.ENOTDIR) {
 		t.Errorf("a ledger below a file was opened: %v", err)
 	}
 }

@@ -2,7 +2,7 @@
 package evidence
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -72,42 +72,46 @@ func rare(event string) bool {
 	return false
 }
 
+// chunk is how many bytes of records are written at a time, unless a tick comes before.
+const chunk = 1 << 16
+
+// write writes whole lines at a time.
 func (l *Ledger) write(to io.Writer) error {
-	w := bufio.NewWriterSize(to, 1<<16)
-	enc := json.NewEncoder(w)
+	var lines bytes.Buffer
+	enc := json.NewEncoder(&lines)
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	reported := uint64(0)
-	writeDropped := func() error {
+	flush := func() error {
 		if n := l.dropped.Load(); n > reported {
-			err := enc.Encode(Record{Time: time.Now(), Event: EventDropped, Count: int64(n - reported)})
+			if err := enc.Encode(Record{Time: time.Now(), Event: EventDropped, Count: int64(n - reported)}); err != nil {
+				return err
+			}
 			reported = n
-			return err
 		}
-		return nil
+		_, err := lines.WriteTo(to)
+		return err
 	}
 	for {
+		var err error
 		select {
 		case r, ok := <-l.ch:
 			if !ok {
-				if err := writeDropped(); err != nil {
-					return err
-				}
-				return w.Flush()
+				return flush()
 			}
 			if name := l.namer.Load(); name != nil {
 				(*name)(&r)
 			}
-			if err := enc.Encode(r); err != nil {
-				l.drain()
-				return err
+			if err = enc.Encode(r); err == nil && lines.Len() >= chunk {
+				err = flush()
 			}
 		case <-t.C:
 			l.budget.Store(l.rate)
-			if err := writeDropped(); err != nil {
-				l.drain()
-				return err
-			}
+			err = flush()
+		}
+		if err != nil {
+			l.drain()
+			return err
 		}
 	}
 }

@@ -21,7 +21,7 @@ func TestLedger_CountsWhatItDrops(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	a, err := Ask(&b, "contention")
+	a, err := Ask(&b, "contention", Filter{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestAsk_Presets(t *testing.T) {
 {"time":"2026-01-02T03:04:05Z","event":"back_pressure","sequence":4,"count":99,"reason":"oldest snapshot: backup"}
 {"time":"2026-01-02T03:04:05Z","ev`
 	ask := func(p string) Answer {
-		a, err := Ask(strings.NewReader(ledger), p)
+		a, err := Ask(strings.NewReader(ledger), p, Filter{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,11 +94,11 @@ func TestAsk_Presets(t *testing.T) {
 	if a := ask("pressure"); len(a.Findings) != 1 || !strings.Contains(a.Findings[0], "backup") {
 		t.Errorf("pressure: %q", a.Findings)
 	}
-	if _, err := Ask(strings.NewReader("\n"+strings.Repeat("x", maxLine+1)), "contention"); err == nil ||
+	if _, err := Ask(strings.NewReader("\n"+strings.Repeat("x", maxLine+1)), "contention", Filter{}); err == nil ||
 		!strings.Contains(err.Error(), "line 2") {
 		t.Errorf("a file that is no ledger: %v", err)
 	}
-	if _, err := Ask(strings.NewReader(""), "weather"); err == nil {
+	if _, err := Ask(strings.NewReader(""), "weather", Filter{}); err == nil {
 		t.Error("an unknown preset was answered")
 	}
 }

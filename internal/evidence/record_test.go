@@ -77,7 +77,7 @@ func TestAsk_Bounds(t *testing.T) {
 		fmt.Fprintf(&b, "{\"event\":\"back_pressure\",\"reason\":\"snapshot %d\"}\n", n)
 	}
 	b.WriteString(`{"event":"dropped","count":5}` + "\n" + `{"event":"dropped","count":6}` + "\n")
-	a, err := Ask(strings.NewReader(b.String()), "contention")
+	a, err := Ask(strings.NewReader(b.String()), "contention", Filter{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestAsk_Bounds(t *testing.T) {
 	if len(a.Switches) != 100 || a.Dropped != 11 || a.Events["conflict"] == 0 || len(a.Malformed) != 0 {
 		t.Errorf("%d switches, %d dropped, malformed %v", len(a.Switches), a.Dropped, a.Malformed)
 	}
-	if a, err = Ask(strings.NewReader(b.String()), "pressure"); err != nil || len(a.Findings) != 200 {
+	if a, err = Ask(strings.NewReader(b.String()), "pressure", Filter{}); err != nil || len(a.Findings) != 200 {
 		t.Errorf("%d findings, %v", len(a.Findings), err)
 	}
 }

@@ -1,11 +1,6 @@
 package evidence
 
 import (
-	"bufio"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -45,27 +40,9 @@ type Selection struct {
 	Last   int    // at most so many, the newest; 0: 20
 }
 
-// Scan reads the records of a ledger, and passes over lines that are none.
-func Scan(r io.Reader, do func(Record)) error {
-	sc := bufio.NewScanner(r)
-	sc.Buffer(make([]byte, 1<<16), maxLine)
-	for sc.Scan() {
-		var rec Record
-		if json.Unmarshal(sc.Bytes(), &rec) == nil && rec.Event != "" {
-			do(rec)
-		}
-	}
-	if err := sc.Err(); errors.Is(err, bufio.ErrTooLong) {
-		return fmt.Errorf("no evidence ledger: a line is longer than %d bytes", maxLine)
-	} else if err != nil {
-		return fmt.Errorf("read the ledger: %w", err)
-	}
-	return nil
-}
-
 // Stories tells the newest conflicts that are chosen, oldest first. It reads the records three times: for the
 // conflicts, for the commits of their transactions, and for the operations that made those.
-func Stories(each func(do func(Record)) error, choose Selection) ([]Story, error) {
+func Stories(each func(do func(Record) error) error, choose Selection) ([]Story, error) {
 	t := &teller{last: choose.Last}
 	if t.last <= 0 {
 		t.last = 20
@@ -74,7 +51,8 @@ func Stories(each func(do func(Record)) error, choose Selection) ([]Story, error
 		t.wide = 1000 // paths are known at the end only
 	}
 	for _, pass := range []func() func(Record){func() func(Record) { return t.conflict }, t.commits, t.operations} {
-		if err := each(pass()); err != nil {
+		take := pass()
+		if err := each(func(r Record) error { take(r); return nil }); err != nil {
 			return nil, err
 		}
 	}

@@ -14,7 +14,7 @@ func tell(t *testing.T, s Selection) []Story {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := Stories(func(do func(Record)) error { return Scan(bytes.NewReader(ledger), do) }, s)
+	out, err := Stories(func(do func(Record) error) error { return Scan(bytes.NewReader(ledger), do) }, s)
 	if err != nil {
 		t.Fatal(err)
 	}
