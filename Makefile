@@ -21,7 +21,7 @@ MISSING   = $(sort $(foreach p,$(1),$(if $(shell PATH=$$PATH:/sbin:/usr/sbin com
 
 export PATH := $(PATH):/sbin:/usr/sbin
 
-.PHONY: help build demo test everything deps check unit race race-packages race-mounts race-all announce invariants soak soak-fs combos crash crash-fs crash-apps apps-deps fuzz bench-mount bench-engine bench-cache bench-deps install uninstall clean
+.PHONY: help build demo test everything deps check unit race race-packages race-mounts race-all announce invariants forms soak soak-fs combos crash crash-fs crash-apps apps-deps fuzz bench-mount bench-engine bench-cache bench-deps install uninstall clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,20 +33,21 @@ demo: deps build ## make an image, mount it, verify every byte, unmount; then ra
 	$(BIN) demo
 	$(BIN) stress --workload hot
 
-RUNGS := check unit race invariants
+RUNGS := check unit race
 
-test: deps ## every rung, with the time of each: check, unit and mounted tests, race, invariants
+test: deps ## every rung, with the time of each: check, unit and mounted tests (invariants checked), race
 	@for rung in $(RUNGS); do began=$$(date +%s); $(MAKE) --no-print-directory $$rung CORPUS="$(CORPUS)" || exit 1; \
 		echo "rung $$rung: $$(($$(date +%s) - began)) s"; done
 	@$(MAKE) --no-print-directory announce CORPUS="$(CORPUS)"
 
-everything: test race-all soak soak-fs combos crash crash-fs crash-apps fuzz ## the tests, and every long run
+everything: test forms invariants race-all soak soak-fs combos crash crash-fs crash-apps fuzz ## the tests, and every long run
 
 # go test prints no reasons of skipped tests without -v.
 announce:
 	@[ -e /dev/fuse ] || echo "SKIP: there is no /dev/fuse, so nothing was mounted with varve"
 	@[ "$$(id -u)" = 0 ] || echo "SKIP: not root, so nothing was compared with the kernel's ext4"
 	@echo "SKIP: stress-ng, which make soak-fs runs"
+	@echo "SKIP: forms of mounts and images that are not today's; make forms runs them all"
 	@echo "SKIP: sync(2) in TestSyncFS, where it does not return within 20 s; syncfs(2) is always tested"
 	@[ -n "$(CORPUS)" ] || echo "SKIP: CORPUS names no folder of odd and damaged images"
 
@@ -74,12 +75,21 @@ check: lint-deps ## format, length of lines, Markdown, vet, staticcheck
 	@out="$$(gofmt -l $$(git ls-files '*.go'))"; [ -z "$$out" ] || { echo "gofmt would change:"; echo "$$out"; exit 1; }
 	$(GO) tool editorconfig-checker
 	mdl --git-recurse .
-	$(GO) vet ./...
-	$(GO) vet -tags testhooks ./...
-	$(GO) tool staticcheck -tags testhooks ./...
+	$(GO) vet -tags $(HOOKS) ./...
+	$(GO) vet $$($(GO) list -tags $(HOOKS) -f '{{if .IgnoredGoFiles}}{{.ImportPath}}{{end}}' ./...)
+	$(GO) tool staticcheck -tags $(HOOKS) ./...
 
-unit: ## unit and mounted tests, with the test hooks: mutants, failpoints, yield points
-	VARVE_CORPUS=$(CORPUS) $(GO) test -tags testhooks -count=1 -timeout 20m ./...
+# The tags of a build with all that tests switch on. check and unit have the same, so that one build does for both.
+HOOKS := testhooks,invariants
+# go test begins with these, in this order: the longest must not be the last ones, which one core runs alone.
+LONGEST := ./cmd/varve ./internal/volume ./ext4 ./stress/files
+
+unit: ## unit and mounted tests, with the test hooks and the engine's invariants checked
+	VARVE_CORPUS=$(CORPUS) $(GO) test -tags $(HOOKS) -count=1 -timeout 20m $(LONGEST) ./...
+
+forms: ## the tests that take another share of their forms each day, with every form
+	VARVE_ALL_FORMS=1 VARVE_ERRNO_ALL=1 $(GO) test -tags $(HOOKS) -count=1 -timeout 60m \
+		-run 'TestRW_(Posix|Tools|Exerciser|Stressors|Errno)|TestOracle|TestReplay' ./cmd/varve ./ext4
 
 # The packages with concurrency. The unit rung has mounts in all their forms; the race rung has them once, and of
 # internal/volume the tests where goroutines meet. race-all has everything.
@@ -87,6 +97,7 @@ RACE := ./blockcache ./wal ./mvcc ./fuse ./internal/evidence ./stress
 RACE_VOLUME := Concurrent|TestWindows|TestGate|TestSlowReader|TestGroups|TestFault|TestFull_Pinned|TestFull_Promised|TestTmpfile|TestTruncate|TestBitmaps_Churn|TestOverlay|TestLog_Recovers|TestInline_Kernel
 
 race: ## the packages with concurrency, and mounts once, under the race detector
+	@$(GO) build -race ./... # once, for both
 	@$(MAKE) --no-print-directory -j2 race-packages race-mounts
 
 race-packages:
@@ -109,8 +120,8 @@ soak: ## the engine's long runs: every workload under each policy and both level
 	VARVE_KILL_ROUNDS=100 $(GO) test -count=1 -timeout 30m -run TestKill -v ./stress
 
 soak-fs: bench-deps ## the file system's long runs: 50 kills of a mount in each mode, 100,000 steps of the exerciser, power cuts, every errno, 96 modes
-	VARVE_KILL_ROUNDS=50 VARVE_FSX_STEPS=100000 VARVE_ERRNO_ALL=1 VARVE_STRESS_SECONDS=3 $(GO) test -count=1 -timeout 60m -run 'TestRW|TestOverlay' -v ./cmd/varve
-	VARVE_ORACLE_ALL=1 $(GO) test -count=1 -timeout 30m -run TestOracle ./cmd/varve
+	VARVE_ALL_FORMS=1 VARVE_KILL_ROUNDS=50 VARVE_FSX_STEPS=100000 VARVE_ERRNO_ALL=1 VARVE_STRESS_SECONDS=3 $(GO) test -count=1 -timeout 60m -run 'TestRW|TestOverlay' -v ./cmd/varve
+	VARVE_ALL_FORMS=1 VARVE_ORACLE_ALL=1 $(GO) test -count=1 -timeout 30m -run TestOracle ./cmd/varve
 	VARVE_RW_ALL=1 VARVE_FSX_STEPS=1000 $(GO) test -count=1 -timeout 60m -run 'TestRW_(Posix|Tools|Exerciser)' ./cmd/varve
 	VARVE_CRASH_ROUNDS=2000 $(GO) test -count=1 -timeout 30m -run TestCrash_Concurrent -v ./internal/volume
 

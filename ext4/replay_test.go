@@ -34,14 +34,15 @@ func openImage(t testing.TB, path string, opts ext4.Options) *ext4.FS {
 // TestReplay_DirtyJournals cuts a writer off in the middle of its work, by copying the image below its feet, and
 // compares what varve shows of the copy with what the kernel shows after its own recovery of another copy.
 func TestReplay_DirtyJournals(t *testing.T) {
-	for _, c := range []struct {
+	type form struct {
 		name    string
 		mkfs    []string
 		mount   string
 		work    func(t *testing.T, dir string, round int)
 		journal int64 // size of an external journal in bytes
 		want    string
-	}{
+	}
+	for _, c := range oracle.Share(1, 2, []form{
 		{name: "csum-v3-64bit", mkfs: []string{"-O", "64bit,metadata_csum"}, work: churn, want: "journal_checksum_v3"},
 		{name: "no-csum", mkfs: []string{"-O", "^64bit,^metadata_csum"}, work: churn},
 		{name: "csum-v1", mkfs: []string{"-O", "^64bit,^metadata_csum"}, mount: "journal_checksum", work: churn,
@@ -57,7 +58,7 @@ func TestReplay_DirtyJournals(t *testing.T) {
 		{name: "fast-commit-1k", mkfs: []string{"-b", "1024", "-O", "fast_commit"}, work: fastCommits},
 		{name: "orphans", mkfs: []string{"-O", "orphan_file"}, work: orphans},
 		{name: "external", journal: 8 << 20, work: churn},
-	} {
+	}) {
 		t.Run(c.name, func(t *testing.T) {
 			oracle.Need(t, "mkfs.ext4", "dumpe2fs")
 			oracle.NeedRoot(t)

@@ -13,6 +13,7 @@ import (
 
 // TestBench_JSON runs a part of varve bench.
 func TestBench_JSON(t *testing.T) {
+	t.Parallel() // it waits for flushes
 	page := filepath.Join(t.TempDir(), "page.html")
 	out, err := exec.Command(program.Path(t), "bench", "--rounds", "1", "--duration", "10ms", "--load",
 		"durable, 1 writer", "--html", page, "--json").

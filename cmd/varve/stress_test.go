@@ -20,6 +20,7 @@ import (
 
 // TestStress_Short runs every workload by the real program: one line at the end, and nothing lost.
 func TestStress_Short(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command(program.Path(t), "stress", "--writers", "16", "--duration", "30ms", "--policy", "merge").
 		CombinedOutput()
 	if err != nil || !strings.HasSuffix(string(out), "14 workloads, 14 passed, 0 failed\n") {
@@ -29,6 +30,7 @@ func TestStress_Short(t *testing.T) {
 
 // TestStress_JSON checks the fields that docs/cli.md promises, and --device, --evidence and varve evidence with them.
 func TestStress_JSON(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	device, ledger := filepath.Join(dir, "blocks"), filepath.Join(dir, "ledger")
 	args := []string{
