@@ -18,6 +18,13 @@ type Mapped interface {
 	Slice(offset int64, n int) []byte
 }
 
+// Syncer is a Device whose contents may be newer than what is durable: another program, which may have been killed,
+// has written them.
+type Syncer interface {
+	// Sync makes the contents durable.
+	Sync() error
+}
+
 // Adviser is a Device that takes advice on coming reads.
 type Adviser interface {
 	// Advise starts to read n bytes at offset into the operating system's cache, and does not wait for them.

@@ -1,6 +1,7 @@
 package blockcache
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -84,6 +85,16 @@ func (d *File) Size() int64 { return d.size }
 
 // ReadAt follows io.ReaderAt.
 func (d *File) ReadAt(p []byte, offset int64) (int, error) { return d.file.ReadAt(p, offset) }
+
+// Sync follows Syncer. A file system that is only read, as squashfs, may know no fsync(2) (EINVAL): nothing is newer
+// there than what is durable.
+func (d *File) Sync() error {
+	err := d.file.Sync()
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EROFS) {
+		return nil
+	}
+	return err
+}
 
 // Slice follows Mapped.
 func (d *File) Slice(offset int64, n int) []byte {

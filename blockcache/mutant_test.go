@@ -26,6 +26,7 @@ func TestDevices_Mutants(t *testing.T) {
 		noticed.By(t, mutant.SyncError, "TestDisk_SyncError")
 	}
 	noticed.By(t, mutant.MapChecksum, "TestOverlay_Damage")
+	noticed.By(t, mutant.BaseSync, "TestOverlay_BaseDurable")
 	noticed.By(t, mutant.RecorderLate, "TestRecording_WriteMeetsFlush")
 }
 

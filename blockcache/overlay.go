@@ -73,11 +73,17 @@ func adoptOverlay(file Writable, base Device, identity [64]byte) (*Overlay, erro
 	return o, o.writeHead()
 }
 
-// OpenOverlayOn is OpenOverlay for a file that is open, and is made an overlay where it is empty.
+// OpenOverlayOn is OpenOverlay for a file that is open, and is made an overlay where it is empty. The base is made
+// durable first, if it is a Syncer: what the overlay has rests on it.
 func OpenOverlayOn(file Writable, base Device, identity [64]byte, extra int64) (o *Overlay, fresh bool, err error) {
 	if base.Size() > maxBase {
 		return nil, false, fmt.Errorf("the image has %d bytes, and an overlay takes at most %d: "+
 			"make it as short as its file system", base.Size(), int64(maxBase))
+	}
+	if s, ok := base.(Syncer); ok && !mutant.Off(mutant.BaseSync) {
+		if err := s.Sync(); err != nil {
+			return nil, false, fmt.Errorf("flush the image: %w", err)
+		}
 	}
 	o = &Overlay{file: file, base: base, dirty: map[int64]bool{}}
 	if fresh, err = isBlank(file); err != nil || !fresh {

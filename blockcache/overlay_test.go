@@ -273,3 +273,36 @@ func TestOverlay_HeaderUnreadable(t *testing.T) {
 		t.Errorf("its state: %v", err)
 	}
 }
+
+// unflushed is a device that another program has written to without a flush.
+type unflushed struct {
+	Memory
+	syncs int
+	err   error
+}
+
+func (u *unflushed) Sync() error { u.syncs++; return u.err }
+
+// TestOverlay_BaseDurable: an overlay makes its base durable before it rests on it: a writer that was killed may have
+// left some of it in the page cache.
+func TestOverlay_BaseDurable(t *testing.T) {
+	base := &unflushed{Memory: make([]byte, 64<<10)}
+	window, err := NewWindow(base, 4096, 32<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := NewRAM(nil)
+	for n, device := range []Device{base, window} {
+		file = NewRAM(nil)
+		if _, _, err := OpenOverlayOn(file, device, [64]byte{}, 0); err != nil || base.syncs != n+1 {
+			t.Errorf("%v; %d flushes, want %d", err, base.syncs, n+1)
+		}
+	}
+	if _, _, err := OpenOverlayOn(file, window, [64]byte{}, 0); err != nil || base.syncs != 3 {
+		t.Errorf("opened again: %v; %d flushes", err, base.syncs)
+	}
+	base.err = syscall.EIO
+	if _, _, err := OpenOverlayOn(NewRAM(nil), base, [64]byte{}, 0); !errors.Is(err, syscall.EIO) {
+		t.Errorf("over a base that cannot be flushed: %v", err)
+	}
+}

@@ -89,3 +89,11 @@ func (w writableWindow) Sync() error { return w.below.Sync() }
 
 // Reserve follows Reserver.
 func (w writableWindow) Reserve(offset, n int64) error { return Reserve(w.below, w.offset+offset, n) }
+
+// Sync follows Syncer, where the device below does.
+func (w *Window) Sync() error {
+	if s, ok := w.device.(Syncer); ok {
+		return s.Sync()
+	}
+	return nil
+}

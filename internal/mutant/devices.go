@@ -2,6 +2,8 @@ package mutant
 
 // Promises of devices.
 const (
+	// BaseSync: an overlay rests on a base that no flush has covered.
+	BaseSync Promise = "base-sync"
 	// OverlaySync: two overlapping Syncs of an overlay run at once, so that the second returns before the map is durable.
 	OverlaySync Promise = "overlay-sync"
 	// SyncError: the error of a flush is reported to the caller whose flush it was alone.
