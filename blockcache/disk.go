@@ -191,3 +191,21 @@ func (d *Disk) Reserve(offset, n int64) error {
 
 // Close closes the file, which also unlocks it. It makes nothing durable.
 func (d *Disk) Close() error { return d.file.Close() }
+
+// Extend makes a regular file so many bytes long, by a hole at its end, and the length durable. A file that is longer
+// keeps its length; a block device has its own.
+func (d *Disk) Extend(size int64) error {
+	if size <= d.Size() {
+		return nil
+	}
+	if !d.regular {
+		return fmt.Errorf("%s is a device of %d bytes", d.Name(), d.Size())
+	}
+	if err := d.file.Truncate(size); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.size = size
+	d.mu.Unlock()
+	return d.file.Sync()
+}

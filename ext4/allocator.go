@@ -61,8 +61,11 @@ func (a *allocator) open(g disk.Group, d disk.GroupDesc) {
 // initBlocks makes the bitmap of a group that has none yet: only its own tables are in use (ext4 doc, "Lazy Block Group
 // Initialization").
 func (fs *FS) initBlocks(g disk.Group, d disk.GroupDesc, p []byte) {
+	initBlocks(fs.super, g, d, p)
+}
+
+func initBlocks(s *disk.Superblock, g disk.Group, d disk.GroupDesc, p []byte) {
 	clear(p)
-	s := fs.super
 	first, n := s.GroupFirst(g), s.GroupBlocks(g)
 	mark := func(at block.Number, count uint64) {
 		for i := range count {
@@ -72,8 +75,7 @@ func (fs *FS) initBlocks(g disk.Group, d disk.GroupDesc, p []byte) {
 			}
 		}
 	}
-	own := fs.groupOverhead(g) - 2 - uint64(s.ITableBlocks())
-	mark(first, own)
+	mark(first, s.HeadBlocks(g))
 	mark(d.BlockBitmap, 1)
 	mark(d.InodeBitmap, 1)
 	mark(d.InodeTable, uint64(s.ITableBlocks()))

@@ -180,9 +180,14 @@ func (fs *FS) reloadSuper() error {
 	if err != nil {
 		return err
 	}
-	if super.BlockSize != size || super.Groups() != fs.super.Groups() {
+	if super.BlockSize != size || super.Groups() < fs.super.Groups() {
 		return ondisk.Corruptf("superblock in the journal", "%d groups of blocks of %d bytes, expected %d of %d",
 			super.Groups(), super.BlockSize, fs.super.Groups(), size)
+	}
+	if super.Blocks > fs.super.Blocks { // it was made larger
+		if err := fs.requireSize(size.Offset(super.Blocks)); err != nil {
+			return err
+		}
 	}
 	if err := super.CheckReadable(); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
@@ -37,6 +38,7 @@ func (fs *FS) replay() error {
 	if log.super.Start == 0 {
 		return nil
 	}
+	log.limit = math.MaxInt64 // the log may make the file system larger
 	if err := log.scan(); err != nil {
 		return err
 	}
@@ -45,6 +47,9 @@ func (fs *FS) replay() error {
 		fs.log.at, fs.log.read = log.newest, log.readCopy
 	}
 	if err := fs.reloadSuper(); err != nil {
+		return err
+	}
+	if err := log.checkHomes(fs.super.Blocks); err != nil {
 		return err
 	}
 	if log.super.FastBlocks > 0 {
@@ -368,6 +373,20 @@ func (l *log) transaction(tx *transaction, at uint32, budget *uint32, last time.
 	}
 }
 
+// checkHomes refuses copies of blocks that are not on the image.
+func (l *log) checkHomes(limit block.Number) error {
+	for home := range l.newest {
+		if home >= limit {
+			return outside("journal", home, limit)
+		}
+	}
+	return nil
+}
+
+func outside(where string, home, limit block.Number) error {
+	return ondisk.Corruptf(where, "names %v of %d", home, uint64(limit))
+}
+
 func (l *log) advance(at uint32, budget *uint32) uint32 {
 	*budget--
 	if at+1 >= l.super.End() {
@@ -402,12 +421,7 @@ func (l *log) descriptor(tx *transaction, p []byte, at uint32, budget *uint32) (
 			bad:  l.super.CheckData(tx.sequence, tag, data),
 		}
 		if c.bad == nil && tag.Home >= l.limit {
-			c.bad = ondisk.Corruptf(
-				fmt.Sprintf("journal transaction %d", tx.sequence),
-				"names %v of %d",
-				tag.Home,
-				uint64(l.limit),
-			)
+			c.bad = outside(fmt.Sprintf("journal transaction %d", tx.sequence), tag.Home, l.limit)
 		}
 		tx.copies = append(tx.copies, c)
 		at = l.advance(at, budget)

@@ -140,7 +140,7 @@ func (m *memFS) save() string {
 	}
 	defer f.Close()
 	p, zero := bytes.Clone(m.store.image.p), make([]byte, 64<<10)
-	m.ClearRecovery(p[disk.SuperblockOffset:][:disk.SuperblockSize])
+	m.Marks().ClearRecovery(p[disk.SuperblockOffset:][:disk.SuperblockSize])
 	err = f.Truncate(int64(len(p)))
 	for off := 0; off < len(p) && err == nil; off += len(zero) {
 		if piece := p[off:min(off+len(zero), len(p))]; !bytes.Equal(piece, zero[:len(piece)]) {

@@ -235,33 +235,43 @@ func (w *Writable) sealSuper(p []byte) {
 	q := p[disk.SuperblockOffset%uint32(w.super.BlockSize):][:disk.SuperblockSize]
 	free := w.sealer.freeBlocks * uint64(w.super.ClusterBlocks)
 	w.super.PutSuperCounts(q, free, uint32(w.sealer.freeInodes), w.orphans.form.head)
-	w.putInUse(q)
+	w.Marks().putInUse(q)
 	w.super.PutWritten(q, w.opts.Now().Unix())
 	w.super.SealSuperblock(q)
 }
 
+// Marks are what the superblock says of being mounted.
+func (w *Writable) Marks() Marks { return Marks{w.super, w.opts.Log, w.opts.Now} }
+
+// Marks are what a superblock says of being mounted.
+type Marks struct {
+	Super *disk.Superblock // as it was before
+	Log   Log
+	Now   func() time.Time
+}
+
 // putInUse marks a superblock with the state that a crash leaves from now on.
-func (w *Writable) putInUse(q []byte) {
-	w.super.PutRecovery(q, w.opts.Log == LogOwn, w.opts.Log != LogNone)
-	if w.opts.Log.unclean() {
+func (m Marks) putInUse(q []byte) {
+	m.Super.PutRecovery(q, m.Log == LogOwn, m.Log != LogNone)
+	if m.Log.unclean() {
 		disk.PutClean(q, false)
 	}
 }
 
 // ClearRecovery changes the bytes of a superblock to those of a file system that was unmounted cleanly, and seals them.
 // A file system that was not clean before, and has no journal, is not clean now (kernel, fs/ext4: ext4_put_super).
-func (w *Writable) ClearRecovery(q []byte) {
-	w.super.PutRecovery(q, false, false)
-	if w.opts.Log.unclean() {
-		disk.PutClean(q, w.super.State&disk.StateClean != 0)
+func (m Marks) ClearRecovery(q []byte) {
+	m.Super.PutRecovery(q, false, false)
+	if m.Log.unclean() {
+		disk.PutClean(q, m.Super.State&disk.StateClean != 0)
 	}
-	w.super.PutWritten(q, w.opts.Now().Unix())
-	w.super.SealSuperblock(q)
+	m.Super.PutWritten(q, m.Now().Unix())
+	m.Super.SealSuperblock(q)
 }
 
 // MarkMounted changes the bytes of a superblock to those of a file system that is mounted for writing, and seals them.
-func (w *Writable) MarkMounted(q []byte, now time.Time) {
-	w.putInUse(q)
-	w.super.PutMounted(q, now.Unix())
-	w.super.SealSuperblock(q)
+func (m Marks) MarkMounted(q []byte, now time.Time) {
+	m.putInUse(q)
+	m.Super.PutMounted(q, now.Unix())
+	m.Super.SealSuperblock(q)
 }

@@ -208,12 +208,12 @@ func TestSuperblock_Marks(t *testing.T) {
 		return string(out)
 	}
 	p := m.store.image.p[disk.SuperblockOffset:][:disk.SuperblockSize]
-	m.MarkMounted(p, m.opts.Now())
+	m.Marks().MarkMounted(p, m.opts.Now())
 	if out := features(); !strings.Contains(out, "needs_recovery") ||
 		!strings.Contains(out, "Mount count:              1") {
 		t.Errorf("mounted: %s", out)
 	}
-	m.ClearRecovery(p)
+	m.Marks().ClearRecovery(p)
 	if out := features(); strings.Contains(out, "needs_recovery") ||
 		!strings.Contains(out, "Filesystem state:         clean") {
 		t.Errorf("clean: %s", out)

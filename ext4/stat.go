@@ -67,31 +67,7 @@ func (fs *FS) stat() (Stat, error) {
 
 // groupOverhead is the number of blocks that a group's own tables take.
 func (fs *FS) groupOverhead(g disk.Group) uint64 {
-	s := fs.super
-	n := uint64(2) + uint64(s.ITableBlocks())
-	perBlock := uint64(s.BlockSize) / uint64(s.DescSize)
-	nth := uint64(g) / perBlock
-	if s.Incompat&disk.IncompatMetaBG == 0 || nth < uint64(s.FirstMetaBG) {
-		if s.HasSuper(g) {
-			n += 1 + min((uint64(s.Groups())+perBlock-1)/perBlock, tableBlocks(s)) + uint64(s.ReservedGDTBlocks)
-		}
-		return n
-	}
-	if s.HasSuper(g) {
-		n++
-	}
-	if first := nth * perBlock; uint64(g) == first || uint64(g) == first+1 || uint64(g) == first+perBlock-1 {
-		n++
-	}
-	return n
-}
-
-// tableBlocks is the number of descriptor blocks in front, which meta_bg limits.
-func tableBlocks(s *disk.Superblock) uint64 {
-	if s.Incompat&disk.IncompatMetaBG != 0 {
-		return uint64(s.FirstMetaBG)
-	}
-	return 1 << 32
+	return fs.super.HeadBlocks(g) + 2 + uint64(fs.super.ITableBlocks())
 }
 
 // journalBlocks is the size of an internal journal in blocks.

@@ -54,7 +54,8 @@ func (e *journalEpochs) dropFreed(c *chain, last block.Seq, seen bool) {
 	e.s.chains.retire(c)
 }
 
-// writePending writes every pending image home and flushes. It returns what it wrote.
+// writePending writes every pending image home and flushes: late ones when the others are there. It returns what it
+// wrote.
 func (e *journalEpochs) writePending() ([]wal.Image, error) {
 	e.home.Lock()
 	list := make([]wal.Image, 0, len(e.pending))
@@ -63,11 +64,28 @@ func (e *journalEpochs) writePending() ([]wal.Image, error) {
 	}
 	e.home.Unlock()
 	slices.SortFunc(list, func(a, b wal.Image) int { return int(int64(a.Number) - int64(b.Number)) })
+	late := slices.ContainsFunc(list, func(i wal.Image) bool { return i.Late })
 	for _, i := range list {
+		if i.Late {
+			continue
+		}
 		if err := e.writeImage(i); err != nil {
 			return nil, err
 		}
 		failpoint.At("checkpoint", "home")
+	}
+	if late {
+		if err := e.s.home.Sync(); err != nil {
+			return nil, fmt.Errorf("flush the image: %w", err)
+		}
+	}
+	for _, i := range list {
+		if !i.Late {
+			continue
+		}
+		if err := e.writeImage(i); err != nil {
+			return nil, err
+		}
 	}
 	e.s.checkpoints.noRoom.Store(nil)
 	failpoint.At("checkpoint", "homes")

@@ -50,7 +50,7 @@ func (e *ClosingEpoch) Image(n block.Number) ([]byte, error) {
 	return e.images[n], nil
 }
 
-// Late has a block go home only when the epoch's others are there, where the epoch has no log (wal.Image).
+// Late has a block go home only when the epoch's others are there (wal.Image).
 func (e *ClosingEpoch) Late(n block.Number) {
 	if e.late == nil {
 		e.late = map[block.Number]bool{}

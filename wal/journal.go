@@ -52,7 +52,7 @@ type mark struct {
 type Image struct {
 	Number block.Number
 	Data   []byte
-	Late   bool // without a log: it goes home when the epoch's others are there
+	Late   bool // it goes home when the epoch's others are there
 }
 
 // OpenJournal opens a journal whose transactions are all home: the blocks at places of a device, with so many bytes

@@ -96,7 +96,7 @@ and it runs stress tests and benchmarks of the transactional store behind the re
 		newWatch(), newExplain(), newFsck(), newInfo(), newDump(), newFind(), newDu(), newQuota(), newLs(),
 		newCat(), newStat(), newTree(), newCp(), newTar(), newPut(), newImport(), newPack(), newMkdir(), newRm(),
 		newMv(), newChmod(), newChown(), newSetfattr(), newStress(), newBench(), newEvidence(), newDemo(),
-		newVersion(), newMan())
+		newVersion(), newMan(), newResize())
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Args != nil {

@@ -9,4 +9,8 @@ const (
 	// ValueShared: an inode is shared for the value of an attribute that it held, though it may hold another one at the
 	// commit.
 	ValueShared Promise = "value-shared"
+	// ResizeAtomic: the superblock says the new size before the descriptors of the new groups are there.
+	ResizeAtomic Promise = "resize-atomic"
+	// ResizeZeros: inode tables of new groups keep what the device had there.
+	ResizeZeros Promise = "resize-zeros"
 )

@@ -210,7 +210,7 @@ func (w *Writable) openLogged(base *ext4.FS, b beside, o WriteOptions) (err erro
 	if err != nil {
 		return err
 	}
-	return w.open(base, o)
+	return w.open(w, base, o)
 }
 
 // emptyLog opens the log of a clean file system. A log with contents belongs to another file system, or has changes

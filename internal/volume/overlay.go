@@ -183,7 +183,7 @@ func openOver(overlay *blockcache.Overlay, o WriteOptions) (*Writable, error) {
 		return nil, err
 	}
 	o.JournalData = true // W6 holds for every byte
-	if err := w.open(base, o); err != nil {
+	if err := w.openFiles(base, o); err != nil {
 		return nil, err
 	}
 	return w, nil

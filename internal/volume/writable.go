@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -60,6 +61,8 @@ type Writable struct {
 	journal   *wal.Journal // nil where there is none
 	apart     *gate        // the device with the journal; nil where the image has it
 	log       ext4.Log
+	marks     ext4.Marks
+	open      opening
 	logID     disk.LogID // of the log beside the image, and this mount
 	protected *protection
 	beside    beside
@@ -144,6 +147,15 @@ func OpenBeside(device, other blockcache.Writable, o WriteOptions) (*Writable, e
 }
 
 func openOn(device blockcache.Writable, at mmpDevice, name string, b beside, o WriteOptions) (*Writable, error) {
+	return openFor(device, at, name, b, o, (*Writable).openFiles)
+}
+
+// opening opens the store of a recovered file system, and what is above it.
+type opening func(w *Writable, base *ext4.FS, o WriteOptions) error
+
+func openFor(
+	device blockcache.Writable, at mmpDevice, name string, b beside, o WriteOptions, open opening,
+) (*Writable, error) {
 	base, err := openBase(device, b)
 	if err != nil {
 		return nil, err
@@ -162,7 +174,7 @@ func openOn(device blockcache.Writable, at mmpDevice, name string, b beside, o W
 			super.BlockSize.Offset(super.Blocks),
 		)
 	}
-	w := &Writable{device: &gate{Writable: device}}
+	w := &Writable{device: &gate{Writable: device}, open: open}
 	if w.protected, err = protect(at, super, name, o.Notice); err != nil {
 		return nil, err
 	}
@@ -207,7 +219,7 @@ func (w *Writable) openInPlace(base *ext4.FS, b beside, o WriteOptions) (err err
 		if o.Notice != nil {
 			o.Notice(warning(super))
 		}
-		return w.open(base, o)
+		return w.open(w, base, o)
 	}
 	if w.journal, err = w.recover(base); err != nil {
 		return err
@@ -215,7 +227,7 @@ func (w *Writable) openInPlace(base *ext4.FS, b beside, o WriteOptions) (err err
 	if base, err = openBase(w.device, b); err != nil {
 		return err
 	}
-	return w.open(base, o)
+	return w.open(w, base, o)
 }
 
 // warning says what a mount without a journal means (kernel, fs/ext4: ext4_setup_super warns of an unclean one, and
@@ -245,7 +257,7 @@ func (w *Writable) recover(base *ext4.FS) (*wal.Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := base.EachReplayed(w.writeHome(super.BlockSize)); err != nil {
+	if err := w.replayHome(base); err != nil {
 		return nil, err
 	}
 	if w.Replayed > 0 {
@@ -291,6 +303,33 @@ func journalFeatures(super *disk.Superblock, journal *wal.Journal) uint32 {
 	return features
 }
 
+// replayHome writes home what the journal holds. Where that makes the file system larger, the superblock comes last:
+// one with the new size must find the descriptors of all groups, for e2fsck, too, which reads them before it recovers.
+func (w *Writable) replayHome(base *ext4.FS) error {
+	s := base.Superblock()
+	write := w.writeHome(s.BlockSize)
+	before, err := ext4.ReadSuperblock(w.device, 0)
+	if err != nil || before.Blocks == s.Blocks {
+		return base.EachReplayed(write)
+	}
+	at := block.Number(disk.SuperblockOffset / uint32(s.BlockSize))
+	var last []byte
+	err = base.EachReplayed(func(n block.Number, p []byte) error {
+		if n == at {
+			last = bytes.Clone(p)
+			return nil
+		}
+		return write(n, p)
+	})
+	if err != nil || last == nil {
+		return err
+	}
+	if err := w.device.Sync(); err != nil {
+		return fmt.Errorf("flush what recovery wrote: %w", err)
+	}
+	return write(at, last)
+}
+
 // logDevice is the device with the journal.
 func (w *Writable) logDevice() blockcache.Writable {
 	if w.apart != nil {
@@ -334,38 +373,19 @@ func (w *Writable) writeHome(size block.Size) func(n block.Number, p []byte) err
 	}
 }
 
-// open marks the file system as mounted, opens store and file system, and finishes what a crash has left.
-func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
+// openFiles marks the file system as mounted, opens store and file system, and finishes what a crash has left.
+func (w *Writable) openFiles(base *ext4.FS, o WriteOptions) error {
 	if o.Memory == 0 {
 		o.Memory = DefaultMemory
 	}
 	super := base.Superblock()
 	bitmaps := min(o.Memory/bitmapShare, 2*int64(super.BlockSize)*int64(super.Groups()))
 	var live *ext4.Writable
-	var log wal.EpochLog = w.journal
-	if w.journal == nil {
-		log = wal.NewUnlogged(w.device, super.BlockSize, int(o.Memory/unloggedShare/int64(super.BlockSize)))
-	}
-	s, _, err := mvcc.Open(
-		mvcc.Options{
-			BlockSize: super.BlockSize,
-			Home:      w.device,
-			Memory:    o.Memory - bitmaps,
-			Policy:    o.Policy,
-			Observer:  o.Observer,
-			PushBack:  -1,
-			Durability: mvcc.EpochJournal{
-				Journal: log,
-				Apart:   w.apart != nil,
-				Every:   o.Commit,
-				Seal:    func(e *mvcc.ClosingEpoch) error { return live.Seal(epoch{e}) },
-			},
-		},
-	)
+	err := w.openStore(super, o.Memory-bitmaps, o, func(e *mvcc.ClosingEpoch) error { return live.Seal(epoch{e}) })
 	if err != nil {
 		return err
 	}
-	w.Store = s
+	s := w.Store
 	live, err = ext4.OpenWritable(
 		base,
 		store{s, o.Between},
@@ -375,7 +395,7 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 			Quotas: o.Quotas, Log: w.log, Discard: w.discard(), Cut: w.cut, Now: o.Now, Generation: o.Generation},
 	)
 	if err == nil {
-		w.Writable = live
+		w.Writable, w.marks = live, live.Marks()
 		if !mutant.Off(mutant.J3) {
 			now := time.Now
 			if o.Now != nil {
@@ -392,6 +412,33 @@ func (w *Writable) open(base *ext4.FS, o WriteOptions) error {
 	if err != nil {
 		s.Abandon()
 	}
+	return err
+}
+
+// openStore opens a store over the journal, or straight to the device.
+func (w *Writable) openStore(
+	super *disk.Superblock, memory int64, o WriteOptions, seal func(*mvcc.ClosingEpoch) error,
+) (err error) {
+	var log wal.EpochLog = w.journal
+	if w.journal == nil {
+		log = wal.NewUnlogged(w.device, super.BlockSize, int(o.Memory/unloggedShare/int64(super.BlockSize)))
+	}
+	w.Store, _, err = mvcc.Open(
+		mvcc.Options{
+			BlockSize: super.BlockSize,
+			Home:      w.device,
+			Memory:    memory,
+			Policy:    o.Policy,
+			Observer:  o.Observer,
+			PushBack:  -1,
+			Durability: mvcc.EpochJournal{
+				Journal: log,
+				Apart:   w.apart != nil,
+				Every:   o.Commit,
+				Seal:    seal,
+			},
+		},
+	)
 	return err
 }
 
@@ -453,16 +500,16 @@ func (w *Writable) clean() error {
 		if w.log == ext4.LogBeside {
 			disk.ClearLogMark(p)
 		}
-		w.ClearRecovery(p)
+		w.marks.ClearRecovery(p)
 	})
 }
 
 // markMounted changes the bytes of a superblock to those of a file system that is mounted, and marks what it needs.
 func (w *Writable) markMounted(p []byte, now time.Time) {
-	w.MarkMounted(p, now)
+	w.marks.MarkMounted(p, now)
 	if w.log == ext4.LogBeside && !mutant.Off(mutant.LogMark) {
 		disk.PutLogMark(p, w.logID)
-		w.Superblock().SealSuperblock(p)
+		w.marks.Super.SealSuperblock(p)
 	}
 }
 
