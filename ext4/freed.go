@@ -31,11 +31,14 @@ func (w *waiting) add(seq block.Seq, runs []run) {
 }
 
 // reuseFreed makes usable the clusters that durable commits freed.
-func (a *allocator) reuseFreed() {
+func (a *allocator) reuseFreed() { a.reuse(a.store.Reusable) }
+
+// reuse makes usable the clusters that the first commits freed, as long as may reports that it may.
+func (a *allocator) reuse(may func(block.Seq) bool) {
 	q := &a.waiting
 	for {
 		q.mu.Lock()
-		if len(q.list) == 0 || !a.store.Reusable(q.list[0].seq) {
+		if len(q.list) == 0 || !may(q.list[0].seq) {
 			q.mu.Unlock()
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/varvefs/varve/internal/block"
+	"github.com/varvefs/varve/internal/mutant"
 	"github.com/varvefs/varve/ondisk"
 	disk "github.com/varvefs/varve/ondisk/ext4"
 )
@@ -84,6 +85,9 @@ func (w *Writable) Trim(ctx context.Context, r TrimRange) (trimmed uint64, err e
 		end = r.Start/size + r.Len/size
 	}
 	at := max(clusterOf(s, block.Number(r.Start/size)), clusterOf(s, block.Number(s.FirstDataBlock)))
+	if mutant.Off(mutant.TrimFreed) {
+		w.alloc.reuse(func(block.Seq) bool { return true })
+	}
 	w.alloc.reuseFreed()
 	for stop := clusterAt(s, block.Number(end)); at < stop; {
 		g, from := w.alloc.place(at)
@@ -142,6 +146,15 @@ func (w *Writable) trimRun(ctx context.Context, g disk.Group, at, end, least uin
 		return 0, end, err
 	}
 	next = start + n
+	putBack := func() {
+		gr.mu.Lock()
+		gr.putBack(start, next-start)
+		gr.mu.Unlock()
+	}
+	if mutant.Off(mutant.TrimTaken) {
+		putBack()
+		putBack = func() {}
+	}
 	if n >= least {
 		first := clusterOf(a.super, a.super.GroupFirst(g)) + cluster(start)
 		unit := int64(a.super.BlockSize) * int64(a.super.ClusterBlocks)
@@ -149,9 +162,7 @@ func (w *Writable) trimRun(ctx context.Context, g disk.Group, at, end, least uin
 	} else {
 		n = 0
 	}
-	gr.mu.Lock()
-	gr.putBack(start, next-start)
-	gr.mu.Unlock()
+	putBack()
 	if err != nil {
 		n = 0
 	}

@@ -49,4 +49,5 @@ func TestFull_MountMutants(t *testing.T) {
 func TestMount_Mutants(t *testing.T) {
 	noticed.By(t, mutant.ImageShared, "TestMount_Shared")
 	noticed.By(t, mutant.LoopMounted, "TestMount_LoopMounted")
+	noticed.By(t, mutant.LabelCopies, "TestLabel_Kernel")
 }

@@ -6,6 +6,10 @@ const (
 	DamageMarks Promise = "damage-marks"
 	// FirstUse: features are not turned on at their first use.
 	FirstUse Promise = "first-use"
+	// LabelCopies: a label is set in the first superblock only.
+	LabelCopies Promise = "label-copies"
+	// HtreeLevels: hash trees get a third level without large_dir.
+	HtreeLevels Promise = "htree-levels"
 	// SyncFlags: chattr +S and +D, and the options sync and dirsync, do nothing.
 	SyncFlags Promise = "sync-flags"
 	// OrphanList: an orphan for which the orphan file has no slot is not noted.

@@ -14,6 +14,10 @@ const (
 	BitmapBound Promise = "bitmap-bound"
 	// GatheredRoom: with the writeback cache, write(2) goes on where there is no room.
 	GatheredRoom Promise = "gathered-room"
+	// TrimFreed: a trim discards blocks whose freeing is not durable.
+	TrimFreed Promise = "trim-freed"
+	// TrimTaken: blocks are given out while they are discarded.
+	TrimTaken Promise = "trim-taken"
 	// ImpliedCluster: with bigalloc, a file gets a new cluster for a block of a cluster that it has.
 	ImpliedCluster Promise = "implied-cluster"
 	// SharedCluster: with bigalloc, a cluster is freed although other blocks of it are still mapped.

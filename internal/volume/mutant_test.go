@@ -53,6 +53,7 @@ func TestSlowReader_Mutant(t *testing.T) {
 func TestDamage_Mutants(t *testing.T) {
 	noticed.By(t, mutant.DamageMarks, "TestDamage_Marks")
 	noticed.By(t, mutant.FirstUse, "TestFeatures_FirstUse")
+	noticed.By(t, mutant.HtreeLevels, "TestLargeDir_Without")
 	noticed.By(t, mutant.RecoveryFlush, "TestRecovery_UnflushedJournal")
 	noticed.By(t, mutant.SyncFlags, "TestSyncFlags")
 	noticed.By(t, mutant.OrphanList, "TestOrphans_FullFile")
