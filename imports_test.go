@@ -103,8 +103,8 @@ var ours = map[string]struct {
 	"internal/posixacl": {nil, nil, "a form of text and bytes"},
 	"cmd/varve": {
 		[]string{
-			"bench/engine", "ext4", "fuse", "internal/block", "internal/daemon", "internal/demo", "internal/dump",
-			"internal/evidence", "internal/feature", "internal/find", "internal/importer", "internal/metrics",
+			"bench/engine", "ext4", "fuse", "internal/block", "internal/blockmap", "internal/daemon", "internal/demo",
+			"internal/dump", "internal/evidence", "internal/feature", "internal/find", "internal/importer", "internal/metrics",
 			"internal/output", "internal/pack", "internal/posixacl",
 			"internal/survey", "internal/volume", "mvcc", "ondisk", "ondisk/ext4", "stress",
 		},
@@ -122,12 +122,13 @@ var ours = map[string]struct {
 		[]string{"ext4", "ondisk", "ondisk/ext4"}, nil,
 		"it asks the checks that a mount makes",
 	},
+	"internal/blockmap": {[]string{"internal/survey"}, nil, "it draws what was counted"},
 	"internal/find": {
 		[]string{"ext4", "ondisk/ext4"}, nil,
 		"it asks questions about inodes, and does not walk",
 	},
 	"internal/survey": {
-		[]string{"ext4", "ondisk/ext4"}, nil,
+		[]string{"ext4", "ondisk", "ondisk/ext4"}, nil,
 		"it counts by the readers of files",
 	},
 	"internal/daemon": {

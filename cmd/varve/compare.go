@@ -14,6 +14,8 @@ import (
 type change struct {
 	Path string `json:"path"`
 	Kind string `json:"kind"` // "added", "removed", "changed" (contents, target or type), "attributes"
+	// What changed: type, inode, contents, target, device, mode, owner, links, flags, xattrs, mtime, ctime
+	What []string `json:"what,omitempty"`
 }
 
 // diff calls visit for each path in which two states of one file system differ, a directory before what is below it,
@@ -21,6 +23,11 @@ type change struct {
 // A file counts as changed where it is another inode, or its time of change and its size, mode, owner or blocks differ;
 // contents are not read. An error of visit ends it. Memory grows with the trees, not with the lengths of their paths.
 func diff(before, after *ext4.FS, visit func(change) error) error {
+	return (&differ{visit: visit, replaced: sameFS{}.replaced, compare: sameFS{}.compare}).run(before, after)
+}
+
+// run compares two trees from their roots on.
+func (d *differ) run(before, after *ext4.FS) error {
 	a, err := before.Inode(ext4.RootIno)
 	if err != nil {
 		return err
@@ -29,7 +36,7 @@ func diff(before, after *ext4.FS, visit func(change) error) error {
 	if err != nil {
 		return err
 	}
-	d := &differ{visit: visit, seenA: map[ext4.Ino]bool{}, seenB: map[ext4.Ino]bool{}}
+	d.seenA, d.seenB = map[ext4.Ino]bool{}, map[ext4.Ino]bool{}
 	if err := d.open(nil, a, b, ""); err != nil {
 		return err
 	}
@@ -43,6 +50,8 @@ func diff(before, after *ext4.FS, visit func(change) error) error {
 
 type differ struct {
 	visit        func(change) error
+	replaced     func(a, b *ext4.Inode) bool // all below a is gone, all below b is new
+	compare      func(at *diffName, a, b *ext4.Inode) (kind string, what []string)
 	dirs         []diffDir // that are being compared, the innermost one last
 	seenA, seenB map[ext4.Ino]bool
 }
@@ -77,7 +86,9 @@ func (n *diffName) String() string {
 	return string(b)
 }
 
-func (d *differ) report(at *diffName, kind string) error { return d.visit(change{at.String(), kind}) }
+func (d *differ) report(at *diffName, kind string, what ...string) error {
+	return d.visit(change{at.String(), kind, what})
+}
 
 // namesIn reads a directory: the inode that each name refers to.
 func namesIn(n *ext4.Inode) (map[string]ext4.Ino, error) {
@@ -155,29 +166,25 @@ func (d *differ) step() error {
 // entry compares what a name referred to before, and refers to now; nil stands for nothing.
 func (d *differ) entry(at *diffName, m, n *ext4.Inode) error {
 	var kind string
+	var what []string
 	switch {
 	case m == nil:
 		kind = "added"
 	case n == nil:
 		kind = "removed"
-	case m.Mode&disk.ModeType != n.Mode&disk.ModeType || m.IsDir() && ext4.NodeOf(m) != ext4.NodeOf(n):
-		if err := d.report(at, "changed"); err != nil {
+	case m.Mode&disk.ModeType != n.Mode&disk.ModeType || d.replaced(m, n):
+		if err := d.report(at, "changed", "type"); err != nil {
 			return err
 		}
 		if err := d.open(at, nil, n, "added"); err != nil { // second
 			return err
 		}
 		return d.open(at, m, nil, "removed")
-	case ext4.NodeOf(m) != ext4.NodeOf(n) ||
-		!n.IsDir() && (m.Size != n.Size || !m.Mtime.Equal(n.Mtime) || m.Blocks != n.Blocks):
-		kind = "changed"
-	case m.Mode != n.Mode || m.UID != n.UID || m.GID != n.GID || m.Links != n.Links && !n.IsDir() ||
-		m.Flags&ext4.VisibleFlags != n.Flags&ext4.VisibleFlags ||
-		!n.IsDir() && !m.Ctime.Equal(n.Ctime):
-		kind = "attributes"
+	default:
+		kind, what = d.compare(at, m, n)
 	}
 	if kind != "" {
-		if err := d.report(at, kind); err != nil {
+		if err := d.report(at, kind, what...); err != nil {
 			return err
 		}
 	}
@@ -185,4 +192,40 @@ func (d *differ) entry(at *diffName, m, n *ext4.Inode) error {
 		kind = ""
 	}
 	return d.open(at, m, n, kind)
+}
+
+// sameFS compares two states of one file system: an inode is the same one where it has its number and generation, and
+// its contents are those of before where its time of change is.
+type sameFS struct{}
+
+func (sameFS) replaced(m, n *ext4.Inode) bool { return m.IsDir() && ext4.NodeOf(m) != ext4.NodeOf(n) }
+
+func (sameFS) compare(_ *diffName, m, n *ext4.Inode) (kind string, what []string) {
+	what = attributesOf(m, n)
+	if !n.IsDir() && !m.Ctime.Equal(n.Ctime) {
+		what = append(what, "ctime")
+	}
+	switch {
+	case ext4.NodeOf(m) != ext4.NodeOf(n):
+		return "changed", append([]string{"inode"}, what...)
+	case !n.IsDir() && (m.Size != n.Size || !m.Mtime.Equal(n.Mtime) || m.Blocks != n.Blocks):
+		return "changed", append([]string{"contents"}, what...)
+	case len(what) > 0:
+		return "attributes", what
+	}
+	return "", nil
+}
+
+// attributesOf names the attributes, other than times, in which two inodes differ.
+func attributesOf(m, n *ext4.Inode) (what []string) {
+	add := func(differs bool, name string) {
+		if differs {
+			what = append(what, name)
+		}
+	}
+	add(m.Mode != n.Mode, "mode")
+	add(m.UID != n.UID || m.GID != n.GID, "owner")
+	add(m.Links != n.Links && !n.IsDir(), "links")
+	add(m.Flags&ext4.VisibleFlags != n.Flags&ext4.VisibleFlags, "flags")
+	return what
 }

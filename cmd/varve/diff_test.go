@@ -32,10 +32,13 @@ func newOverlay(t *testing.T, image string, names ...string) string {
 func TestDiff(t *testing.T) {
 	image := smallImage(t)
 	overlay := newOverlay(t, image, "one", "two\n")
+	notes := filepath.Join(t.TempDir(), "notes")
+	fatal(t, os.WriteFile(notes, []byte("no overlay, and no image"), 0o644))
 	checkCommands(t, []commandCase{
 		{[]string{"diff", image, overlay}, exitOK, "A /one\nA \"/two\\n\"\n", ""},
 		{[]string{"diff", image, overlay + ".missing"}, exitSystem, "", "no such file"},
-		{[]string{"diff", image, image}, exitSystem, "", "no overlay"},
+		{[]string{"diff", image, image}, exitOK, "", ""},
+		{[]string{"diff", image, notes}, exitSystem, "", "no overlay"},
 		{[]string{"diff", image}, exitUsage, "", "usage: varve diff IMAGE FILE"},
 	})
 	var doc struct {
@@ -45,7 +48,7 @@ func TestDiff(t *testing.T) {
 	}
 	parseJSON(t, &doc, "diff", "--json", image, overlay)
 	if doc.Version != output.SchemaVersion || doc.Image != image || doc.Overlay != overlay || len(doc.Changes) != 2 ||
-		doc.Changes[1] != (change{"/two\n", "added"}) {
+		doc.Changes[1].Path != "/two\n" || doc.Changes[1].Kind != "added" {
 		t.Errorf("%+v", doc)
 	}
 	if r := command(t, "diff", image, newOverlay(t, image)); r.Stdout != "" || r.Code != exitOK {
@@ -59,12 +62,13 @@ func TestDiff(t *testing.T) {
 // TestChangeLines has a letter for each kind of change.
 func TestChangeLines(t *testing.T) {
 	var out strings.Builder
-	found, end := changeLines(&out)
+	found, end := changeLines(&out, true)
 	for _, kind := range []string{"added", "removed", "changed", "attributes"} {
-		fatal(t, found(change{"/a b", kind}))
+		fatal(t, found(change{"/a b", kind, nil}))
 	}
+	fatal(t, found(change{"/a b", "attributes", []string{"mode", "owner"}}))
 	fatal(t, end())
-	if out.String() != "A /a b\nR /a b\nC /a b\nT /a b\n" {
+	if out.String() != "A /a b\nR /a b\nC /a b\nT /a b\nT /a b (mode, owner)\n" {
 		t.Errorf("%q", out.String())
 	}
 }

@@ -17,6 +17,9 @@ func usageAll(t *testing.T, image string) map[int]string {
 	t.Helper()
 	out := map[int]string{}
 	for i, args := range usageCases {
+		if i%3 != 0 && !strings.HasSuffix(t.Name(), "/filled") {
+			continue // a few of them for each of many images
+		}
 		if text, code := answers(t, append([]string{"du", image, "/"}, args...)...); code == exitOK {
 			out[i] = text
 		}

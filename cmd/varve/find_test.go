@@ -71,6 +71,9 @@ func findAll(t *testing.T, image string) map[int]string {
 	t.Helper()
 	out := map[int]string{}
 	for i, args := range findings {
+		if i%6 != 0 && !strings.HasSuffix(t.Name(), "/filled") {
+			continue // a few of them for each of many images
+		}
 		print0 := slices.Clone(args)
 		if !slices.Contains(args, "-print") && len(args) > 0 {
 			print0 = append(append([]string{"("}, print0...), ")", "-print0")

@@ -26,12 +26,23 @@ type mapping struct {
 func newMap() *cobra.Command {
 	var spec volume.Spec
 	var asJSON bool
+	var page string
 	cmd := &cobra.Command{
-		Use:   "map IMAGE PATH",
-		Short: "Show where a file's blocks lie",
-		Long:  "Show where a file's blocks lie on the image, which FIEMAP does not show through a mount.",
-		Args:  cobra.ExactArgs(2),
+		Use:   "map IMAGE PATH | map --html OUT IMAGE",
+		Short: "Show where a file's blocks lie, or draw all blocks of an image",
+		Long: "Show where a file's blocks lie on the image, which FIEMAP does not show through a mount. With --html a\n" +
+			"page is written that shows of each block group what is free, metadata and data, and where fragments begin.",
+		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case page != "" && (len(args) > 1 || asJSON):
+				return usageError{errors.New("--html draws a whole image, without a path and --json")}
+			case page != "":
+				spec.Image = args[0]
+				return mapImage(cmd.Context(), spec, page)
+			case len(args) < 2:
+				return usageError{errors.New("name a file of the image, or a page to draw with --html")}
+			}
 			return withInode(spec, args[0], args[1], false, func(n *ext4.Inode) error {
 				found, end := mapLines(cmd.OutOrStdout())
 				if asJSON {
@@ -47,6 +58,7 @@ func newMap() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().StringVar(&page, "html", "", "draw all blocks of the image as a page, in this `file`")
 	imageFlags(cmd, &spec)
 	return cmd
 }
