@@ -14,16 +14,35 @@ import (
 	"github.com/varvefs/varve/internal/oracle"
 )
 
-// lookedInto calls judge for each image that the commands which look into images are tried on: one with every kind of
-// file, and those of the folder VARVE_CORPUS.
-func lookedInto(t *testing.T, judge func(t *testing.T, image string)) {
-	t.Helper()
+// filledName is the test's name for an image with every kind of file, of which more is compared than of others.
+const filledName = "/filled"
+
+// TestLook_Judged runs the commands that look into images on one with every kind of file and on those of the folder
+// VARVE_CORPUS, and compares what they show with dumpe2fs, debugfs, and find(1) and du(1) on the kernel's mount.
+func TestLook_Judged(t *testing.T) {
+	oracle.Need(t, "dumpe2fs", "debugfs", "e2fsck", "find", "du")
+	judged := map[string]int{}
+	look := func(t *testing.T, image string) {
+		judgeDump(t, image, judged)
+		judgeInfo(t, image, judged)
+		judgeInspect(t, image, judged)
+		judgeSame(t, image, judged)
+		judgeTree(t, image, judged) // last: the kernel may change the image
+	}
 	images := corpusImages(t)
-	t.Run("filled", func(t *testing.T) { judge(t, filledImage(t)) })
+	t.Run(filledName[1:], func(t *testing.T) { look(t, filledImage(t)) })
 	for _, compressed := range images {
 		t.Run(strings.TrimSuffix(filepath.Base(compressed), ".img.gz"), func(t *testing.T) {
-			judge(t, gunzip(t, compressed))
+			look(t, gunzip(t, compressed))
 		})
+	}
+	t.Logf("compared: %v", judged)
+	for what, least := range map[string]int{"superblock": 1, "inode": 15, "extents": 5, "dir": 5, "htree": 2, "xattr": 10,
+		"journal": 1, "block": 1, "group": 4, "journal state": 1, "find": len(findings), "du": len(usageCases), "page": 1,
+		"same": 1} {
+		if judged[what] < least {
+			t.Errorf("%s: %d were compared, expected %d", what, judged[what], least)
+		}
 	}
 }
 

@@ -59,19 +59,13 @@ func TestDiff_Images(t *testing.T) {
 	}
 }
 
-// TestDiff_Corpus: each image equals itself, and differs from another one in some way, or says what it cannot read.
-func TestDiff_Corpus(t *testing.T) {
-	same := 0
-	lookedInto(t, func(t *testing.T, image string) {
-		out, code := answers(t, "diff", image, image)
-		if code == exitOK && out != "" {
-			t.Errorf("it differs from itself: %s", out)
-		}
-		if code == exitOK {
-			same++
-		}
-	})
-	if same == 0 {
-		t.Error("no image was compared")
+// judgeSame compares an image with itself.
+func judgeSame(t *testing.T, image string, judged map[string]int) {
+	out, code := answers(t, "diff", image, image)
+	if code != exitOK {
+		return
+	}
+	if judged["same"]++; out != "" {
+		t.Errorf("it differs from itself: %s", out)
 	}
 }

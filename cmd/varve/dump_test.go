@@ -88,22 +88,11 @@ func matches(pattern, text string) []string {
 	return out
 }
 
-// TestDump_Judged compares what is dumped of every image with what dumpe2fs and debugfs print of it.
-func TestDump_Judged(t *testing.T) {
-	oracle.Need(t, "dumpe2fs", "debugfs")
-	judged := map[string]int{}
-	lookedInto(t, func(t *testing.T, image string) {
-		judgeSuperblock(t, image, judged)
-		judgeInodes(t, image, judged)
-		judgeJournal(t, image, judged)
-	})
-	t.Logf("compared: %v", judged)
-	for what, least := range map[string]int{"superblock": 1, "inode": 100, "extents": 50, "dir": 40, "htree": 2,
-		"xattr": 10, "journal": 1, "block": 1} {
-		if judged[what] < least {
-			t.Errorf("%s: %d were compared, expected %d", what, judged[what], least)
-		}
-	}
+// judgeDump compares what is dumped of an image with what dumpe2fs and debugfs print of it.
+func judgeDump(t *testing.T, image string, judged map[string]int) {
+	judgeSuperblock(t, image, judged)
+	judgeInodes(t, image, judged)
+	judgeJournal(t, image, judged)
 }
 
 // headFields are fields of the superblock, and what dumpe2fs calls them.
@@ -155,7 +144,12 @@ func judgeInodes(t *testing.T, image string, judged map[string]int) {
 	super, _ := dumpOf(t, "superblock", image)
 	last, _ := strconv.Atoi(super.value("s_inodes_count"))
 	var commands []string
-	for ino := 1; ino <= min(last, 16); ino++ {
+	inodes := []int{2, 11, 12}
+	if strings.HasSuffix(t.Name(), filledName) {
+		inodes = append(inodes, 1, 8, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30)
+	}
+	inodes = slices.DeleteFunc(inodes, func(ino int) bool { return ino > last })
+	for _, ino := range inodes {
 		for _, c := range []string{"stat", "dump_extents", "ls -p", "htree_dump", "ea_list"} {
 			commands = append(commands, fmt.Sprintf("%s <%d>", c, ino))
 		}
@@ -164,8 +158,8 @@ func judgeInodes(t *testing.T, image string, judged map[string]int) {
 	if said == nil {
 		return
 	}
-	for ino := 1; 5*ino <= len(said); ino++ {
-		judgeInode(t, image, ino, said[5*(ino-1):5*ino], judged)
+	for i, ino := range inodes {
+		judgeInode(t, image, ino, said[5*i:5*i+5], judged)
 	}
 	if d, _ := dumpOf(t, "block", image, "20"); d.value("state") == "free" || d.value("state") == "in use" {
 		judged["block"]++
