@@ -106,7 +106,7 @@ var ours = map[string]struct {
 			"bench/engine", "ext4", "fuse", "internal/block", "internal/blockmap", "internal/daemon", "internal/demo",
 			"internal/dump", "internal/evidence", "internal/feature", "internal/find", "internal/importer", "internal/metrics",
 			"internal/output", "internal/pack", "internal/posixacl",
-			"internal/survey", "internal/volume", "mvcc", "ondisk", "ondisk/ext4", "stress",
+			"internal/survey", "internal/top", "internal/volume", "mvcc", "ondisk", "ondisk/ext4", "stress",
 		},
 		[]string{
 			"github.com/schollz/progressbar/v3", "github.com/spf13/cobra", "github.com/spf13/cobra/doc",
@@ -138,6 +138,14 @@ var ours = map[string]struct {
 		},
 		[]string{"golang.org/x/sys/unix"},
 		"the process behind a mount knows an open volume and its front, not the command line",
+	},
+	"internal/top": {
+		[]string{"ext4", "internal/daemon", "internal/output", "mvcc"},
+		[]string{
+			"charm.land/bubbles/v2/help", "charm.land/bubbles/v2/key", "charm.land/bubbles/v2/table",
+			"charm.land/bubbletea/v2", "charm.land/lipgloss/v2",
+		},
+		"it asks a daemon or a run from outside, and knows their figures and a terminal",
 	},
 	"internal/demo": {
 		[]string{"internal/daemon", "internal/volume"}, nil,

@@ -93,9 +93,9 @@ and it runs stress tests and benchmarks of the transactional store behind the re
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
 	root.AddCommand(newMount(), newUmount(), newSync(), newCommit(), newDiscard(), newDiff(), newMap(), newStats(),
-		newWatch(), newExplain(), newFsck(), newInfo(), newDump(), newInspect(), newFind(), newDu(), newQuota(),
-		newLs(), newCat(), newStat(), newTree(), newCp(), newTar(), newPut(), newImport(), newPack(), newMkdir(), newRm(),
-		newMv(), newChmod(), newChown(), newSetfattr(), newStress(), newBench(), newEvidence(), newDemo(),
+		newTop(), newWatch(), newExplain(), newFsck(), newInfo(), newDump(), newInspect(), newFind(), newDu(),
+		newQuota(), newLs(), newCat(), newStat(), newTree(), newCp(), newTar(), newPut(), newImport(), newPack(), newMkdir(),
+		newRm(), newMv(), newChmod(), newChown(), newSetfattr(), newStress(), newBench(), newEvidence(), newDemo(),
 		newVersion(), newMan(), newResize())
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

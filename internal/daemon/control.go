@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -97,7 +98,11 @@ func answerOne(ctx context.Context, c net.Conn, reply replier) {
 	}
 }
 
-// AskStats asks the daemon of the mount on a directory for its statistics.
+// ErrOtherVersion says that an answer has fields of other types than this version's.
+var ErrOtherVersion = errors.New("its daemon is of another version of varve")
+
+// AskStats asks the daemon of the mount on a directory for its statistics. With ErrOtherVersion they are those of its
+// fields that this version knows.
 func AskStats(dir string) (*Stats, error) {
 	info, err := findOurs(dir)
 	if err != nil {
@@ -108,7 +113,7 @@ func AskStats(dir string) (*Stats, error) {
 	}
 	m, err := ask(info.Dev, int(info.Owner))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", info.Dir, err)
+		return m, fmt.Errorf("%s: %w", info.Dir, err)
 	}
 	return m, nil
 }
@@ -135,10 +140,11 @@ func AskQuotas(dir string) (*Quotas, error) {
 // ask asks the daemon of the mount with a device number, which a user has mounted, for statistics.
 func ask(dev uint64, owner int) (*Stats, error) {
 	m := new(Stats)
-	if err := request(dev, owner, requestStats, m); err != nil {
+	err := request(dev, owner, requestStats, m)
+	if err != nil && !errors.Is(err, ErrOtherVersion) {
 		return nil, err
 	}
-	return m, nil
+	return m, err
 }
 
 // request asks a daemon for something, and decodes the answer.
@@ -150,7 +156,10 @@ func request(dev uint64, owner int, what string, answer any) error {
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(controlTime))
 	_, _ = fmt.Fprintln(c, what) // an older daemon answers without a request
-	if err := json.NewDecoder(io.LimitReader(c, maxAnswer)).Decode(answer); err != nil {
+	var other *json.UnmarshalTypeError
+	if err := json.NewDecoder(io.LimitReader(c, maxAnswer)).Decode(answer); errors.As(err, &other) {
+		return fmt.Errorf("%w: %w", ErrOtherVersion, err)
+	} else if err != nil {
 		return fmt.Errorf("its daemon answers nothing: only the user who mounted, and root, may ask: %w", err)
 	}
 	return nil

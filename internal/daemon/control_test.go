@@ -31,7 +31,10 @@ func openTemp(t *testing.T) string {
 }
 
 // impostor answers on a socket, as a daemon would.
-func impostor(t *testing.T, path string) error {
+func impostor(t *testing.T, path string) error { return answerer(t, path, Stats{Image: "forged"}) }
+
+// answerer gives an answer on a socket.
+func answerer(t *testing.T, path string, answer any) error {
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		return err
@@ -46,7 +49,7 @@ func impostor(t *testing.T, path string) error {
 			if err != nil {
 				return
 			}
-			_ = json.NewEncoder(c).Encode(Stats{Image: "forged"})
+			_ = json.NewEncoder(c).Encode(answer)
 			c.Close()
 		}
 	}()
@@ -139,6 +142,21 @@ func TestControl_LongName(t *testing.T) {
 	}
 	fatal(t, impostor(t, d.at(controlName(noDevice))))
 	if m, err := ask(noDevice, os.Getuid()); err != nil || m.Image != "forged" {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// TestControl_OtherVersion: of an answer whose fields have other types, those that are known are returned with the
+// error.
+func TestControl_OtherVersion(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", openTemp(t))
+	d, err := makePrivate()
+	fatal(t, err)
+	defer d.Close()
+	fatal(t, answerer(t, d.at(controlName(noDevice)), map[string]any{"schema_version": 2, "image": "new.img",
+		"store": map[string]any{"commits": "many", "aborts": 3}, "operations": 7}))
+	m, err := ask(noDevice, os.Getuid())
+	if !errors.Is(err, ErrOtherVersion) || m == nil || m.Image != "new.img" || m.Store.Aborts != 3 {
 		t.Errorf("%+v, %v", m, err)
 	}
 }
