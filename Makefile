@@ -88,8 +88,8 @@ unit: ## unit and mounted tests, with the test hooks and the engine's invariants
 	VARVE_CORPUS=$(CORPUS) $(GO) test -tags $(HOOKS) -count=1 -timeout 20m $(LONGEST) ./...
 
 forms: ## the tests that take another share of their forms each day, with every form
-	VARVE_ALL_FORMS=1 VARVE_ERRNO_ALL=1 $(GO) test -tags $(HOOKS) -count=1 -timeout 60m \
-		-run 'TestRW_(Posix|Tools|Exerciser|Stressors|Errno)|TestOracle|TestReplay' ./cmd/varve ./ext4
+	VARVE_CORPUS=$(CORPUS) VARVE_ALL_FORMS=1 VARVE_ERRNO_ALL=1 $(GO) test -tags $(HOOKS) -count=1 -timeout 60m \
+		-run 'TestRW_(Posix|Tools|Exerciser|Stressors|Errno)|TestOracle|TestReplay|TestLook|TestResize|TestFast' ./cmd/varve ./ext4 ./internal/volume
 
 # The packages with concurrency. The unit rung has mounts in all their forms; the race rung has them once, and of
 # internal/volume the tests where goroutines meet. race-all has everything.

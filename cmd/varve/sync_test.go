@@ -17,6 +17,6 @@ func TestSync_Refused(t *testing.T) {
 		{[]string{"umount", dir, "--timeout", "soon"}, exitUsage, "", "see varve umount --help"},
 		{[]string{"demo", "more"}, exitUsage, "", "unknown command"},
 		{[]string{"man"}, exitUsage, "", "usage: varve man DIR"},
-		{[]string{"man", dir + "/missing"}, exitSystem, "", "no such file"},
+		{[]string{"man", "/dev/null/below"}, exitSystem, "", "not a directory"},
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Need ends the test where something it cannot do without is missing: a judge that is missing is a failure, not a skip.
@@ -33,10 +34,33 @@ func NeedFUSE(t testing.TB) {
 	}
 }
 
+// busyFor is how long umount is tried again while a mount is busy: other programs of the machine touch mounts for a
+// moment.
+const busyFor = 15 * time.Second
+
+// WhileBusy runs umount until it succeeds, fails otherwise than by a mount that is busy, or that is so for long.
+func WhileBusy(umount func() (says string, ok bool)) {
+	for until := time.Now().Add(busyFor); ; time.Sleep(50 * time.Millisecond) {
+		if says, ok := umount(); ok || !strings.Contains(says, "busy") || time.Now().After(until) {
+			return
+		}
+	}
+}
+
 // MustRun runs a program and returns its output; a failure ends the test.
 func MustRun(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
+	var out []byte
+	var err error
+	run := func() (string, bool) {
+		out, err = exec.Command(name, args...).CombinedOutput()
+		return string(out), err == nil
+	}
+	if name == "umount" {
+		WhileBusy(run)
+	} else {
+		run()
+	}
 	if err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}

@@ -86,7 +86,16 @@ func Run(t testing.TB, args ...string) Result {
 // MustRun runs the program, and fails the test unless the exit code is 0.
 func MustRun(t testing.TB, args ...string) Result {
 	t.Helper()
-	r := Run(t, args...)
+	var r Result
+	run := func() (string, bool) {
+		r = Run(t, args...)
+		return r.Stderr, r.Code == 0
+	}
+	if args[0] == "umount" {
+		oracle.WhileBusy(run)
+	} else {
+		run()
+	}
 	if r.Code != 0 {
 		t.Fatalf("varve %s: exit code %d\n%s%s", strings.Join(args, " "), r.Code, r.Stdout, r.Stderr)
 	}

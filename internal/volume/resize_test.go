@@ -54,7 +54,7 @@ var resizeForms = []struct {
 // resize2fs on a copy.
 func TestResize_Forms(t *testing.T) {
 	oracle.Need(t, "resize2fs", "dumpe2fs")
-	for _, f := range resizeForms {
+	for _, f := range oracle.Share(1, 3, resizeForms) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			path := mkfs(t, f.from, f.mkfs...)

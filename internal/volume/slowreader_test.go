@@ -45,7 +45,7 @@ func slowReader(t testing.TB, w *volume.Writable) (named string, err error) {
 			results <- nil
 		}()
 	}
-	for until := time.Now().Add(20 * time.Second); named == "" && len(results) < writers &&
+	for until := time.Now().Add(20 * time.Second); named != "a slow reader" && len(results) < writers &&
 		time.Now().Before(until); time.Sleep(time.Millisecond) {
 		named = w.Store.Stats().WaitingFor
 	}
