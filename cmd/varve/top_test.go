@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -99,13 +100,13 @@ func (x *terminal) press(key string, want ...string) {
 	}
 }
 
-// ends waits for the end of the program, with exit code 0 and the terminal as it was.
-func (x *terminal) ends() {
+// ends waits for the end of the program, with an exit code and the terminal as it was.
+func (x *terminal) ends(code int) {
 	x.t.Helper()
 	select {
 	case err := <-x.finished:
-		if err != nil {
-			x.t.Errorf("varve top: %v\n%q", err, x.written())
+		if got := x.cmd.ProcessState.ExitCode(); got != code {
+			x.t.Errorf("varve top: %v, expected exit code %d\n%q", err, code, x.written())
 		}
 	case <-time.After(20 * time.Second):
 		x.t.Fatalf("varve top does not end:\n%q", x.written())
@@ -153,7 +154,7 @@ func TestTop_Terminal(t *testing.T) {
 			t.Errorf("frozen samples: %v, %v", files, err)
 		}
 		x.press("q")
-		x.ends()
+		x.ends(exitOK)
 		if got := colours.FindString(x.written()); (got != "") != (env == nil) {
 			t.Errorf("with %v there is the colour %q", env, got)
 		}
@@ -175,12 +176,63 @@ func TestTop_MountEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	unmount()
-	x.ends()
+	x.ends(exitOK)
 	want := "varve: the mount on " + dir + " has ended"
 	x.press("", want)
 	_, _ = io.Copy(io.Discard, lines)
 	if err := cmd.Wait(); err != nil || !strings.Contains(errOut.String(), want) {
 		t.Errorf("the lines end with %v, %q", err, errOut.String())
+	}
+}
+
+// TestTop_Signal: a signal ends the pages, and the terminal is as it was.
+func TestTop_Signal(t *testing.T) {
+	dir, _ := mountImage(t, rwImage(t, "16M"), "--rw")
+	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGHUP} {
+		x := onTerminal(t, nil, "top", dir)
+		x.press("", "[1 rates]")
+		fatal(t, x.cmd.Process.Signal(signal))
+		x.ends(exitOK)
+	}
+}
+
+// TestTop_DaemonDies: a mount whose daemon was killed does not end, and does not answer.
+func TestTop_DaemonDies(t *testing.T) {
+	dir, _ := mountImage(t, rwImage(t, "16M"), "--rw")
+	x := onTerminal(t, nil, "top", dir)
+	x.press("", "[1 rates]")
+	for _, daemon := range program.DaemonsOf(t, dir) {
+		pid, err := strconv.Atoi(filepath.Base(daemon))
+		fatal(t, err)
+		fatal(t, syscall.Kill(pid, syscall.SIGKILL))
+	}
+	x.ends(exitSystem)
+	x.press("", "its daemon does not answer")
+	if r := varve(t, "stats", dir); r.Code != exitSystem || !strings.Contains(r.Stderr, "its daemon does not answer") {
+		t.Errorf("varve stats: %+v", r)
+	}
+}
+
+// TestTop_Run: a stress run is shown by the address of its metrics, until it ends.
+func TestTop_Run(t *testing.T) {
+	address := freeAddress(t)
+	run := exec.Command(program.Path(t), "stress", "--workload", "hot", "--policy", "merge", "--writers", "4",
+		"--duration", "2s", "--metrics", address)
+	fatal(t, run.Start())
+	t.Cleanup(func() { _ = run.Process.Kill(); _ = run.Wait() })
+	waitFor(t, func() bool { return strings.Contains(get(t, "http://"+address+"/stats"), "commits") })
+	r := must(t, "top", "--interval", "50ms", address)
+	if !strings.Contains(r.Stderr, "the run at "+address+" has ended") {
+		t.Errorf("the run's end: %q", r.Stderr)
+	}
+	committed := false
+	for line := range strings.Lines(r.Stdout) {
+		f := strings.Fields(line)
+		n, err := strconv.ParseFloat(f[1], 64)
+		committed = committed || err == nil && n > 0
+	}
+	if !committed {
+		t.Errorf("no line has commits:\n%s", r.Stdout)
 	}
 }
 

@@ -18,7 +18,7 @@ const (
 )
 
 // Print prints a line every interval, until count lines are printed (0: without end), the source ends or ctx does. What
-// an answer lacks is said on errOut, once.
+// an answer lacks is said on errOut, once. Without a count ctx is the usual end, and no error.
 func Print(ctx context.Context, src Source, out, errOut io.Writer, interval time.Duration, count int) error {
 	var h History
 	note := ""
@@ -26,7 +26,10 @@ func Print(ctx context.Context, src Source, out, errOut io.Writer, interval time
 	defer tick.Stop()
 	for printed := 0; ; {
 		s, err := src.Ask(ctx)
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return cutOff(ctx, count)
+		case err != nil:
 			return ending(err, errOut)
 		}
 		if s.Note != note {
@@ -49,10 +52,18 @@ func Print(ctx context.Context, src Source, out, errOut io.Writer, interval time
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return cutOff(ctx, count)
 		case <-tick.C:
 		}
 	}
+}
+
+// cutOff is the error of lines that ctx ended.
+func cutOff(ctx context.Context, count int) error {
+	if count == 0 {
+		return nil
+	}
+	return ctx.Err()
 }
 
 func printPoint(out io.Writer, p *Point) error {

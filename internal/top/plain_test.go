@@ -55,8 +55,11 @@ func TestPrint_Ends(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := Print(ctx, counting(9, failed), &out, &errOut, time.Hour, 0); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+	if err := Print(ctx, counting(9, failed), &out, &errOut, time.Hour, 0); err != nil {
+		t.Errorf("ended by its user: %v", err)
+	}
+	if err := Print(ctx, counting(9, failed), &out, &errOut, time.Hour, 2); !errors.Is(err, context.Canceled) {
+		t.Errorf("ended before its count of lines: %v", err)
 	}
 }
 

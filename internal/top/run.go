@@ -9,11 +9,14 @@ import (
 )
 
 // Run shows the pages on a terminal until a key, the source or ctx ends them. The source's end is said on errOut, when
-// the terminal is as it was.
+// the terminal is as it was. The end of ctx is no error.
 func Run(ctx context.Context, src Source, in, out *os.File, errOut io.Writer, dir string) error {
 	m := New(ctx, src, dir)
 	first, err := src.Ask(ctx) // a source that does not answer has no pages
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
 		return ending(err, errOut)
 	}
 	m.Update(first)
@@ -21,7 +24,7 @@ func Run(ctx context.Context, src Source, in, out *os.File, errOut io.Writer, di
 		tea.WithoutSignalHandler()).Run()
 	switch {
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return nil
 	case err != nil:
 		return err
 	}
