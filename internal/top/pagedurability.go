@@ -31,7 +31,7 @@ func (m *Model) durabilityPage(width int) string {
 		row("journal full", share(st.Pressure, 1),
 			h.values(func(p *Point) float64 { return p.Stats.Store.Pressure }), width),
 		h.rateRow("held back/s", width, func(r *Rates) float64 { return r.HeldBack }),
-		h.rateRow("old versions freed/s", width, func(r *Rates) float64 { return r.Collected }),
+		h.rateRow("versions freed/s", width, func(r *Rates) float64 { return r.Collected }),
 		"",
 		"journal          " + bar(st.Pressure, 40) + " " + share(st.Pressure, 1),
 		"back-pressure    " + stepText(st),

@@ -115,6 +115,11 @@ func TestFigures(t *testing.T) {
 			t.Errorf("%v bytes are %q, expected %q", f, got, want)
 		}
 	}
+	for durable, want := range map[uint64]uint64{4: 5, 9: 0, 10: 0} {
+		if got := notDurable(&mvcc.Stats{Published: 9, Durable: durable}); got != want {
+			t.Errorf("%d of 9 durable: %d are not", durable, got)
+		}
+	}
 	if got := spark([]float64{9, -1, 0, 1, 4, 8}, 5); got != " ▁▂▅█" {
 		t.Errorf("graph %q", got)
 	}
