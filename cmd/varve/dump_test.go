@@ -147,6 +147,11 @@ func judgeInodes(t *testing.T, image string, judged map[string]int) {
 	inodes := []int{2, 11, 12}
 	if strings.HasSuffix(t.Name(), filledName) {
 		inodes = append(inodes, 1, 8, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30)
+		for _, ino := range matches(`Inode: (\d+)`, askDebugfs(t, image, []string{"stat /wide"})[0]) {
+			n, err := strconv.Atoi(ino)
+			fatal(t, err)
+			inodes = append(inodes, n) // has a hash tree
+		}
 	}
 	inodes = slices.DeleteFunc(inodes, func(ino int) bool { return ino > last })
 	for _, ino := range inodes {
