@@ -85,7 +85,7 @@ HOOKS := testhooks,invariants
 LONGEST := ./cmd/varve ./internal/volume ./ext4 ./stress/files
 
 unit: ## unit and mounted tests, with the test hooks and the engine's invariants checked
-	VARVE_CORPUS=$(CORPUS) $(GO) test -tags $(HOOKS) -count=1 -timeout 20m $(LONGEST) ./...
+	VARVE_CORPUS=$(CORPUS) $(GO) test -tags $(HOOKS) -count=1 -timeout 20m -parallel 4 $(LONGEST) ./...
 
 forms: ## the tests that take another share of their forms each day, with every form
 	VARVE_CORPUS=$(CORPUS) VARVE_ALL_FORMS=1 VARVE_ERRNO_ALL=1 $(GO) test -tags $(HOOKS) -count=1 -timeout 60m \

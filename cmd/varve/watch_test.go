@@ -44,11 +44,12 @@ func TestWatch(t *testing.T) {
 	dir, unmount := mountImage(t, rwImage(t, "32M"), "--rw")
 	fatal(t, os.MkdirAll(filepath.Join(dir, "a/b"), 0o755))
 	whole, next := watching(t, dir)
-	_, nextJSON := watching(t, dir, "--json", "--under", "/a/c", "--count", "3")
+	_, nextJSON := watching(t, dir, "--json", "--under", "/a/b/renamed", "--count", "3")
 	_, nextFailed := watching(t, dir, "--failed", "--operation", "mkdir,rmdir", "--count", "1")
 	for _, c := range [][]string{
-		{"sh", "-c", "echo text >a/b/file"}, {"mv", "a/b", "a/c"}, {"chmod", "600", "a/c/file"}, {"rmdir", "a"},
-		{"cat", "a/c/file"}, {"rm", "a/c/file"},
+		{"sh", "-c", "echo text >a/b/file"},
+		{"mv", "a/b/file", "a/b/renamed"}, {"chmod", "600", "a/b/renamed"}, {"rmdir", "a"},
+		{"cat", "a/b/renamed"}, {"rm", "a/b/renamed"},
 	} {
 		cmd := exec.Command(c[0], c[1:]...)
 		cmd.Dir = dir
@@ -57,7 +58,8 @@ func TestWatch(t *testing.T) {
 		}
 	}
 	for _, want := range []string{"create  /a/b/file  ok", "write  /a/b/file, 5 bytes at 0  ok",
-		"rename  /a/b to /a/c  ok", "chmod  /a/c/file  ok", "rmdir  /a  ENOTEMPTY", "unlink  /a/c/file  ok"} {
+		"rename  /a/b/file to /a/b/renamed  ok",
+		"chmod  /a/b/renamed  ok", "rmdir  /a  ENOTEMPTY", "unlink  /a/b/renamed  ok"} {
 		line, ok := next()
 		if !ok || !strings.Contains(line, want) || strings.Contains(want, "ok") != strings.Contains(line, "  commit ") {
 			t.Errorf("printed %q, want %q", line, want)
