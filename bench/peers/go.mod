@@ -1,6 +1,6 @@
 module github.com/varvefs/varve/bench/peers
 
-go 1.26.0
+go 1.26.7
 
 require (
 	github.com/cockroachdb/pebble/v2 v2.1.7
