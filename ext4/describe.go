@@ -37,11 +37,11 @@ func (w *Writable) DescribeRange(n block.Number, off, length uint32) []string {
 		return []string{fmt.Sprintf("inodes %d to %d", first, first+length*8-1)}
 	case fixed && f.kind == kindGroupDesc:
 		per := int(w.super.BlockSize) / int(w.super.DescSize)
-		return eachField(int(off), int(length), int(w.super.DescSize), disk.GroupField, disk.NextGroupField,
+		return eachField(int(off), int(length), int(w.super.DescSize), disk.GroupField,
 			func(i int, name string) string { return fmt.Sprintf("%s of group %d", name, int(f.group)/per*per+i) })
 	}
 	if first, ok := w.inodesAt(n); ok {
-		return eachField(int(off), int(length), int(w.super.InodeSize), disk.InodeField, disk.NextInodeField,
+		return eachField(int(off), int(length), int(w.super.InodeSize), disk.InodeField,
 			func(i int, name string) string { return fmt.Sprintf("%s of inode %d", name, int(first)+i) })
 	}
 	return []string{fmt.Sprintf("bytes %d to %d", off, off+length-1)}
@@ -49,14 +49,15 @@ func (w *Writable) DescribeRange(n block.Number, off, length uint32) []string {
 
 // eachField names the fields of a range of an array of structures of a size. Equal names that follow one another are
 // one.
-func eachField(off, length, size int, name func(off int) string, next func(off, size int) int,
+func eachField(off, length, size int, field func(off int) (name string, end int),
 	say func(index int, name string) string) (out []string) {
 	for end := off + length; off < end; {
 		at := off % size
-		if s := say(off/size, name(at)); len(out) == 0 || out[len(out)-1] != s {
+		name, next := field(at)
+		if s := say(off/size, name); len(out) == 0 || out[len(out)-1] != s {
 			out = append(out, s)
 		}
-		off += next(at, size) - at
+		off += min(next, size) - at
 	}
 	return out
 }

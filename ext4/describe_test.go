@@ -33,10 +33,10 @@ func TestDescribeRange(t *testing.T) {
 		{table, size + disk.OffCtime, 8, []string{"ctime of inode " + fmt.Sprint(first+1),
 			"mtime of inode " + fmt.Sprint(first+1)}},
 		{table, size - 4, 8, []string{"attributes of inode " + fmt.Sprint(first), "mode of inode " + fmt.Sprint(first+1),
-			"owner of inode " + fmt.Sprint(first+1)}},
+			"uid of inode " + fmt.Sprint(first+1)}},
 		{desc.BlockBitmap, 2, 1, []string{"blocks " + fmt.Sprint(1+3*1024+16) + " to " + fmt.Sprint(1+3*1024+23)}},
 		{desc.InodeBitmap, 0, 2, []string{"inodes " + fmt.Sprint(first) + " to " + fmt.Sprint(first+15)}},
-		{at, uint32(offset) + 0xc, 2, []string{"free blocks of group 3"}},
+		{at, uint32(offset) + 0xc, 2, []string{"free blocks count of group 3"}},
 		{8000, 0x10, 4, []string{"bytes 16 to 19"}},
 	} {
 		if got := m.DescribeRange(c.n, c.off, c.length); !slices.Equal(got, c.want) {
