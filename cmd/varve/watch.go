@@ -14,6 +14,7 @@ import (
 
 	"github.com/varvefs/varve/internal/daemon"
 	"github.com/varvefs/varve/internal/evidence"
+	"github.com/varvefs/varve/internal/output"
 )
 
 // watchFlags choose which operations are printed, and how.
@@ -113,7 +114,7 @@ func printOperation(out io.Writer, r *evidence.Record, program string) error {
 		fmt.Fprintf(&b, " to %s", shownPath(o.ToPath, o.To, o.ToEntry))
 	}
 	if o.Attribute != "" {
-		fmt.Fprintf(&b, ", %s", o.Attribute)
+		fmt.Fprintf(&b, ", %s", output.Quote(o.Attribute))
 	}
 	if o.Bytes > 0 {
 		fmt.Fprintf(&b, ", %d bytes at %d", o.Bytes, o.Offset)
@@ -131,7 +132,7 @@ func printOperation(out io.Writer, r *evidence.Record, program string) error {
 	if o.Thread == 0 {
 		b.WriteString("  by the kernel")
 	} else {
-		fmt.Fprintf(&b, "  by %s[%d], user %d", program, o.Thread, o.UID)
+		fmt.Fprintf(&b, "  by %s[%d], user %d", output.Quote(program), o.Thread, o.UID)
 	}
 	_, err := fmt.Fprintln(out, b.String())
 	return err
@@ -141,9 +142,9 @@ func printOperation(out io.Writer, r *evidence.Record, program string) error {
 func shownPath(path string, inode uint32, entry string) string {
 	switch {
 	case path != "":
-		return path
+		return output.Quote(path)
 	case entry != "":
-		return fmt.Sprintf("<inode %d>/%s", inode, entry)
+		return fmt.Sprintf("<inode %d>/%s", inode, output.Quote(entry))
 	}
 	return fmt.Sprintf("<inode %d>", inode)
 }

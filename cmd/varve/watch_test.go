@@ -113,3 +113,16 @@ func TestWatch_Refused(t *testing.T) {
 		}
 	}
 }
+
+// TestWatch_HostileNames: names of files, attributes and programs cannot look like other lines.
+func TestWatch_HostileNames(t *testing.T) {
+	var b strings.Builder
+	o := &evidence.Operation{Name: "rename", Thread: 7, Inode: 2, Entry: "a\nb", To: 3, ToPath: "/c\x1b[2J",
+		Attribute: "user.x\ny"}
+	fatal(t, printOperation(&b, &evidence.Record{Operation: o}, "ev\nil"))
+	b.WriteString(storyText(&evidence.Story{Came: evidence.Party{Operation: o}, Met: evidence.Party{Operation: o}}))
+	if text := b.String(); strings.Contains(text, "a\nb") || strings.Contains(text, "\x1b") ||
+		strings.Contains(text, "x\ny") || strings.Contains(text, "ev\nil") || !strings.Contains(text, `"a\nb"`) {
+		t.Errorf("%q", text)
+	}
+}
