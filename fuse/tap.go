@@ -2,6 +2,7 @@ package fuse
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
@@ -42,11 +43,14 @@ type tap struct {
 }
 
 // underway are the observed operations that are not answered yet, by the number of their request.
-type underway struct{ sync.Map }
+type underway struct {
+	sync.Map
+	n atomic.Int64 // how many there are: a look into the map allocates
+}
 
 // committed is what a change calls with its commit; nil where the request is not observed.
 func (u *underway) committed(request uint64) func(uint64) {
-	if u == nil {
+	if u == nil || u.n.Load() == 0 {
 		return nil
 	}
 	v, ok := u.Load(request)
@@ -62,6 +66,7 @@ func (t *tap) begin(name string, h *gofuse.InHeader) *Operation {
 		return nil
 	}
 	o := &Operation{Name: name, Thread: h.Pid, UID: h.Uid, Inode: node(h.NodeId).Ino(), Began: time.Now()}
+	t.underway.n.Add(1)
 	t.underway.Store(h.Unique, o)
 	return o
 }
@@ -72,6 +77,7 @@ func (t *tap) end(o *Operation, h *gofuse.InHeader, status gofuse.Status) gofuse
 		return status
 	}
 	t.underway.Delete(h.Unique)
+	t.underway.n.Add(-1)
 	o.Took = time.Since(o.Began)
 	if status > 0 {
 		o.Errno = uint32(status)

@@ -96,8 +96,8 @@ func TestTap_Observes(t *testing.T) {
 	}
 	left := 0
 	w.front.underway.Range(func(any, any) bool { left++; return true })
-	if left != 0 {
-		t.Errorf("%d operations are kept", left)
+	if n := w.front.underway.n.Load(); left != 0 || n != 0 {
+		t.Errorf("%d operations are kept, %d counted", left, n)
 	}
 }
 
@@ -106,6 +106,9 @@ func TestTap_Deaf(t *testing.T) {
 	k := &noting{deaf: true}
 	w := newWired(t, Options{Observer: k})
 	w.write(w.create(1, "f"), 0, []byte("text"))
+	if n := testing.AllocsPerRun(100, func() { w.front.underway.committed(1 << 40) }); n != 0 {
+		t.Errorf("%v allocations for a change that is not observed", n)
+	}
 	if k.asked == 0 || len(k.seen) != 0 {
 		t.Errorf("asked %d times, observed %+v", k.asked, k.seen)
 	}
