@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // MountKernel mounts an image with the kernel's ext4 until the test ends, or until the returned function is called.
@@ -18,7 +19,7 @@ func MountKernel(t testing.TB, image, options string) (dir string, unmount func(
 	}
 	// Not -o loop: with ro that makes the device itself read-only, and the kernel could not recover its journal.
 	device, detach := Loop(t, image)
-	MustRun(t, "mount", "-t", "ext4", "-o", "noatime,"+options, device, dir)
+	mountTwice(t, "-t", "ext4", "-o", "noatime,"+options, device, dir)
 	done := false
 	unmount = func() {
 		if !done {
@@ -29,6 +30,17 @@ func MountKernel(t testing.TB, image, options string) (dir string, unmount func(
 	}
 	t.Cleanup(unmount)
 	return dir, unmount
+}
+
+// mountTwice runs mount, and once more where it fails: beside other tests that take and give back loop devices the
+// kernel has refused an external journal on one, and suppressed the reason. An image that it refuses, it refuses twice.
+func mountTwice(t testing.TB, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("mount", args...).CombinedOutput(); err != nil {
+		t.Logf("mount %s: %v, tried again\n%s", strings.Join(args, " "), err, out)
+		time.Sleep(500 * time.Millisecond)
+		MustRun(t, "mount", args...)
+	}
 }
 
 // Mountable reports whether the kernel's ext4 mounts an image, and writes to it.
